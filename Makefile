@@ -1,0 +1,47 @@
+# Every command sets up what it needs: a .venv from requirements.lock, once.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+CHAPTERS := $(wildcard book/[0-9]*.ipynb)
+
+.PHONY: help book lab test check lint bench notebooks lock
+
+help:
+	@echo "make book | lab | test | check | bench"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+book: $(READY)  ## the rendered book, every chapter executed
+	$(BIN)/jupyter-book build . --all --warningiserror --keep-going
+	@echo "Open $(CURDIR)/_build/html/index.html"
+
+lab: $(READY)
+	$(BIN)/jupyter lab book
+
+test: $(READY) lint
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile ssrlib tests book
+
+check: $(READY) lint
+	$(BIN)/python -m pytest -q tests/book/test_frame.py
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(READY)
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
+	$(BIN)/jupytext --sync book/text/*.md
+	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 $(CHAPTERS)
+
+lock:  ## newest versions of everything but torch
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[keras,book,test]"
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	@touch $(READY)

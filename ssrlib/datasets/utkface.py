@@ -1,0 +1,91 @@
+"""UTKFace: over 20,000 faces from 0 to 116 years, aligned and cropped to 200 x 200 pixels.
+
+Source: https://susanqq.github.io/UTKFace/. Terms: for non-commercial research only; the photos
+belong to their owners. Labels are estimates made by an algorithm and checked by people.
+"""
+
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from ssrlib.faces import MARGIN, SHIFT
+from ssrlib.store import split_of
+
+NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+\.?jpg(\.chip\.jpg)?")
+GENDERS = ("male", "female")
+RACES = ("White", "Black", "Asian", "Indian", "Other")
+CROP = {"kind": "cropped already", "margin": MARGIN, "shift": SHIFT}
+
+
+def parse(name: str) -> dict:
+    """Read age, gender and race from a file name: `[age]_[gender]_[race]_[date&time].jpg.chip.jpg`.
+
+    >>> parse("25_1_2_20170116174525125.jpg.chip.jpg")
+    {'age': 25.0, 'gender': 'female', 'race': 'Asian'}
+
+    Raises:
+        ValueError: the name lacks a field, or a field is out of range.
+    """
+    match = NAME.fullmatch(name)
+    if not match:
+        raise ValueError("the name is not [age]_[gender 0-1]_[race 0-4]_[date&time].jpg")
+    return {
+        "age": float(match["age"]),
+        "gender": GENDERS[int(match["gender"])],
+        "race": RACES[int(match["race"])],
+    }
+
+
+def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """List the photos of an extracted folder, of one tar file, or of a folder of tar files.
+
+    The tar files are read in place; nothing is extracted.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        ValueError: there is no photo at `path`, or a tar file is damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    good, bad = [], []
+    for place in _places(path):
+        name = place["path"].rsplit("/", 1)[-1]
+        try:
+            labels = parse(name)
+        except ValueError as error:
+            bad.append({"path": place["path"], "reason": str(error)})
+            continue
+        good.append(place | labels | {"source": "utkface", "subject": None, "split": split_of(name)})
+    if not good:
+        raise ValueError(f"{path}: no UTKFace photo here, neither as .jpg nor in a .tar")
+    return pd.DataFrame(good), pd.DataFrame(bad, columns=["path", "reason"])
+
+
+def _places(path: Path) -> Iterator[dict]:
+    """Where each photo's bytes are, in a fixed order."""
+    tars = [path] if path.is_file() else sorted(path.glob("*.tar"))
+    for tar in tars:
+        try:
+            with tarfile.open(tar, "r:") as archive:
+                for member in archive:
+                    if member.isfile() and member.name.endswith(".jpg"):
+                        yield {
+                            "path": member.name,
+                            "file": str(tar),
+                            "offset": member.offset_data,
+                            "size": member.size,
+                        }
+        except tarfile.TarError as error:
+            raise ValueError(f"{tar}: not a whole tar file ({error})") from error
+    if path.is_dir():
+        for file in sorted(path.rglob("*.jpg")):
+            yield {
+                "path": file.relative_to(path).as_posix(),
+                "file": str(file),
+                "offset": 0,
+                "size": file.stat().st_size,
+            }

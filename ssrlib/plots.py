@@ -1,0 +1,151 @@
+"""The book's figures: one function a figure, each returns a matplotlib Figure."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ssrlib.faces import Box, crop_square
+from ssrlib.predict import Reading
+
+BLUE, ORANGE, GREY = "#2f6f9f", "#d9792b", "#8a8a8a"
+
+
+def _figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray | Axes]:
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained", **grid)
+    # A closed figure can still be drawn on; left open, a notebook would show it twice.
+    plt.close(figure)
+    return figure, axes
+
+
+def _plain(axes: Axes) -> Axes:
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def face_sheet(faces: np.ndarray, titles: Sequence[str] | None = None, columns: int = 10) -> Figure:
+    """Faces (uint8, N x 64 x 64 x 3, RGB) side by side, each with its title above it."""
+    rows = -(-len(faces) // columns)
+    height = 0.95 if titles is None else 1.15
+    figure, axes = _figure(0.9 * columns, height * rows, nrows=rows, ncols=columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for i, (axis, face) in enumerate(zip(axes.flat, faces, strict=False)):
+        axis.imshow(face)
+        if titles is not None:
+            axis.set_title(titles[i], fontsize=8)
+    return figure
+
+
+def photo_with_faces(
+    photo: np.ndarray, readings: Sequence[Reading], face: np.ndarray | None = None
+) -> Figure:
+    """A photo with each face's box (solid) and the square the network reads (dashed); one face large."""
+    figure, axes = _figure(8 if face is not None else 5, 4, ncols=1 if face is None else 2, squeeze=False)
+    left = axes[0, 0]
+    left.imshow(photo)
+    for reading in readings:
+        _outline(left, reading.box, BLUE, "-")
+        _outline(left, crop_square(reading.box), ORANGE, "--")
+        text = f"{reading.age:.0f} years, p_male {reading.p_male:.2f}"
+        left.text(reading.box.x, reading.box.y - 12, text, color="white", fontsize=9, backgroundcolor=BLUE)
+    if face is not None:
+        axes[0, 1].imshow(face)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return figure
+
+
+def _outline(axes: Axes, box: Box, color: str, style: str) -> None:
+    axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, fill=False, color=color, ls=style, lw=2))
+
+
+def expected_value(weights: np.ndarray, values: np.ndarray) -> Figure:
+    """A weight a class, and the value that they balance at."""
+    figure, axes = _figure(7, 2.4)
+    _plain(axes).bar(values, weights, width=0.9 * (values[1] - values[0]), color=BLUE)
+    mean = float((weights * values).sum())
+    axes.axvline(mean, color=ORANGE, lw=2)
+    axes.annotate(f" {mean:.1f} years", (mean, weights.max()), color=ORANGE)
+    axes.set(xlabel="age (years)", ylabel="weight")
+    return figure
+
+
+def stages(
+    p: Sequence[Sequence[float]],
+    eta: Sequence[Sequence[float]],
+    delta: Sequence[float],
+    value_range: float,
+    unit: str = "years",
+) -> Figure:
+    """How one face's value grows stage by stage.
+
+    Each row is a stage. Its bins start where the stage before ended; the deeper the blue, the more
+    weight p. An orange line carries the value down, and an arrow shows what the stage adds.
+    """
+    figure, axes = _figure(8, 0.9 + 0.95 * len(p))
+    value, width, right = 0.0, float(value_range), float(value_range)
+    for k, (weights, shifts, scale) in enumerate(zip(p, eta, delta, strict=True)):
+        s = len(weights)
+        width = width / (s * (1 + scale))
+        top = max(1.0, max(weights))
+        for i in range(s):
+            left, strength = value + (i + shifts[i]) * width, weights[i] / top
+            bin_ = Rectangle((left, k + 0.16), width, 0.52, fc=BLUE, ec="white", lw=2)
+            bin_.set_alpha(0.12 + 0.88 * strength)
+            axes.add_patch(bin_)
+            if width > value_range / 14:
+                label = f"bin {i}" if weights[i] in (0, 1) else f"bin {i}\np = {weights[i]:.2f}"
+                color = "white" if strength > 0.5 else "black"
+                axes.text(
+                    left + width / 2, k + 0.42, label, ha="center", va="center", fontsize=8, color=color
+                )
+            right = max(right, left + width)
+        new = value + width * sum((i + shifts[i]) * weights[i] for i in range(s))
+        axes.plot([value, value], [k - 0.12, k + 0.78], color=ORANGE, lw=2)
+        if new != value:
+            arrow = {"arrowstyle": "->", "color": ORANGE, "lw": 2}
+            axes.annotate("", (new, k + 0.85), (value, k + 0.85), arrowprops=arrow)
+        axes.text(max(new, value), k + 0.85, f"  {new:.3g} {unit}", color=ORANGE, va="center", fontsize=9)
+        value = new
+    axes.plot([value, value], [len(p) - 0.15, len(p)], color=ORANGE, lw=2)
+    axes.set(ylim=(len(p), -0.15), xlim=(-0.03 * value_range, right * 1.08), xlabel=unit)
+    axes.set_yticks([k + 0.42 for k in range(len(p))], [f"stage {k + 1}" for k in range(len(p))])
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+def scatter(truth: np.ndarray, values: np.ndarray, color: np.ndarray | None = None) -> Figure:
+    """True against predicted ages; on the dashed line the two agree."""
+    figure, axes = _figure(4.6, 4.2)
+    top = max(truth.max(), values.max()) * 1.03
+    _plain(axes).plot([0, top], [0, top], color=GREY, ls="--", lw=1)
+    axes.scatter(truth, values, s=10, color=BLUE if color is None else color, alpha=0.6, linewidths=0)
+    axes.set(xlabel="true age (years)", ylabel="predicted age (years)", xlim=(0, top), ylim=(0, top))
+    axes.set_aspect("equal")
+    return figure
+
+
+def error_by_age(groups: Sequence[dict]) -> Figure:
+    """Mean absolute error in each group of ages, with the number of faces it was measured on."""
+    figure, axes = _figure(7, 2.8)
+    names = [group["ages"] for group in groups]
+    bars = _plain(axes).bar(names, [group["mae"] for group in groups], color=BLUE)
+    axes.bar_label(bars, [f"{group['faces']:,}" for group in groups], fontsize=8, color=GREY)
+    axes.set(xlabel="age (years)", ylabel="mean absolute error\n(years)")
+    return figure
+
+
+def curves(x: np.ndarray, ys: dict[str, np.ndarray], xlabel: str, ylabel: str) -> Figure:
+    """Lines over one axis, each with its name."""
+    figure, axes = _figure(6, 2.8)
+    for (name, y), color in zip(ys.items(), (BLUE, ORANGE, GREY), strict=False):
+        _plain(axes).plot(x, y, color=color, lw=2, marker="o", ms=4, label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if len(ys) > 1:
+        axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,116 @@
+"""A photo in, faces with ages and genders out."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ssrlib import faces as photos
+from ssrlib import weights
+from ssrlib.evaluation import predict
+from ssrlib.faces import Box
+
+
+class Reading(NamedTuple):
+    """What the networks read from one face.
+
+    `box` is where the face is in the photo, `age` is in years, and `p_male` is the gender
+    network's output from 0 (female) to 1 (male): a score, not a calibrated probability.
+    """
+
+    box: Box
+    age: float
+    p_male: float
+
+    @property
+    def gender(self) -> str:
+        """The likelier of "female" and "male", as the training data's labels use the words."""
+        return "male" if self.p_male > 0.5 else "female"
+
+
+class AgeGenderEstimator:
+    """Find the faces of a photo and read age and gender from each.
+
+    Args:
+        age, gender: weights files; by default the built-in ones, for research and teaching only.
+
+    >>> AgeGenderEstimator().faces(np.zeros((100, 100, 3), np.uint8))
+    []
+    """
+
+    def __init__(self, age: str | Path | None = None, gender: str | Path | None = None):
+        age, gender = age or weights.pretrained("age"), gender or weights.pretrained("gender")
+        self.age, self.gender = weights.load(age), weights.load(gender)
+        self.crop = _crop_recipe(age)
+        if _crop_recipe(gender) != self.crop:
+            raise ValueError(f"{age} and {gender} were trained on faces that were cropped differently")
+
+    def faces(self, photo: np.ndarray | str | Path) -> list[Reading]:
+        """Return one reading a face, the largest face first; an empty list if there is none.
+
+        Args:
+            photo: a file, or an RGB image: uint8, height x width x 3, 0 to 255.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not an image, or the array breaks the contract above.
+        """
+        photo = _checked(photo) if isinstance(photo, np.ndarray) else photos.read(photo)
+        boxes = photos.find(photo)
+        if not boxes:
+            return []
+        ages, p_male = self.read(np.stack([photos.crop(photo, box, *self.crop) for box in boxes]))
+        return [Reading(*values) for values in zip(boxes, ages.tolist(), p_male.tolist(), strict=True)]
+
+    def read(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ages (years) and p_male of faces that are cropped already.
+
+        Args:
+            faces: uint8, N x 64 x 64 x 3, RGB, 0 to 255.
+        """
+        if faces.dtype != np.uint8:
+            raise ValueError(f"faces must be uint8 from 0 to 255, not {faces.dtype}")
+        return predict(self.age, faces), predict(self.gender, faces).clip(0, 1)
+
+
+def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
+    """Return a copy of an RGB photo with each face's box, age and gender drawn on it."""
+    drawn = photo.copy()
+    unit = max(1.0, max(photo.shape[:2]) / 640)
+    for reading in readings:
+        x, y, width, height = reading.box
+        text = f"{reading.age:.0f}, {reading.gender}"
+        size, line = 0.55 * unit, max(1, round(1.5 * unit))
+        (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, line)
+        pad = round(4 * unit)
+        bottom = max(y, text_height + 2 * pad)
+        cv2.rectangle(drawn, (x, y), (x + width, y + height), (255, 190, 60), line)
+        cv2.rectangle(
+            drawn, (x, bottom), (x + text_width + 2 * pad, bottom - text_height - 2 * pad), (255, 190, 60), -1
+        )
+        cv2.putText(
+            drawn,
+            text,
+            (x + pad, bottom - pad),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            size,
+            (20, 20, 20),
+            line,
+            cv2.LINE_AA,
+        )
+    return drawn
+
+
+def _crop_recipe(path: str | Path) -> tuple[float, float]:
+    crop = weights.read_card(path).get("crop", {})
+    return crop.get("margin", photos.MARGIN), crop.get("shift", photos.SHIFT)
+
+
+def _checked(photo: np.ndarray) -> np.ndarray:
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+        raise ValueError(
+            "a photo must be an RGB array, uint8 from 0 to 255, height x width x 3; "
+            f"got {photo.dtype}, {' x '.join(map(str, photo.shape))}"
+        )
+    return photo

@@ -1,0 +1,175 @@
+"""FaceStore: packed faces and their table in one folder on disk.
+
+A store's folder holds `faces.npy` (uint8, N x 64 x 64 x 3, RGB), `rows.parquet` (one row a face),
+`rejects.parquet` (path and reason of what was left out) and `store.json` (how the faces were
+cropped, counts, checksums). Opening one costs milliseconds, whatever its size: the faces are
+memory-mapped, and the tables are read when they are first asked for.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ssrlib.network import FACE_SIZE
+
+SPLITS = ("train", "validation", "test", "holdout")
+SHAPE = (FACE_SIZE, FACE_SIZE, 3)
+NO_REJECTS = pd.DataFrame({"path": [], "reason": []}, dtype=str)
+
+
+def split_of(name: str) -> str:
+    """Return the split of a file name or subject: by its SHA-256, so that it never moves.
+
+    Of 100 hash values, 0 to 9 are holdout (never trained or tuned on), 10 to 19 test, 20 to 29
+    validation, and the rest train.
+
+    >>> split_of("10_0_0_20170110220033115.jpg.chip.jpg")
+    'train'
+    """
+    part = int(hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest(), 16) % 100
+    return "holdout" if part < 10 else "test" if part < 20 else "validation" if part < 30 else "train"
+
+
+class FaceStore:
+    """Faces and their rows, read from a folder that `write` made.
+
+    Attributes:
+        path: the folder.
+        info: the contents of `store.json`.
+        faces: uint8, N x 64 x 64 x 3, RGB, memory-mapped and read-only.
+        rows: a table of N rows: `path`, `age` (years), `gender` ("female" or "male"), `source`,
+            `subject`, `split`, and whatever else the dataset knows.
+        rejects: a table of `path` and `reason`.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder is not a store, or a store that was not finished or was damaged.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"{path}: no such store")
+        try:
+            self.info = json.loads((self.path / "store.json").read_text())
+            self.faces = np.load(self.path / "faces.npy", mmap_mode="r")
+            expected = (self.info["counts"]["faces"], *SHAPE)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ValueError(f"{path}: not a whole face store; prepare it again") from error
+        if self.faces.shape != expected or self.faces.dtype != np.uint8:
+            raise ValueError(f"{path}: faces.npy does not match store.json; prepare it again")
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        return self._table("rows", len(self.faces))
+
+    @cached_property
+    def rejects(self) -> pd.DataFrame:
+        return self._table("rejects", self.info["counts"]["rejects"])
+
+    def _table(self, name: str, count: int) -> pd.DataFrame:
+        try:
+            table = pd.read_parquet(self.path / f"{name}.parquet")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.path}: {name}.parquet cannot be read; prepare it again") from error
+        if len(table) != count:
+            raise ValueError(
+                f"{self.path}: {name}.parquet has {len(table)} rows instead of {count}; prepare it again"
+            )
+        return table
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __repr__(self) -> str:
+        return (
+            f"FaceStore({str(self.path)!r}: {len(self):,} faces, {self.info['counts']['rejects']:,} rejects)"
+        )
+
+    def split(self, name: str) -> tuple[np.ndarray, pd.DataFrame]:
+        """Return one split's faces (uint8, n x 64 x 64 x 3, in memory) and rows.
+
+        >>> from ssrlib.datasets import synthetic
+        >>> faces, rows = synthetic.store(200).split("validation")
+        >>> len(faces) == len(rows) and set(rows.split) == {"validation"}
+        True
+        """
+        if name not in SPLITS:
+            raise ValueError(f"there is no split {name!r}; there are: {', '.join(SPLITS)}")
+        chosen = np.flatnonzero(self.rows["split"] == name)
+        return self.faces[chosen], self.rows.iloc[chosen].reset_index(drop=True)
+
+    def verify(self) -> None:
+        """Compare every file with its checksum in `store.json`; this reads the whole store.
+
+        Raises:
+            ValueError: a file has changed since the store was written.
+        """
+        for name, checksum in self.info["sha256"].items():
+            if _sha256(self.path / name) != checksum:
+                raise ValueError(f"{self.path}: {name} has changed since it was written; prepare it again")
+
+
+Chunk = tuple[np.ndarray, pd.DataFrame, pd.DataFrame]
+
+
+def write(path: str | Path, chunks: Iterable[Chunk], crop: dict) -> FaceStore:
+    """Write a store from chunks of (faces, rows, rejects), and open it.
+
+    Only one chunk's faces are in memory at a time. The store is built in a folder beside its place
+    and moved in whole, so that a store that was interrupted is never taken for a finished one.
+
+    Args:
+        path: the folder to make; an existing store there is replaced at the end.
+        chunks: faces (uint8, n x 64 x 64 x 3), their n rows, and the rejects met on the way.
+        crop: how the faces were cut from their photos; kept in `store.json`.
+    """
+    path = Path(path)
+    if path.exists() and not (path / "store.json").is_file():
+        raise ValueError(f"{path}: exists and is not a face store; choose another place")
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    rows, rejects, count = [], [], 0
+    with open(partial / "faces.npy", "wb") as file:
+        _write_header(file, count)
+        for faces, chunk_rows, chunk_rejects in chunks:
+            if faces.shape[1:] != SHAPE or faces.dtype != np.uint8 or len(faces) != len(chunk_rows):
+                raise ValueError(f"faces must be uint8, n x 64 x 64 x 3, with n rows; got {faces.shape}")
+            file.write(np.ascontiguousarray(faces).data)
+            rows.append(chunk_rows)
+            rejects.append(chunk_rejects)
+            count += len(faces)
+        file.seek(0)
+        _write_header(file, count)
+    rejected = pd.concat([NO_REJECTS, *rejects], ignore_index=True)
+    pd.concat(rows, ignore_index=True).to_parquet(partial / "rows.parquet")
+    rejected.to_parquet(partial / "rejects.parquet")
+    info = {
+        "format": 1,
+        "crop": crop,
+        "counts": {"faces": count, "rejects": len(rejected)},
+        "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
+    }
+    (partial / "store.json").write_text(json.dumps(info, indent=2) + "\n")
+    if path.exists():
+        shutil.rmtree(path)
+    partial.rename(path)
+    return FaceStore(path)
+
+
+def _write_header(file, count: int) -> None:
+    # numpy pads this header so that a larger count later still fits in the same bytes.
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

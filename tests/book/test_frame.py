@@ -1,0 +1,71 @@
+"""The parts of the project that must keep in step with one another."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import jupytext
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+def test_notebook_and_text_say_the_same(notebook):
+    pair = [jupytext.read(path) for path in (notebook, notebook.parent / "text" / f"{notebook.stem}.md")]
+    cells = [
+        [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in chapter.cells] for chapter in pair
+    ]
+    assert cells[0] == cells[1], "run `make notebooks`"
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+def test_notebooks_are_run_from_top_to_bottom_and_without_errors(notebook):
+    code = [cell for cell in jupytext.read(notebook).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run `make notebooks`"
+    outputs = [output.output_type for cell in code for output in cell.outputs]
+    assert "error" not in outputs
+    assert "display_data" in outputs or "execute_result" in outputs
+    assert max(len(cell.source.splitlines()) for cell in code) <= 15
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+def test_chapters_have_all_their_parts(notebook):
+    text = notebook.with_suffix("").name
+    text = (ROOT / "book" / "text" / f"{text}.md").read_text()
+    for part in (":::{admonition} You will learn", "## A place to play", "## Try it yourself"):
+        assert part in text
+    for part in ("## What to remember", "## Read more"):
+        assert part in text
+    exercises = re.findall(r"^:::\{exercise\}\n:label: (\S+)", text, re.M)
+    assert 2 <= len(exercises) <= 4
+    assert exercises == re.findall(r"^:::\{solution\} (\S+)\n:class: dropdown", text, re.M)
+    figures, captions, alts = (text.count(f"{word}:") for word in ("  figure", "    caption", "    alt"))
+    assert figures == captions == alts >= 3
+
+
+def test_every_chapter_is_in_the_table_of_contents():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    listed = [Path(entry["file"]).name for entry in toc["chapters"]]
+    assert [name for name in listed if name[0].isdigit()] == [path.stem for path in CHAPTERS]
+
+
+def test_conda_environment_is_in_step_with_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    required = project["dependencies"] + [requirement for extra in extras for requirement in extra]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert conda[0] == f"python {project['requires-python']}"
+    assert conda[-1]["pip"] == [*required, "--editable ."]
+
+
+def test_lock_pins_everything_that_is_required():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    required = project["dependencies"] + [requirement for extra in extras for requirement in extra]
+    pinned = re.findall(r"^([\w.-]+)==[\w.!]+$", (ROOT / "requirements.lock").read_text(), re.M)
+    assert len(pinned) == len((ROOT / "requirements.lock").read_text().splitlines())
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
+    assert {re.match(r"[\w-]+", requirement)[0].lower() for requirement in required} <= names

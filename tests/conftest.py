@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from ssrlib import weights
+from ssrlib.datasets import synthetic
+from ssrlib.store import FaceStore
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def drawn_store(tmp_path_factory) -> FaceStore:
+    """240 drawn faces; enough for every split to have some."""
+    return synthetic.store(240, seed=1, path=tmp_path_factory.mktemp("stores") / "drawn")
+
+
+@pytest.fixture(scope="session")
+def age_network():
+    return weights.load(weights.pretrained("age"))
+
+
+@pytest.fixture(scope="session")
+def keras_folder() -> Path:
+    """The authors' weights and their reference outputs."""
+    pytest.importorskip("h5py")
+    folder = SHARED / "pretrained" / "keras"
+    if not folder.is_dir():
+        pytest.skip("the authors' Keras files are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def utkface_folder() -> Path:
+    folder = SHARED / "data" / "utkface"
+    if not folder.is_dir():
+        pytest.skip("UTKFace is not here")
+    return folder

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from numpy.linalg import lstsq
+
+from ssrlib.datasets import synthetic
+
+
+def test_a_face_depends_on_seed_and_number_only():
+    few, _ = synthetic.generate(5, seed=4)
+    more, rows = synthetic.generate(8, seed=4)
+    other, _ = synthetic.generate(5, seed=5)
+    assert np.array_equal(few, more[:5])
+    assert not np.array_equal(few, other)
+    assert rows["path"].is_unique
+    assert rows["age"].between(0, synthetic.MAX_AGE).all()
+    assert set(rows["gender"]) <= {"female", "male"}
+
+
+def test_a_store_is_drawn_once(tmp_path):
+    first = synthetic.store(20, path=tmp_path / "drawn")
+    changed = (first.path / "store.json").stat().st_mtime_ns
+    again = synthetic.store(20, path=tmp_path / "drawn")
+    assert (again.path / "store.json").stat().st_mtime_ns == changed
+    again.verify()
+    with pytest.raises(ValueError, match="holds other faces than the 30 asked for"):
+        synthetic.store(30, path=tmp_path / "drawn")
+
+
+def test_age_is_not_written_in_single_pixels():
+    """A linear regression on pixels stays far above what a trained network reaches (3 to 7 years)."""
+    faces, rows = synthetic.generate(1500, seed=2)
+    pixels = faces[:, ::4, ::4].reshape(len(faces), -1) / 255 - 0.5
+    train, test = slice(0, 1200), slice(1200, None)
+    ages = rows["age"].to_numpy()
+    penalty = 10 * np.eye(pixels.shape[1])
+    weights, *_ = lstsq(
+        np.vstack([pixels[train], penalty]),
+        np.append(ages[train] - ages[train].mean(), np.zeros(len(penalty))),
+        rcond=None,
+    )
+    mae = np.abs(pixels[test] @ weights + ages[train].mean() - ages[test]).mean()
+    constant = np.abs(ages[test] - np.median(ages[train])).mean()
+    assert 8 < mae < 0.9 * constant

@@ -1,0 +1,64 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ssrlib.augment import augment
+
+FACES = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+NOTHING = {"rotation": 0.0, "shift": 0.0, "zoom": 0.0, "shear": 0.0, "light": 0.0}
+
+
+def generator():
+    return torch.Generator().manual_seed(1)
+
+
+def test_without_changes_faces_are_flipped_or_the_same():
+    out = augment(FACES, generator(), **NOTHING)
+    same = [torch.allclose(o, f.float(), atol=1e-2) for o, f in zip(out, FACES, strict=True)]
+    flipped = [torch.allclose(o, f.float().flip(2), atol=1e-2) for o, f in zip(out, FACES, strict=True)]
+    assert all(a != b for a, b in zip(same, flipped, strict=True))
+    assert any(same)
+    assert any(flipped)
+
+
+def test_every_change_is_as_large_as_asked_and_no_larger():
+    dot = torch.zeros(500, 3, 64, 64)
+    dot[:, :, 30:34, 30:34] = 255
+    place = torch.arange(64.0) - 31.5
+
+    def offsets(**change):
+        out = augment(dot, generator(), **NOTHING | change)[:, 0]
+        weight = out / out.sum(dim=(1, 2), keepdim=True)
+        return (weight.sum(dim=1) * place).sum(dim=1)
+
+    assert offsets().abs().max() < 0.01
+    assert 5.5 < offsets(shift=0.1).abs().max() <= 6.41
+    sizes = augment(dot, generator(), **NOTHING | {"zoom": 0.3}).sum(dim=(1, 2, 3)) / (16 * 255 * 3)
+    assert 1.5 < sizes.max() < 1.8
+    assert 0.4 < sizes.min() < 0.6
+
+
+def test_light_changes_brightness_and_stays_in_range():
+    out = augment(FACES, generator(), **NOTHING | {"light": 0.5})
+    ratio = out.mean(dim=(1, 2, 3)) / FACES.float().mean(dim=(1, 2, 3))
+    assert ratio.max() - ratio.min() > 0.1
+    assert out.min() >= 0
+    assert out.max() <= 255
+
+
+@pytest.mark.parametrize("angle", [30.0])
+def test_rotation_turns_pixels_without_stretching(angle):
+    bar = torch.zeros(400, 3, 64, 64)
+    bar[:, :, 31:33, 8:56] = 255
+    out = augment(bar, generator(), **NOTHING | {"rotation": angle})[:, 0] / 255
+    y, x = torch.meshgrid(*[torch.arange(64.0) - 31.5] * 2, indexing="ij")
+    spread = ((out * (x**2 + y**2)).sum(dim=(1, 2)) / out.sum(dim=(1, 2))).sqrt()
+    assert (spread.max() - spread.min()) / spread.mean() < 0.03
+    height = out.amax(dim=2).gt(0.5).sum(dim=1)
+    assert height.max() > 18
+    assert height.min() <= 3
+
+
+def test_same_generator_same_faces():
+    assert torch.equal(augment(FACES, generator()), augment(FACES, generator()))
+    assert not torch.equal(augment(FACES, generator()), F.pad(FACES.float(), (0, 0)))

@@ -1,0 +1,128 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage import data
+
+from ssrlib import faces
+from ssrlib.faces import Box
+
+PHOTO = data.astronaut()
+
+
+def encoded(photo: np.ndarray, suffix: str) -> bytes:
+    return cv2.imencode(suffix, photo)[1].tobytes()
+
+
+def exif_rotated() -> bytes:
+    """A JPEG lying on its side, whose EXIF orientation (6) says to turn it upright."""
+    sideways = cv2.rotate(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR), cv2.ROTATE_90_COUNTERCLOCKWISE)
+    jpeg = encoded(sideways, ".jpg")
+    tiff = (
+        b"II*\x00\x08\x00\x00\x00"
+        + b"\x01\x00"
+        + b"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
+        + b"\x00" * 4
+    )
+    body = b"Exif\x00\x00" + tiff
+    return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
+
+
+def cmyk() -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(PHOTO).convert("CMYK").save(buffer, "jpeg", quality=95)
+    return buffer.getvalue()
+
+
+BGR = cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR)
+KINDS = {
+    "png": encoded(BGR, ".png"),
+    "jpeg": encoded(BGR, ".jpg"),
+    "webp": encoded(BGR, ".webp"),
+    "grey": encoded(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2GRAY), ".png"),
+    "16 bit": encoded(BGR.astype(np.uint16) * 257, ".png"),
+    "rgba": encoded(np.dstack([BGR, np.full(BGR.shape[:2], 255, np.uint8)]), ".png"),
+    "exif": exif_rotated(),
+    "cmyk": cmyk(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_photo_becomes_upright_rgb(kind):
+    photo = faces.read(KINDS[kind])
+    expected = (
+        np.repeat(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2GRAY)[..., None], 3, 2) if kind == "grey" else PHOTO
+    )
+    assert photo.dtype == np.uint8
+    assert photo.shape == PHOTO.shape
+    # JPEG, WebP and CMYK lose a little; swapped channels or a wrong turn would differ by dozens.
+    assert np.abs(photo.astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"dear diary", "not an image, or a damaged one"),
+        (KINDS["png"][:100], "not an image, or a damaged one"),
+    ],
+)
+def test_what_is_not_a_photo_gets_one_clear_error(tmp_path, content, message):
+    path = tmp_path / "my photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"my photo\.jpg: {message}"):
+        faces.read(path)
+
+
+def test_missing_files_and_folders_are_told_apart(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such photo"):
+        faces.read(tmp_path / "nothing.jpg")
+    with pytest.raises(ValueError, match="a folder, not a photo"):
+        faces.read(tmp_path)
+
+
+def test_one_pixel_is_a_photo_without_a_face():
+    photo = faces.read(encoded(np.zeros((1, 1, 3), np.uint8), ".png"))
+    assert faces.find(photo) == []
+    assert faces.resize(photo).shape == (64, 64, 3)
+
+
+def test_astronaut_has_one_face_wherever_it_is_and_however_large():
+    (box,) = faces.find(PHOTO)
+    assert 150 < box.x < 210
+    assert 40 < box.y < 100
+    large = cv2.resize(PHOTO, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    (large_box,) = faces.find(large)
+    assert np.allclose(np.array(large_box) / 4, box, atol=12)
+
+
+@given(x=st.integers(-40, 90), y=st.integers(-40, 70), width=st.integers(10, 60), margin=st.floats(-0.2, 0.5))
+def test_crop_is_always_a_face_and_repeats_the_border(x, y, width, margin):
+    photo = np.full((60, 80, 3), 77, np.uint8)
+    box = Box(x, y, width, width)
+    left, top, side, _ = faces.crop_square(box, margin)
+    if left >= 80 or top >= 60 or left + side <= 0 or top + side <= 0:
+        with pytest.raises(ValueError, match="outside a photo of 80 x 60 pixels"):
+            faces.crop(photo, box, margin)
+    else:
+        face = faces.crop(photo, box, margin)
+        assert face.shape == (64, 64, 3)
+        assert (face == 77).all()
+
+
+def test_crop_cuts_the_square_that_it_says():
+    photo = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    square = faces.crop_square(Box(50, 60, 64, 64), margin=0.0, shift=0.0)
+    assert square == Box(50, 60, 64, 64)
+    assert np.array_equal(faces.crop(photo, square, 0.0, 0.0), photo[60:124, 50:114])
+    assert faces.crop_square(Box(50, 60, 100, 100), margin=0.25, shift=0.1) == Box(25, 45, 150, 150)
+
+
+def test_written_photos_come_back(tmp_path):
+    faces.write(PHOTO, tmp_path / "new" / "Grüße 你好.png")
+    assert np.array_equal(faces.read(tmp_path / "new" / "Grüße 你好.png"), PHOTO)

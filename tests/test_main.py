@@ -1,0 +1,104 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from skimage import data
+from typer.testing import CliRunner
+
+from ssrlib import FaceStore, __main__, faces, weights
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    result = CliRunner().invoke(__main__.app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr or str(result.exception)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "grüne Wiese 写真.png"
+    faces.write(data.astronaut(), path)
+    return path
+
+
+def test_predict_prints_a_table_and_draws(photo, tmp_path):
+    code, out, _ = run("predict", photo, "--out", tmp_path / "drawn")
+    assert code == 0
+    assert "female" in out
+    assert photo.name in out
+    drawn = faces.read(tmp_path / "drawn" / photo.name)
+    assert (drawn != data.astronaut()).any()
+
+
+def test_predict_goes_on_after_a_bad_photo(photo, tmp_path):
+    (tmp_path / "text.jpg").write_text("dear diary")
+    code, out, err = run("predict", tmp_path / "text.jpg", tmp_path, tmp_path / "none.jpg", photo, "--json")
+    assert code == 1
+    (answer,) = json.loads(out)
+    assert answer["photo"] == str(photo)
+    assert answer["gender"] == "female"
+    assert {"x", "y", "width", "height", "age", "p_male"} <= answer.keys()
+    for line in ("text.jpg: not an image", "a folder, not a photo", "none.jpg: no such photo"):
+        assert line in err
+    assert "Traceback" not in err
+
+
+def test_predict_says_when_there_is_no_face(tmp_path):
+    faces.write(data.coffee(), tmp_path / "coffee.png")
+    code, out, err = run("predict", tmp_path / "coffee.png", "--json")
+    assert (code, json.loads(out)) == (0, [])
+    assert "no face found" in err
+
+
+def test_drawings_of_photos_with_one_name_do_not_overwrite_each_other(photo, tmp_path):
+    other = tmp_path / "other" / photo.name
+    faces.write(np.ascontiguousarray(data.astronaut()[:, ::-1]), other)
+    code, _, _ = run("predict", photo, other, "--out", tmp_path / "drawn")
+    assert code == 0
+    assert len(list((tmp_path / "drawn").iterdir())) == 2
+
+
+def test_prepare_train_evaluate(tmp_path):
+    code, out, _ = run("prepare", "synthetic", "--out", tmp_path / "store", "--count", "300", "--seed", "3")
+    assert code == 0
+    assert "300 faces" in out
+    store = FaceStore(tmp_path / "store")
+
+    code, out, err = run(
+        "train", "--store", store.path, "--target", "gender", "--out", tmp_path, "--epochs", "1"
+    )
+    assert code == 0, err
+    assert "best epoch 1 on validation" in out
+    best = tmp_path / "gender" / "best.safetensors"
+    assert weights.load(best).settings["value_range"] == 1.0
+
+    record = tmp_path / "results" / "gender.json"
+    arguments = ["--target", "gender", "--weights", best, "--split", "validation", "--out", record]
+    code, out, err = run("evaluate", "--store", store.path, *arguments)
+    assert code == 0, err
+    figures = json.loads(out)
+    assert json.loads(record.read_text())["figures"] == figures
+    assert {"command", "commit", "machine", "data", "weights"} <= json.loads(record.read_text())[
+        "origin"
+    ].keys()
+    assert figures["faces"] == len(store.split("validation")[0])
+    trained = weights.read_card(best)["validation"]
+    assert figures["mae"] == pytest.approx(trained["mae"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--store", "nowhere"], "error: nowhere: no such store"),
+        (["prepare", "utkface", "nowhere", "--out", "x"], "error: nowhere: no such file or folder"),
+        (["train", "--store", ".", "--target", "height"], "height"),
+    ],
+)
+def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "ssrlib", *arguments], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from skimage import data
+
+from ssrlib import AgeGenderEstimator, faces, weights
+from ssrlib.predict import draw
+
+PHOTO = data.astronaut()
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    return AgeGenderEstimator()
+
+
+def test_astronaut_is_one_woman(estimator, tmp_path):
+    (reading,) = estimator.faces(PHOTO)
+    assert 20 < reading.age < 60
+    assert reading.p_male < 0.5
+    assert reading.gender == "female"
+    faces.write(PHOTO, tmp_path / "photo.png")
+    assert (
+        estimator.faces(tmp_path / "photo.png") == estimator.faces(str(tmp_path / "photo.png")) == [reading]
+    )
+
+
+def test_collage_has_its_faces_largest_first(estimator):
+    collage = np.hstack([PHOTO[::2, ::2], PHOTO[::2, ::-2]])
+    collage = np.vstack([np.hstack([PHOTO, PHOTO[:, ::-1]]), np.pad(collage, ((0, 0), (0, 512), (0, 0)))])
+    readings = estimator.faces(collage)
+    assert len(readings) == 4
+    widths = [reading.box.width for reading in readings]
+    assert widths == sorted(widths, reverse=True)
+    ages = [reading.age for reading in readings]
+    assert max(ages) - min(ages) < 12
+
+
+def test_no_face_is_an_empty_list(estimator):
+    assert estimator.faces(data.coffee()) == []
+
+
+@pytest.mark.parametrize("scale", [0.9, 1.1])
+def test_readings_are_stable_under_a_ten_percent_change_of_the_box(estimator, scale):
+    box = faces.find(PHOTO)[0]
+    side = round(box.width * scale)
+    other = faces.Box(box.x + (box.width - side) // 2, box.y + (box.height - side) // 2, side, side)
+    ages, p_male = estimator.read(np.stack([faces.crop(PHOTO, b) for b in (box, other)]))
+    assert abs(ages[1] - ages[0]) < 5
+    assert abs(p_male[1] - p_male[0]) < 0.2
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        PHOTO / 255,
+        PHOTO.astype(np.float32),
+        PHOTO[:, :, 0],
+        np.dstack([PHOTO, PHOTO[:, :, 0]]),
+        np.zeros((0, 5, 3), np.uint8),
+        PHOTO.astype(np.uint16),
+    ],
+)
+def test_arrays_that_break_the_contract_are_refused(estimator, photo):
+    with pytest.raises(ValueError, match="must be an RGB array, uint8 from 0 to 255"):
+        estimator.faces(photo)
+
+
+def test_faces_from_zero_to_one_are_refused(estimator):
+    with pytest.raises(ValueError, match="must be uint8"):
+        estimator.read(np.zeros((1, 64, 64, 3)))
+
+
+def test_weights_that_were_cropped_differently_do_not_mix(tmp_path, age_network):
+    other = weights.save(age_network, tmp_path / "age.safetensors", {"crop": {"margin": 0.4, "shift": 0.0}})
+    with pytest.raises(ValueError, match="cropped differently"):
+        AgeGenderEstimator(age=other)
+
+
+def test_the_weights_own_crop_is_used(tmp_path, age_network):
+    crop = {"crop": {"margin": 0.4, "shift": 0.0}}
+    path = weights.save(age_network, tmp_path / "any.safetensors", crop)
+    wide = AgeGenderEstimator(age=path, gender=path)
+    box = faces.find(PHOTO)[0]
+    expected, _ = wide.read(faces.crop(PHOTO, box, 0.4, 0.0)[np.newaxis])
+    assert wide.faces(PHOTO)[0].age == expected[0]
+
+
+def test_draw_marks_a_copy(estimator):
+    original = PHOTO.copy()
+    readings = estimator.faces(PHOTO)
+    drawn = draw(PHOTO, readings)
+    assert np.array_equal(PHOTO, original)
+    x, y, width, height = readings[0].box
+    changed = (drawn != PHOTO).any(axis=2)
+    assert changed[y + height, x + width // 2]
+    assert not changed[y + height + 20 :, :].any()

@@ -1,0 +1,105 @@
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssrlib import FaceStore, store
+
+
+def chunk(names: list[str], seed: int = 0) -> store.Chunk:
+    faces = np.random.default_rng(seed).integers(0, 256, (len(names), 64, 64, 3), dtype=np.uint8)
+    rows = pd.DataFrame({"path": names, "age": 30.0, "split": [store.split_of(name) for name in names]})
+    return faces, rows, store.NO_REJECTS
+
+
+@given(st.text())
+def test_split_is_the_hash_modulo_100(name):
+    part = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100
+    limits = {
+        "holdout": range(10),
+        "test": range(10, 20),
+        "validation": range(20, 30),
+        "train": range(30, 100),
+    }
+    assert part in limits[store.split_of(name)]
+
+
+def test_written_faces_come_back_in_order(tmp_path):
+    one, two = chunk(["a", "b", "é"]), chunk(["c"], seed=1)
+    rejects = pd.DataFrame({"path": ["x"], "reason": ["damaged"]})
+    written = store.write(tmp_path / "faces", [one, (two[0], two[1], rejects)], {"margin": 0.1})
+    opened = FaceStore(tmp_path / "faces")
+    assert np.array_equal(opened.faces, np.concatenate([one[0], two[0]]))
+    assert list(opened.rows["path"]) == ["a", "b", "é", "c"]
+    assert opened.rejects.to_dict("records") == [{"path": "x", "reason": "damaged"}]
+    assert opened.info["crop"] == {"margin": 0.1}
+    assert len(written) == len(opened) == 4
+    opened.verify()
+
+
+def test_splits_part_the_store(drawn_store):
+    parts = [drawn_store.split(name) for name in store.SPLITS]
+    assert sum(len(faces) for faces, _ in parts) == len(drawn_store)
+    assert len(set().union(*(rows["path"] for _, rows in parts))) == len(drawn_store)
+    with pytest.raises(ValueError, match="no split 'dev'; there are: train, validation, test, holdout"):
+        drawn_store.split("dev")
+
+
+def test_an_interrupted_write_leaves_no_store(tmp_path):
+    def broken():
+        yield chunk(["a"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.write(tmp_path / "faces", broken(), {})
+    with pytest.raises(FileNotFoundError, match="no such store"):
+        FaceStore(tmp_path / "faces")
+    with pytest.raises(ValueError, match="not a whole face store"):
+        FaceStore(tmp_path / "faces.partial")
+    store.write(tmp_path / "faces", [chunk(["a"])], {})
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
+@pytest.mark.parametrize("name", ["store.json", "faces.npy"])
+@pytest.mark.parametrize("keep", [0, 30])
+def test_half_written_stores_are_refused(tmp_path, name, keep):
+    path = tmp_path / "faces"
+    store.write(path, [chunk(["a", "b"])], {})
+    (path / name).write_bytes((path / name).read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"prepare it again"):
+        FaceStore(path)
+
+
+def test_damaged_tables_are_refused(tmp_path):
+    opened = store.write(tmp_path / "faces", [chunk(["a", "b"])], {})
+    (opened.path / "rows.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"rows\.parquet cannot be read; prepare it again"):
+        len(FaceStore(opened.path).rows)
+    chunk(["a"])[1].to_parquet(opened.path / "rows.parquet")
+    with pytest.raises(ValueError, match=r"has 1 rows instead of 2"):
+        len(FaceStore(opened.path).rows)
+
+
+def test_verify_notices_one_changed_pixel(tmp_path):
+    opened = store.write(tmp_path / "faces", [chunk(["a", "b"])], {})
+    data = bytearray((opened.path / "faces.npy").read_bytes())
+    data[-1] ^= 1
+    (opened.path / "faces.npy").write_bytes(data)
+    with pytest.raises(ValueError, match=r"faces\.npy has changed"):
+        opened.verify()
+
+
+def test_other_peoples_folders_are_not_overwritten(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="not a face store; choose another place"):
+        store.write(tmp_path, [chunk(["a"])], {})
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_faces_of_another_size_are_refused(tmp_path):
+    faces, rows, rejects = chunk(["a"])
+    with pytest.raises(ValueError, match="n x 64 x 64 x 3"):
+        store.write(tmp_path / "faces", [(faces[:, :32], rows, rejects)], {})

@@ -1,0 +1,90 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ssrlib import SSRNet, weights
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("imdb", 1e-3), ("wiki", 1e-3), ("megaface_asian", 1e-3), ("wiki_gender_models", 1e-5)],
+)
+def test_keras_weights_agree_with_the_authors_outputs(keras_folder, name, tolerance):
+    reference = np.load(keras_folder / "reference.npz")
+    rgb = torch.from_numpy(reference["bgr"][..., ::-1].transpose(0, 3, 1, 2).copy())
+    with torch.inference_mode():
+        values = weights.from_keras(keras_folder / f"{name}.h5")(rgb).numpy()
+    assert np.abs(values - reference[name]).max() <= tolerance
+
+
+def test_foreign_keras_files_get_one_clear_error(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["dense_1/kernel:0"] = np.zeros((2, 2))
+    with pytest.raises(ValueError, match=r"other\.h5: its layers are not those"):
+        weights.from_keras(tmp_path / "other.h5")
+    (tmp_path / "text.h5").write_text("no weights")
+    with pytest.raises(ValueError, match="damaged, or not a Keras"):
+        weights.from_keras(tmp_path / "text.h5")
+    with pytest.raises(FileNotFoundError, match="no such weights file"):
+        weights.from_keras(tmp_path / "nothing.h5")
+
+
+def test_save_and_load_keep_everything(tmp_path):
+    torch.manual_seed(0)
+    network = SSRNet(value_range=1.0, bins=(4, 2), lambda_eta=0.5, lambda_delta=0.25).eval()
+    network.mean.fill_(100.0)
+    card = {"data": "drawn faces", "author": "Zoë"}
+    path = weights.save(network, tmp_path / "new" / "network.safetensors", card)
+    loaded = weights.load(path)
+    faces = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    assert torch.equal(loaded(faces), network(faces))
+    assert loaded.settings == network.settings
+    assert not loaded.training
+    assert weights.read_card(path) == card
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_truncated_at_any_point_gets_one_clear_error(tmp_path):
+    path = weights.save(SSRNet(), tmp_path / "network.safetensors")
+    whole = path.read_bytes()
+    for length in (0, 4, 100, 5000, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="damaged, or not a safetensors file"):
+            weights.load(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"ssrnet": "{"},
+        {"ssrnet": "[]"},
+        {"ssrnet": json.dumps({"bins": 7})},
+        {"ssrnet": json.dumps({"a": 1})},
+    ],
+)
+def test_foreign_safetensors_get_one_clear_error(tmp_path, metadata):
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(3)}, path, metadata)
+    with pytest.raises(ValueError, match="not of an SSRNet saved by ssrlib"):
+        weights.load(path)
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors: no such weights file"):
+        weights.load(tmp_path / "nothing.safetensors")
+    with pytest.raises(ValueError, match="no built-in weights named 'height'; there are: age, gender"):
+        weights.pretrained("height")
+
+
+@pytest.mark.parametrize("target", ["age", "gender"])
+def test_built_in_weights_are_small_and_say_what_they_are(target):
+    path = weights.pretrained(target)
+    card = weights.read_card(path)
+    assert path.stat().st_size < 200_000
+    assert "non-commercial" in card["terms"]
+    assert {"data", "crop", "validation", "test", "command"} <= card.keys()
