@@ -3,9 +3,28 @@
 The modules follow a face's way, from a photo to a figure; the book's chapters follow the modules.
 """
 
-from ssrlib.network import SSRNet, soft_stagewise_regression
-from ssrlib.predict import AgeGenderEstimator
-from ssrlib.store import FaceStore
-from ssrlib.training import Recipe, fit
+from importlib import import_module
 
-__all__ = ["AgeGenderEstimator", "FaceStore", "Recipe", "SSRNet", "fit", "soft_stagewise_regression"]
+FACE_SIZE = 64
+"""A face's height and width in pixels, everywhere."""
+
+_HOMES = {
+    "AgeGenderEstimator": "predict",
+    "FaceStore": "store",
+    "Recipe": "training",
+    "SSRNet": "network",
+    "fit": "training",
+    "soft_stagewise_regression": "network",
+}
+__all__ = ["FACE_SIZE", *sorted(_HOMES)]
+
+
+def __getattr__(name: str):
+    """Import on first use: the processes that prepare photos need not load torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ssrlib' has no attribute {name!r}")
+    return getattr(import_module(f"ssrlib.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

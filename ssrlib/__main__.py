@@ -37,32 +37,91 @@ def commands() -> None:
     pass
 
 
-prepare = typer.Typer(help="Turn a dataset into a face store.", no_args_is_help=True)
+prepare = typer.Typer(
+    help="Turn a dataset into a face store. Interrupted? The same command goes on.", no_args_is_help=True
+)
 app.add_typer(prepare, name="prepare")
+Out = Annotated[Path, typer.Option(help="the face store to write")]
+Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
+
+
+def _prepare(dataset, out: Path, tables: tuple) -> None:
+    from ssrlib import plots
+    from ssrlib.prepare import prepare as run
+
+    store = run(*tables, out, dataset.CROP)
+    print(store, store.describe().round(2), sep="\n\n")
+    for reason, count in store.rejects["reason"].value_counts().items():
+        print(f"{count:9,} rejected: {reason}")
+    plots.store_report(store).savefig(out / "report.png", dpi=120)
+    print(f"\nthe same as a picture: {out / 'report.png'}")
+
+
+def _imdb_wiki(
+    path: Annotated[Path, typer.Argument(help="the extracted imdb_crop or wiki_crop")],
+    out: Out,
+    min_face_score: Annotated[float, typer.Option(help="below it, there may be no face")] = 1.0,
+    max_second_face_score: Annotated[float, typer.Option(help="above it, there may be two")] = 0.0,
+    min_age: Annotated[int, typer.Option(help="below it, the label is wrong")] = 0,
+    max_age: Annotated[int, typer.Option(help="above it, the label is wrong")] = 100,
+) -> None:
+    """IMDB-WIKI ("faces only"), from https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/; for research."""
+    from ssrlib.datasets import imdb_wiki as dataset
+
+    _prepare(dataset, out, dataset.rows(path, min_face_score, max_second_face_score, min_age, max_age))
+
+
+prepare.command("imdb")(_imdb_wiki)
+prepare.command("wiki")(_imdb_wiki)
+
+
+@prepare.command()
+def megaage(path: Folder, out: Out) -> None:
+    """MegaAge-Asian, from http://mmlab.ie.cuhk.edu.hk/projects/MegaAge/; for non-commercial research only."""
+    from ssrlib.datasets import megaage as dataset
+
+    _prepare(dataset, out, dataset.rows(path))
+
+
+@prepare.command()
+def morph(path: Folder, out: Out) -> None:
+    """MORPH2, licensed by the University of North Carolina Wilmington; mind the license's terms."""
+    from ssrlib.datasets import morph as dataset
+
+    _prepare(dataset, out, dataset.rows(path))
 
 
 @prepare.command()
 def utkface(
     path: Annotated[Path, typer.Argument(help="the extracted folder, a .tar, or a folder of .tar files")],
-    out: Annotated[Path, typer.Option(help="the face store to write")],
+    out: Out,
 ) -> None:
     """UTKFace, from https://susanqq.github.io/UTKFace/; for non-commercial research only."""
     from ssrlib.datasets import utkface as dataset
-    from ssrlib.prepare import prepare as run
 
-    store = run(*dataset.rows(path), out, dataset.CROP)
-    print(store)
-    for reason, count in store.rejects["reason"].value_counts().items():
-        print(f"{count:7,} rejected: {reason}")
+    _prepare(dataset, out, dataset.rows(path))
+
+
+@prepare.command()
+def folder(
+    path: Annotated[
+        Path, typer.Argument(help="a CSV or parquet file: path, age, and if known gender, subject, split")
+    ],
+    out: Out,
+) -> None:
+    """Your own photos. Ask the people in them first."""
+    from ssrlib.datasets import folder as dataset
+
+    _prepare(dataset, out, dataset.rows(path))
 
 
 @prepare.command()
 def synthetic(
-    out: Annotated[Path, typer.Option(help="the face store to write")],
+    out: Out,
     count: Annotated[int, typer.Option(help="how many faces to draw", min=1)] = 4000,
     seed: Annotated[int, typer.Option(help="another seed gives other faces")] = 0,
 ) -> None:
-    """Drawn faces; nothing to download, no licence to ask about."""
+    """Drawn faces; nothing to download, no license to ask about."""
     from ssrlib.datasets import synthetic as dataset
 
     print(dataset.store(count, seed, out))
@@ -163,6 +222,8 @@ def main() -> None:
         app()
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is done is kept")
 
 
 if __name__ == "__main__":

@@ -75,21 +75,26 @@ def score(values: np.ndarray, truth: np.ndarray, target: str) -> dict[str, float
 def measure(network: nn.Module, store: FaceStore, target: str, split: str) -> dict:
     """Return all figures of a network on one split of a store, ready for JSON.
 
-    They are those of `score`, and for age also those of `constant_guess` and `errors_by_age`.
+    They are those of `score` and `constant_guess`, and for age those of `errors_by_age`.
     """
     faces, rows = store.split(split)
     values, truth = predict(network, faces), targets(rows, target)
     figures = {"target": target, "split": split, "faces": len(faces)} | score(values, truth, target)
+    figures["constant"] = constant_guess(store.rows, truth, target)
     if target == "age":
-        figures["constant"] = constant_guess(store.rows, truth)
         figures["by_age"] = errors_by_age(values, truth)
     return figures
 
 
-def constant_guess(rows: pd.DataFrame, truth: np.ndarray) -> dict[str, float]:
-    """The best answer that never looks at a face: the median age of a store's train split, and its MAE."""
-    guess = float(rows.loc[rows["split"] == "train", "age"].median())
-    return {"guess": guess} | score(np.full_like(truth, guess), truth, "age")
+def constant_guess(rows: pd.DataFrame, truth: np.ndarray, target: str) -> dict:
+    """Return the best answer that never looks at a face, and its `score` on `truth`.
+
+    That is the median age of a store's train split, or its more frequent gender.
+    """
+    train = rows.loc[rows["split"] == "train", target]
+    guess = float(train.median()) if target == "age" else train.mode()[0]
+    value = guess if target == "age" else float(guess == "male")
+    return {"guess": guess} | score(np.full_like(truth, value), truth, target)
 
 
 def errors_by_age(values: np.ndarray, truth: np.ndarray, step: int = 10) -> list[dict]:

@@ -1,23 +1,30 @@
 """Photos and the faces in them: read, find, crop."""
 
+import struct
+import warnings
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ssrlib.network import FACE_SIZE
+from ssrlib import FACE_SIZE
 
 # The square that UTKFace shows, told from the box that `find` puts on the same face: the medians, rounded,
 # that tools/measure_crop.py measures and writes to book/results/crop.json.
 MARGIN, SHIFT = 0.0, 0.1
 
+# A small file can hold a huge image; nobody's photo is larger than this.
+MAX_PIXELS = 100_000_000
+
 # Photos are searched for faces at no more than this many pixels on the longer side.
 DETECTION_SIDE = 1024
 
 
-def read(source: str | Path | bytes, name: str = "photo") -> np.ndarray:
+def read(source: str | Path | bytes, name: str = "photo", at_least: int | None = None) -> np.ndarray:
     """Decode a photo from a file or from a file's bytes: uint8, height x width x 3, RGB, upright.
 
     Grey, 16-bit, CMYK and RGBA images are converted; EXIF rotation is applied; alpha is dropped.
@@ -25,10 +32,12 @@ def read(source: str | Path | bytes, name: str = "photo") -> np.ndarray:
     Args:
         source: a path, or the bytes of an image file.
         name: what to call the bytes in an error.
+        at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size, which is
+            fast, as long as both sides keep this many pixels.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a folder, or not an image that can be decoded.
+        ValueError: it is a folder, not an image, damaged, or larger than 100 million pixels.
     """
     if isinstance(source, str | Path):
         name = str(source)
@@ -40,12 +49,20 @@ def read(source: str | Path | bytes, name: str = "photo") -> np.ndarray:
     if not source:
         raise ValueError(f"{name}: the file is empty")
     try:
-        photo = cv2.imdecode(np.frombuffer(source, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise ValueError(f"{name}: cannot be decoded ({error.err})") from error
-    if photo is None:
-        raise ValueError(f"{name}: not an image, or a damaged one")
-    return photo
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(source)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{name}: larger than {MAX_PIXELS // 1_000_000} million pixels")
+            if at_least:
+                image.draft("RGB", (at_least, at_least))
+            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+                image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except UnidentifiedImageError:
+        raise ValueError(f"{name}: not an image, or a damaged one") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name}: larger than {MAX_PIXELS // 1_000_000} million pixels") from None
+    except (OSError, SyntaxError, EOFError, struct.error) as error:
+        raise ValueError(f"{name}: not an image, or a damaged one ({error})") from None
 
 
 def resize(photo: np.ndarray) -> np.ndarray:
@@ -126,6 +143,32 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     outside = (-top, top + side - height, -left, left + side - width)
     padding = [max(0, pixels) for pixels in outside]
     return resize(cv2.copyMakeBorder(inside, *padding, cv2.BORDER_REPLICATE))
+
+
+def extract(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
+    """Get the one face that a dataset's photo shows: uint8, 64 x 64 x 3, RGB.
+
+    Args:
+        data: the bytes of an image file.
+        name: what to call the photo in an error.
+        crop_recipe: its `kind` is "cropped already" (the photo is resized, after `cut_rows` rows were
+            cut off its top and bottom) or "find" (the largest face is found and cropped with the
+            recipe's `margin` and `shift`).
+
+    Raises:
+        ValueError: the photo cannot be read, or no face was found in it.
+    """
+    if crop_recipe["kind"] == "find":
+        photo = read(data, name)
+        boxes = find(photo)
+        if not boxes:
+            raise ValueError(f"{name}: no face was found")
+        return crop(photo, boxes[0], crop_recipe["margin"], crop_recipe["shift"])
+    rows = crop_recipe.get("cut_rows", 0)
+    photo = read(data, name, at_least=None if rows else 2 * FACE_SIZE)
+    if photo.shape[0] <= 2 * rows:
+        raise ValueError(f"{name}: too small to cut {rows} rows off its top and bottom")
+    return resize(photo[rows : photo.shape[0] - rows])
 
 
 def write(photo: np.ndarray, path: str | Path) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-FACE_SIZE = 64
+from ssrlib import FACE_SIZE
 
 
 class Stage(NamedTuple):
@@ -189,7 +189,7 @@ class SSRNet(nn.Module):
 
 
 def _initialize(module: nn.Module) -> None:
-    """Glorot uniform weights and zero biases, as in Keras."""
+    """Glorot uniform weights and zero biases, as the authors' code has it."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

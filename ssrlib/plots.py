@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from ssrlib.faces import Box, crop_square
 from ssrlib.predict import Reading
+from ssrlib.store import FaceStore
 
 BLUE, ORANGE, GREY = "#2f6f9f", "#d9792b", "#8a8a8a"
 
@@ -138,6 +139,47 @@ def error_by_age(groups: Sequence[dict]) -> Figure:
     axes.bar_label(bars, [f"{group['faces']:,}" for group in groups], fontsize=8, color=GREY)
     axes.set(xlabel="age (years)", ylabel="mean absolute error\n(years)")
     return figure
+
+
+def store_report(store: FaceStore) -> Figure:
+    """Who is in a store: ages by gender, faces by split, rejects by reason, and a few faces by age."""
+    figure = plt.figure(figsize=(9, 5.5), layout="constrained")
+    plt.close(figure)
+    ages, splits, rejects, sheet = figure.subplot_mosaic(
+        [["ages", "ages", "splits"], ["rejects", "rejects", "rejects"], ["faces", "faces", "faces"]],
+        height_ratios=[3, 1.2, 0.8],
+    ).values()
+    rows = store.rows
+    gender = rows["gender"].fillna("gender unknown")
+    colors = {"female": ORANGE, "male": BLUE, "gender unknown": GREY}
+    names = [name for name in colors if (gender == name).any()]
+    values, shades = [rows.loc[gender == name, "age"] for name in names], [colors[name] for name in names]
+    _plain(ages).hist(values, bins=np.arange(0, 121, 5), stacked=True, label=names, color=shades)
+    ages.set(xlabel="age (years)", ylabel="faces")
+    ages.legend(frameon=False)
+    counts = rows["split"].value_counts()
+    _bars(splits, counts, "faces")
+    reasons = store.rejects["reason"].value_counts().head(5)
+    if len(reasons):
+        _bars(rejects, reasons, "rejected")
+    else:
+        rejects.set_axis_off()
+        rejects.set_title("nothing was rejected", fontsize=9)
+    order = np.argsort(rows["age"].to_numpy(), kind="stable")
+    picked = order[np.linspace(0, len(order) - 1, min(24, len(order))).astype(int)]
+    sheet.imshow(np.concatenate([store.faces[i] for i in picked], axis=1))
+    sheet.set_axis_off()
+    return figure
+
+
+def _bars(axes: Axes, counts, label: str) -> None:
+    """Lying bars with their names and numbers written on them, however long the names are."""
+    _plain(axes).barh(range(len(counts)), counts, color=BLUE, alpha=0.25)
+    for i, (name, count) in enumerate(counts.items()):
+        axes.text(0, i, f" {count:,}  {name}", va="center", fontsize=9)
+    axes.invert_yaxis()
+    axes.set_yticks([])
+    axes.set(xlabel=label)
 
 
 def curves(x: np.ndarray, ys: dict[str, np.ndarray], xlabel: str, ylabel: str) -> Figure:

@@ -1,8 +1,17 @@
-"""A dataset's rows and photos become a FaceStore."""
+"""A dataset's rows and photos become a FaceStore: in parallel, resumable, nothing lost."""
 
-from collections.abc import Iterator
+import hashlib
+import json
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
@@ -11,45 +20,104 @@ from ssrlib import faces as photos
 from ssrlib import store
 
 CHUNK = 512
+WHERE = ["file", "offset", "size"]
 
 
-def prepare(rows: pd.DataFrame, rejects: pd.DataFrame, out: str | Path, crop: dict) -> store.FaceStore:
-    """Read every row's photo, resize it to a face, and write them all to a FaceStore.
+def prepare(
+    rows: pd.DataFrame,
+    rejects: pd.DataFrame,
+    out: str | Path,
+    crop: dict,
+    executor: Executor | None = None,
+) -> store.FaceStore:
+    """Read every row's photo, get a face from it, and write them all to a FaceStore.
 
-    A photo that cannot be read goes to the rejects with the reason, and the run goes on.
+    A photo that cannot be used goes to the rejects with the reason, and the run goes on. A run that
+    was interrupted at any moment goes on where it stopped when it is started again the same way, and
+    ends with the same files, byte for byte.
 
     Args:
         rows, rejects: what a dataset's `rows` returned.
         out: the store's folder.
-        crop: the dataset's crop recipe.
+        crop: the dataset's crop recipe, see `faces.extract`.
+        executor: where the work is done, for instance `distributed.Client().get_executor()` for the
+            machines of a Dask cluster, which must see the photos under the same paths; by default
+            one process a core. In a script, call this below `if __name__ == "__main__":`.
     """
-    return store.write(out, _chunks(rows, rejects), crop)
+
+    def chunks(start: int) -> Iterator[store.Chunk]:
+        if start == 0:
+            yield np.empty((0, *store.SHAPE), np.uint8), rows.iloc[:0].drop(columns=WHERE), rejects
+        first = max(0, start - 1)
+        parts = [rows.iloc[i : i + CHUNK] for i in range(first * CHUNK, len(rows), CHUNK)]
+        pool = nullcontext(executor) if executor or len(parts) < 2 else _processes()
+        with (
+            tqdm(total=len(rows), initial=first * CHUNK, unit="photo", desc="prepare") as bar,
+            pool as workers,
+        ):
+            for part, (faces, reasons) in zip(parts, _in_order(workers, parts, crop), strict=True):
+                bad = part.index[list(reasons)]
+                refused = pd.DataFrame({"path": part.loc[bad, "path"], "reason": list(reasons.values())})
+                yield faces, part.drop(index=bad, columns=WHERE), refused
+                bar.update(len(part))
+
+    return store.write(out, chunks, crop, plan=_fingerprint(rows, rejects, crop))
 
 
-def _chunks(rows: pd.DataFrame, rejects: pd.DataFrame) -> Iterator[store.Chunk]:
-    yield np.empty((0, *store.SHAPE), np.uint8), _public(rows.iloc[:0]), rejects
-    with tqdm(total=len(rows), unit="photo", desc="prepare") as bar:
-        for start in range(0, len(rows), CHUNK):
-            chunk = rows.iloc[start : start + CHUNK]
-            faces, reasons = [], {}
-            for index, row in zip(chunk.index, chunk.itertuples(), strict=True):
-                try:
-                    faces.append(photos.resize(photos.read(photo_bytes(row), row.path)))
-                except (OSError, ValueError) as error:
-                    reasons[index] = str(error)
-            bad = pd.DataFrame({"path": chunk.loc[list(reasons), "path"], "reason": list(reasons.values())})
-            stacked = np.stack(faces) if faces else np.empty((0, *store.SHAPE), np.uint8)
-            yield stacked, _public(chunk.drop(index=list(reasons))), bad
-            bar.update(len(chunk))
+def extract_all(places: Iterable[tuple[str, str, int, int]], crop: dict) -> tuple[np.ndarray, dict[int, str]]:
+    """Get the faces of a few photos: uint8, n x 64 x 64 x 3, and the reason for each that has none.
+
+    Args:
+        places: path, file, offset and size of each photo, as in a dataset's rows.
+        crop: see `faces.extract`.
+    """
+    faces, reasons = [], {}
+    for number, (path, *where) in enumerate(places):
+        try:
+            faces.append(photos.extract(photo_bytes(*where), path, crop))
+        except (OSError, ValueError, cv2.error) as error:
+            # The path has a column of its own; without it, equal reasons can be counted.
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            reasons[number] = reason.removeprefix(f"{path}: ")
+    return np.array(faces, np.uint8).reshape(-1, *store.SHAPE), reasons
 
 
-def _public(rows: pd.DataFrame) -> pd.DataFrame:
-    """A store's rows say which photo a face came from, not where it lay on the machine that made it."""
-    return rows.drop(columns=["file", "offset", "size"])
+def photo_bytes(file: str, offset: int, size: int) -> bytes:
+    """Read a photo's bytes: `size` of them, or up to the end for -1."""
+    with Path(file).open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(size)
 
 
-def photo_bytes(row) -> bytes:
-    """Read the bytes of a photo that a row of a dataset's `rows` points to."""
-    with open(row.file, "rb") as file:
-        file.seek(row.offset)
-        return file.read(row.size)
+def _in_order(workers: Executor | None, parts: list[pd.DataFrame], crop: dict) -> Iterator:
+    """The results of `extract_all` for each part, with only a few parts on their way at a time."""
+    jobs = ([*part[["path", *WHERE]].itertuples(index=False, name=None)] for part in parts)
+    if workers is None:
+        yield from (extract_all(job, crop) for job in jobs)
+        return
+    under_way: deque[Future] = deque()
+    for job in jobs:
+        under_way.append(workers.submit(extract_all, job, crop))
+        if len(under_way) > 2 * (os.cpu_count() or 1):
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def _processes() -> ProcessPoolExecutor:
+    # Forked processes can inherit a lock that some thread holds, and then wait for it forever.
+    return ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_quiet)
+
+
+def _quiet() -> None:
+    """One thread a process, and Ctrl-C is for the process that started this one."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _fingerprint(rows: pd.DataFrame, rejects: pd.DataFrame, crop: dict) -> str:
+    """Tells this job from another one that writes to the same place."""
+    digest = hashlib.sha256(json.dumps([CHUNK, crop], sort_keys=True).encode())
+    for table in (rows, rejects):
+        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+    return digest.hexdigest()

@@ -9,17 +9,18 @@ memory-mapped, and the tables are read when they are first asked for.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ssrlib.network import FACE_SIZE
+from ssrlib import FACE_SIZE
 
 SPLITS = ("train", "validation", "test", "holdout")
 SHAPE = (FACE_SIZE, FACE_SIZE, 3)
+HEADER = 128
 NO_REJECTS = pd.DataFrame({"path": [], "reason": []}, dtype=str)
 
 
@@ -105,6 +106,20 @@ class FaceStore:
         chosen = np.flatnonzero(self.rows["split"] == name)
         return self.faces[chosen], self.rows.iloc[chosen].reset_index(drop=True)
 
+    def describe(self) -> pd.DataFrame:
+        """Return a table of the splits: faces, share of female faces, and the ages' quartiles.
+
+        `plots.store_report` shows the same as a figure.
+        """
+        groups = self.rows.groupby("split")
+        ages = (
+            groups["age"].quantile([0.25, 0.5, 0.75]).unstack().set_axis(["25 %", "median", "75 %"], axis=1)
+        )
+        known = self.rows[self.rows["gender"].notna()]
+        female = known["gender"].eq("female").groupby(known["split"]).mean().rename("female")
+        table = pd.concat([groups.size().rename("faces"), female, ages], axis=1)
+        return table.reindex([name for name in SPLITS if name in table.index])
+
     def verify(self) -> None:
         """Compare every file with its checksum in `store.json`; this reads the whole store.
 
@@ -119,55 +134,91 @@ class FaceStore:
 Chunk = tuple[np.ndarray, pd.DataFrame, pd.DataFrame]
 
 
-def write(path: str | Path, chunks: Iterable[Chunk], crop: dict) -> FaceStore:
+def write(
+    path: str | Path, chunks: Callable[[int], Iterable[Chunk]], crop: dict, plan: str | None = None
+) -> FaceStore:
     """Write a store from chunks of (faces, rows, rejects), and open it.
 
-    Only one chunk's faces are in memory at a time. The store is built in a folder beside its place
-    and moved in whole, so that a store that was interrupted is never taken for a finished one.
+    The store is built in a folder beside its place and moved in whole, so that a store that was
+    interrupted is never taken for a finished one. Only one chunk's faces are in memory at a time.
 
     Args:
         path: the folder to make; an existing store there is replaced at the end.
-        chunks: faces (uint8, n x 64 x 64 x 3), their n rows, and the rejects met on the way.
+        chunks: `chunks(n)` yields faces (uint8, n x 64 x 64 x 3), their rows, and the rejects met
+            on the way, from chunk number n on.
         crop: how the faces were cut from their photos; kept in `store.json`.
+        plan: what tells this job from others. If a job with the same plan was interrupted, this
+            one goes on where that one stopped; without a plan, it starts anew.
     """
     path = Path(path)
     if path.exists() and not (path / "store.json").is_file():
         raise ValueError(f"{path}: exists and is not a face store; choose another place")
     partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    rows, rejects, count = [], [], 0
-    with open(partial / "faces.npy", "wb") as file:
-        _write_header(file, count)
-        for faces, chunk_rows, chunk_rejects in chunks:
-            if faces.shape[1:] != SHAPE or faces.dtype != np.uint8 or len(faces) != len(chunk_rows):
-                raise ValueError(f"faces must be uint8, n x 64 x 64 x 3, with n rows; got {faces.shape}")
-            file.write(np.ascontiguousarray(faces).data)
-            rows.append(chunk_rows)
-            rejects.append(chunk_rejects)
-            count += len(faces)
-        file.seek(0)
-        _write_header(file, count)
-    rejected = pd.concat([NO_REJECTS, *rejects], ignore_index=True)
-    pd.concat(rows, ignore_index=True).to_parquet(partial / "rows.parquet")
-    rejected.to_parquet(partial / "rejects.parquet")
-    info = {
-        "format": 1,
-        "crop": crop,
-        "counts": {"faces": count, "rejects": len(rejected)},
-        "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
-    }
-    (partial / "store.json").write_text(json.dumps(info, indent=2) + "\n")
+    if not (partial / "store.json").is_file():
+        done, count = _resume(partial, plan)
+        with (partial / "faces.npy").open("r+b") as file:
+            file.truncate(HEADER + count * int(np.prod(SHAPE)))
+            file.seek(0, 2)
+            for number, chunk in enumerate(chunks(done), start=done):
+                _append(file, partial / "parts", number, chunk)
+        _finish(partial, crop)
     if path.exists():
         shutil.rmtree(path)
+    shutil.rmtree(partial / "parts", ignore_errors=True)
     partial.rename(path)
     return FaceStore(path)
 
 
+def _resume(partial: Path, plan: str | None) -> tuple[int, int]:
+    """Return the numbers of chunks and of faces that are there already; make the folder if need be."""
+    if plan is None or not (partial / "plan").is_file() or (partial / "plan").read_text() != plan:
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "parts").mkdir(parents=True)
+        (partial / "faces.npy").touch()
+        (partial / "plan").write_text(plan or "")
+    rows = sorted((partial / "parts").glob("rows-*.parquet"))
+    return len(rows), sum(pd.read_parquet(part, columns=["path"]).shape[0] for part in rows)
+
+
+def _append(file, parts: Path, number: int, chunk: Chunk) -> None:
+    """Add a chunk. Its rows appear last, in one move: with them, the chunk counts as done."""
+    faces, rows, rejects = chunk
+    if faces.shape[1:] != SHAPE or faces.dtype != np.uint8 or len(faces) != len(rows):
+        raise ValueError(f"faces must be uint8, n x 64 x 64 x 3, with n rows; got {faces.shape}")
+    file.write(np.ascontiguousarray(faces).data)
+    file.flush()
+    rejects.to_parquet(parts / f"rejects-{number:06}.parquet")
+    rows.to_parquet(parts / "rows.new")
+    (parts / "rows.new").rename(parts / f"rows-{number:06}.parquet")
+
+
+def _finish(partial: Path, crop: dict) -> None:
+    """Make whole files of the parts. `store.json` comes last: with it, the store is complete."""
+    rows, rejects = (
+        pd.concat([pd.read_parquet(part) for part in sorted((partial / "parts").glob(f"{name}-*.parquet"))])
+        for name in ("rows", "rejects")
+    )
+    rows.to_parquet(partial / "rows.parquet", index=False)
+    rejects.to_parquet(partial / "rejects.parquet", index=False)
+    with (partial / "faces.npy").open("r+b") as file:
+        _write_header(file, len(rows))
+    (partial / "plan").unlink()
+    info = {
+        "format": 1,
+        "crop": crop,
+        "counts": {"faces": len(rows), "rejects": len(rejects)},
+        "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir()) if file.is_file()},
+    }
+    (partial / "store.new").write_text(json.dumps(info, indent=2) + "\n")
+    (partial / "store.new").rename(partial / "store.json")
+
+
 def _write_header(file, count: int) -> None:
-    # numpy pads this header so that a larger count later still fits in the same bytes.
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}
-    np.lib.format.write_array_header_1_0(file, header)
+    """A .npy header of always the same length, whatever the count: numpy leaves room to grow."""
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}
+    )
+    assert file.tell() == HEADER
 
 
 def _sha256(path: Path) -> str:

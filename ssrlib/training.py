@@ -30,7 +30,7 @@ class Recipe:
         epochs: passes over the training faces.
         batch_size: faces in one step.
         learning_rate: the peak of the one-cycle schedule.
-        weight_decay: AdamW's.
+        weight_decay: AdamW's, on the convolutions' kernels only.
         dropout: see `SSRNet`.
         ema: how much of the averaged weights stays at each step; the average is what is validated
             and kept.
@@ -96,9 +96,10 @@ def fit(
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
     steps = len(faces) // recipe.batch_size
-    optimizer = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    kernels = [weight for weight in network.parameters() if weight.ndim == 4]
+    rest = [weight for weight in network.parameters() if weight.ndim != 4]
+    groups = [{"params": kernels}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps
     )

@@ -34,10 +34,12 @@ def test_unknown_labels_do_not_count():
 
 
 def test_the_best_constant_guess_comes_from_train_only():
-    rows = pd.DataFrame({"split": ["train"] * 3 + ["test"] * 2, "age": [10, 20, 90, 0, 0]})
-    answer = evaluation.constant_guess(rows, np.array([0.0, 40.0]))
-    assert answer["guess"] == 20
-    assert answer["mae"] == 20
+    splits = ["train"] * 3 + ["test"] * 2
+    rows = pd.DataFrame({"split": splits, "age": [10, 20, 90, 0, 0], "gender": ["male"] * 2 + ["female"] * 3})
+    ages = evaluation.constant_guess(rows, np.array([0.0, 40.0]), "age")
+    assert (ages["guess"], ages["mae"]) == (20, 20)
+    genders = evaluation.constant_guess(rows, np.array([1.0, 1.0, 0.0, 1.0]), "gender")
+    assert (genders["guess"], genders["accuracy"]) == ("male", 0.75)
 
 
 def test_predict_leaves_training_mode_as_it_was(age_network):

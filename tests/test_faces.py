@@ -1,8 +1,12 @@
+from io import BytesIO
+from zlib import compress, crc32
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from skimage import data
 
 from ssrlib import faces
@@ -30,13 +34,19 @@ def exif_rotated() -> bytes:
 
 
 def cmyk() -> bytes:
-    from io import BytesIO
-
-    from PIL import Image
-
     buffer = BytesIO()
     Image.fromarray(PHOTO).convert("CMYK").save(buffer, "jpeg", quality=95)
     return buffer.getvalue()
+
+
+def png_bomb(side: int) -> bytes:
+    """A PNG of few bytes whose header promises side x side pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4, "big") + kind + content + crc32(kind + content).to_bytes(4, "big")
+
+    header = side.to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00"
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", compress(bytes(100)))
 
 
 BGR = cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR)
@@ -70,6 +80,8 @@ def test_every_kind_of_photo_becomes_upright_rgb(kind):
         (b"", "the file is empty"),
         (b"dear diary", "not an image, or a damaged one"),
         (KINDS["png"][:100], "not an image, or a damaged one"),
+        (KINDS["jpeg"][: len(KINDS["jpeg"]) // 2], "not an image, or a damaged one"),
+        (KINDS["png"][: len(KINDS["png"]) // 2], "not an image, or a damaged one"),
     ],
 )
 def test_what_is_not_a_photo_gets_one_clear_error(tmp_path, content, message):
@@ -84,6 +96,20 @@ def test_missing_files_and_folders_are_told_apart(tmp_path):
         faces.read(tmp_path / "nothing.jpg")
     with pytest.raises(ValueError, match="a folder, not a photo"):
         faces.read(tmp_path)
+
+
+@pytest.mark.parametrize("side", [12_000, 40_000])
+def test_a_small_file_with_a_huge_image_is_refused(side):
+    with pytest.raises(ValueError, match="bomb: larger than 100 million pixels"):
+        faces.read(png_bomb(side), "bomb")
+
+
+def test_reduced_decoding_keeps_enough_pixels_and_the_same_face():
+    jpeg = encoded(cv2.resize(BGR, (800, 600)), ".jpg")
+    small, whole = faces.read(jpeg, at_least=128), faces.read(jpeg)
+    assert whole.shape == (600, 800, 3)
+    assert small.shape == (150, 200, 3)
+    assert np.abs(faces.resize(small).astype(int) - faces.resize(whole)).mean() < 2
 
 
 def test_one_pixel_is_a_photo_without_a_face():

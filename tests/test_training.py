@@ -36,7 +36,7 @@ def test_same_seed_same_weights_other_seed_others(drawn_store):
 
 
 def test_a_few_epochs_beat_the_best_constant_guess(tmp_path):
-    drawn = store.write(tmp_path / "drawn", [_drawn(800)], {})
+    drawn = store.write(tmp_path / "drawn", lambda _: [_drawn(800)], {})
     network = new_network(Recipe(epochs=8, batch_size=32))
     history = fit(network, drawn, Recipe(epochs=8, batch_size=32))
     faces, rows = drawn.split("test")
@@ -53,7 +53,7 @@ def _drawn(count):
 
 def changed(drawn_store, path, change) -> FaceStore:
     rows = change(drawn_store.rows.copy())
-    return store.write(path, [(np.array(drawn_store.faces), rows, drawn_store.rejects)], {})
+    return store.write(path, lambda _: [(np.array(drawn_store.faces), rows, drawn_store.rejects)], {})
 
 
 def test_stores_that_cannot_be_trained_on_are_refused(drawn_store, tmp_path):

@@ -25,7 +25,7 @@ def measure(folder: str, count: int = 2000) -> dict:
     rows = rows[rows["split"] == "train"].sample(count, random_state=0)
     squares = []
     for row in tqdm(rows.itertuples(), total=count, unit="photo"):
-        photo = faces.read(photo_bytes(row))
+        photo = faces.read(photo_bytes(row.file, row.offset, row.size))
         side = photo.shape[1]
         # A detector wants some room around a face; these photos have none.
         padded = cv2.copyMakeBorder(photo, *[BORDER] * 4, cv2.BORDER_REPLICATE)

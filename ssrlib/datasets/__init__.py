@@ -1,6 +1,50 @@
 """One module a dataset. Each knows how its labels are written; none of them opens a photo.
 
 `rows(path)` returns two tables. The first has one row a photo: `path` (its name in the dataset),
-`file`, `offset` and `size` (where its bytes are: in a file of its own, or inside a tar), `age`,
-`gender`, `source`, `subject`, `split`. The second has the `path` and `reason` of what cannot be used.
+`file`, `offset` and `size` (where its bytes are: from `offset` on in `file`; a size of -1 means up to
+the end), `age`, `gender`, `source`, `subject`, `split`, and whatever else the dataset knows. The
+second has the `path` and `reason` of what cannot be used. `CROP` says how to get faces from the
+photos, see `ssrlib.faces.extract`.
 """
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from ssrlib.store import split_of
+
+COLUMNS = ["path", "file", "offset", "size", "age", "gender", "source", "subject", "split"]
+
+
+def tables(good: Iterable[dict], bad: Iterable[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Complete the rows, and return both tables with all their columns.
+
+    A row without a `file` is a whole file of its own; a row without a `split` gets its subject's, or
+    where no subject is known its name's.
+    """
+    rows = pd.DataFrame(good)
+    for column, value in {"offset": 0, "size": -1, "gender": None, "subject": None, "split": None}.items():
+        rows[column] = (
+            rows[column].astype(object).where(rows[column].notna(), value) if column in rows else value
+        )
+    names = rows["subject"].where(rows["subject"].notna(), rows["path"].map(_name))
+    rows["split"] = rows["split"].where(rows["split"].notna(), names.map(split_of))
+    rows = rows.astype(
+        {"age": "float64", "gender": "str", "subject": "str", "offset": "int64", "size": "int64"}
+    )
+    return rows[COLUMNS + [column for column in rows if column not in COLUMNS]], pd.DataFrame(
+        bad, columns=["path", "reason"], dtype="str"
+    )
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def existing(path: str | Path, what: str) -> Path:
+    """Return a path that is there, or raise a FileNotFoundError that says what was expected."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such {what}")
+    return path

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from ssrlib import FACE_SIZE
 from ssrlib import store as face_store
-from ssrlib.network import FACE_SIZE
 from ssrlib.store import FaceStore, split_of
 
 CANVAS = 3 * FACE_SIZE
@@ -47,7 +47,7 @@ def store(count: int = 4000, seed: int = 0, path: str | Path | None = None) -> F
         path = Path.home() / ".cache" / "ssrlib" / f"synthetic-{version}-{count}-{seed}"
     if not (Path(path) / "store.json").is_file():
         faces, rows = generate(count, seed)
-        face_store.write(path, [(faces, rows, face_store.NO_REJECTS)], CROP | {"seed": seed})
+        face_store.write(path, lambda _: [(faces, rows, face_store.NO_REJECTS)], CROP | {"seed": seed})
     drawn = FaceStore(path)
     if len(drawn) != count or drawn.info["crop"] != CROP | {"seed": seed}:
         raise ValueError(f"{path}: holds other faces than the {count} asked for with seed {seed}")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ssrlib.datasets import existing, tables
 from ssrlib.faces import MARGIN, SHIFT
-from ssrlib.store import split_of
 
 NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+\.?jpg(\.chip\.jpg)?")
 GENDERS = ("male", "female")
@@ -48,21 +48,16 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         FileNotFoundError: there is nothing at `path`.
         ValueError: there is no photo at `path`, or a tar file is damaged.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder")
+    path = existing(path, "file or folder")
     good, bad = [], []
     for place in _places(path):
-        name = place["path"].rsplit("/", 1)[-1]
         try:
-            labels = parse(name)
+            good.append(place | parse(place["path"].rsplit("/", 1)[-1]) | {"source": "utkface"})
         except ValueError as error:
             bad.append({"path": place["path"], "reason": str(error)})
-            continue
-        good.append(place | labels | {"source": "utkface", "subject": None, "split": split_of(name)})
     if not good:
         raise ValueError(f"{path}: no UTKFace photo here, neither as .jpg nor in a .tar")
-    return pd.DataFrame(good), pd.DataFrame(bad, columns=["path", "reason"])
+    return tables(good, bad)
 
 
 def _places(path: Path) -> Iterator[dict]:
@@ -83,9 +78,4 @@ def _places(path: Path) -> Iterator[dict]:
             raise ValueError(f"{tar}: not a whole tar file ({error})") from error
     if path.is_dir():
         for file in sorted(path.rglob("*.jpg")):
-            yield {
-                "path": file.relative_to(path).as_posix(),
-                "file": str(file),
-                "offset": 0,
-                "size": file.stat().st_size,
-            }
+            yield {"path": file.relative_to(path).as_posix(), "file": str(file)}

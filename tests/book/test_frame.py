@@ -1,5 +1,6 @@
 """The parts of the project that must keep in step with one another."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import jupytext
 import pytest
 import yaml
+
+from ssrlib import weights
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
@@ -16,7 +19,8 @@ CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 def test_notebook_and_text_say_the_same(notebook):
     pair = [jupytext.read(path) for path in (notebook, notebook.parent / "text" / f"{notebook.stem}.md")]
     cells = [
-        [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in chapter.cells] for chapter in pair
+        [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in chapter.cells]
+        for chapter in pair
     ]
     assert cells[0] == cells[1], "run `make notebooks`"
 
@@ -69,3 +73,26 @@ def test_lock_pins_everything_that_is_required():
     assert len(pinned) == len((ROOT / "requirements.lock").read_text().splitlines())
     names = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
     assert {re.match(r"[\w-]+", requirement)[0].lower() for requirement in required} <= names
+
+
+def test_readme_figures_come_from_results():
+    age, gender = (
+        json.loads((ROOT / "book" / "results" / f"{target}-test.json").read_text())["figures"]
+        for target in ("age", "gender")
+    )
+    within, guess = f"{age['ca5']:.0%} within 5 years", age["constant"]["guess"]
+    rows = [
+        f"| age | {age['faces']:,} | mean absolute error **{age['mae']:.2f} years**, {within} "
+        f"| {age['constant']['mae']:.2f} years when always answering {guess:.0f} |",
+        f"| gender | {gender['faces']:,} | accuracy **{gender['accuracy']:.1%}** "
+        f"| {gender['constant']['accuracy']:.1%} when always answering {gender['constant']['guess']} |",
+    ]
+    readme = (ROOT / "README.md").read_text()
+    assert [row for row in rows if row not in readme] == []
+
+
+@pytest.mark.parametrize("target", ["age", "gender"])
+def test_built_in_weights_and_results_tell_the_same_story(target):
+    figures = json.loads((ROOT / "book" / "results" / f"{target}-test.json").read_text())["figures"]
+    card = weights.read_card(weights.pretrained(target))
+    assert {name: figures[name] for name in card["test"]} == card["test"]

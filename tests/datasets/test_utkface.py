@@ -76,7 +76,8 @@ def test_folder_and_tars_give_the_same_store(source, request, tmp_path):
     for face, path in zip(store.faces, store.rows["path"], strict=True):
         original = cv2.imdecode(np.frombuffer(photos()[path.split("/")[-1]], np.uint8), cv2.IMREAD_COLOR)
         expected = cv2.resize(original, (64, 64), interpolation=cv2.INTER_AREA)[..., ::-1]
-        assert np.array_equal(face, expected)
+        # Pillow and OpenCV may round a pixel differently.
+        assert np.abs(face.astype(int) - expected).max() <= 2
 
 
 def test_a_damaged_photo_is_rejected_and_the_rest_goes_on(folder, tmp_path):
@@ -84,7 +85,7 @@ def test_a_damaged_photo_is_rejected_and_the_rest_goes_on(folder, tmp_path):
     store = prepare(*utkface.rows(folder), tmp_path / "store", utkface.CROP)
     assert len(store) == 2
     reasons = dict(zip(store.rejects["path"], store.rejects["reason"], strict=True))
-    assert reasons[f"UTKFace/{NAMES[0]}"] == f"UTKFace/{NAMES[0]}: not an image, or a damaged one"
+    assert reasons[f"UTKFace/{NAMES[0]}"] == "not an image, or a damaged one"
 
 
 def test_nothing_to_read_is_one_clear_error(tmp_path):

@@ -1,0 +1,28 @@
+"""Small copies of the datasets, in the exact form that they have on disk, with drawn faces in them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ssrlib.datasets import synthetic
+
+
+def jpeg(number: int = 0, size: tuple[int, int] = (200, 200)) -> bytes:
+    face = synthetic.draw(10.0 * number, "female", np.random.default_rng(number))
+    large = cv2.resize(face[..., ::-1], size, interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", large)[1].tobytes()
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Write a photo, or any bytes, below the test's folder."""
+
+    def put(name: str, content: bytes | None = None) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg() if content is None else content)
+        return path
+
+    return put

@@ -1,0 +1,62 @@
+import pandas as pd
+import pytest
+from skimage import data
+
+from ssrlib import faces
+from ssrlib.datasets import folder
+from ssrlib.prepare import prepare
+
+TABLE = pd.DataFrame(
+    {
+        "path": ["Grüße/我.png", "b.png", "c.png", "d.png", "e.png", None],
+        "age": ["42", "7.5", "old", "-3", "20", "20"],
+        "gender": ["female", None, "male", "male", "f", None],
+        "subject": ["s", "s", "t", "t", "t", None],
+        "split": ["test", None, None, None, None, None],
+        "camera": ["x"] * 6,
+    }
+)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_table_is_read_and_every_wrong_row_gets_its_reason(tmp_path, suffix):
+    path = tmp_path / f"table{suffix}"
+    TABLE.to_csv(path, index=False) if suffix == ".csv" else TABLE.to_parquet(path)
+    rows, rejects = folder.rows(path)
+    assert list(rows["path"]) == ["Grüße/我.png", "b.png"]
+    assert list(rows["age"]) == [42.0, 7.5]
+    assert rows["gender"].iloc[0] == "female"
+    assert rows["gender"].isna().iloc[1]
+    assert rows["split"].iloc[0] == "test"
+    assert "camera" in rows
+    assert list(rejects["reason"]) == [
+        "the age is not a number",
+        "age not from 0 to 120",
+        'the gender is neither "female" nor "male"',
+        "no path",
+    ]
+
+
+def test_faces_are_found_in_whole_photos(tmp_path):
+    pd.DataFrame({"path": ["a.png", "cup.png"], "age": [40, 1]}).to_csv(tmp_path / "t.csv", index=False)
+    faces.write(data.astronaut(), tmp_path / "a.png")
+    faces.write(data.coffee(), tmp_path / "cup.png")
+    store = prepare(*folder.rows(tmp_path / "t.csv"), tmp_path / "store", folder.CROP)
+    photo = data.astronaut()
+    assert (store.faces[0] == faces.crop(photo, faces.find(photo)[0])).all()
+    assert store.rejects.to_dict("records") == [{"path": "cup.png", "reason": "no face was found"}]
+
+
+def test_tables_that_cannot_be_used_get_one_clear_error(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("file,years\na,1\n")
+    with pytest.raises(ValueError, match="there is no column age and no column path"):
+        folder.rows(path)
+    path.write_text("path,age\na,old\n")
+    with pytest.raises(ValueError, match="no row has a path and an age"):
+        folder.rows(path)
+    (tmp_path / "t.parquet").write_text("no parquet")
+    with pytest.raises(ValueError, match="not a CSV or parquet file"):
+        folder.rows(tmp_path / "t.parquet")
+    with pytest.raises(FileNotFoundError, match="no such table"):
+        folder.rows(tmp_path / "none.csv")

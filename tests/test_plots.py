@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from ssrlib import plots
+from ssrlib.faces import Box
+from ssrlib.predict import Reading
+
+FACES = np.zeros((7, 64, 64, 3), np.uint8)
+READING = Reading(Box(10, 10, 40, 40), 31.4, 0.25)
+
+FIGURES = {
+    "face_sheet": lambda: plots.face_sheet(FACES, list("abcdefg"), columns=3),
+    "photo_with_faces": lambda: plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), [READING], FACES[0]),
+    "photo alone": lambda: plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), []),
+    "expected_value": lambda: plots.expected_value(np.array([0.25, 0.75]), np.array([0.0, 1.0])),
+    "stages": lambda: plots.stages([[0, 1, 0], [0.2, 0.8]], [[0, 0, 0], [0.1, 0]], [0, -0.5], 90),
+    "scatter": lambda: plots.scatter(np.array([1.0, 50]), np.array([3.0, 40])),
+    "error_by_age": lambda: plots.error_by_age([{"ages": "0-9", "faces": 3, "mae": 2.0}]),
+    "curves": lambda: plots.curves(np.arange(3), {"a": np.arange(3), "b": np.ones(3)}, "x", "y"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_can_be_drawn(name, tmp_path):
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    figure.savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(text.get_text() for axes in figure.axes for text in axes.texts)
+
+
+def test_stages_end_at_the_formulas_value():
+    figure = plots.stages([[0, 1, 0], [0, 0, 1]], [[0, 0, 0]] * 2, [0, 0], 90)
+    assert "30 years" in texts(figure)
+    assert "50 years" in texts(figure)
+
+
+def test_expected_value_is_the_balance_point():
+    assert "0.8 years" in texts(plots.expected_value(np.array([0.25, 0.75]), np.array([0.0, 1.0])))
+
+
+def test_a_photos_readings_are_written_on_it():
+    assert "31 years, p_male 0.25" in texts(
+        plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), [READING])
+    )

@@ -1,0 +1,149 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+import pytest
+
+from ssrlib import prepare as preparation
+from ssrlib.datasets import folder, utkface
+from ssrlib.prepare import prepare
+
+from .datasets.conftest import jpeg
+from .test_faces import png_bomb
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """1,300 photos, three chunks, of which every hundredth cannot be read."""
+    path = tmp_path_factory.mktemp("photos")
+    good = [jpeg(i) for i in range(8)]
+    for i in range(1300):
+        content = b"broken" if i % 100 == 50 else good[i % 8]
+        (path / f"{i % 90}_{i % 2}_{i % 5}_{i:05}.jpg").write_bytes(content)
+    return path
+
+
+def files(store) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.path.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    """The store of a run that nothing disturbed."""
+    return files(prepare(*utkface.rows(photos), tmp_path_factory.mktemp("whole") / "store", utkface.CROP))
+
+
+def test_every_photo_is_a_face_or_a_reject(photos, tmp_path, whole):
+    store = prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, ThreadPoolExecutor(2))
+    assert len(store) == 1287
+    assert store.rejects["reason"].value_counts().to_dict() == {"not an image, or a damaged one": 13}
+    assert not set(store.rows["path"]) & set(store.rejects["path"])
+    assert not {"file", "offset", "size"} & set(store.rows.columns)
+    assert files(store) == whole
+
+
+def test_the_same_on_a_dask_cluster(photos, tmp_path, whole):
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, processes=False
+    )
+    with cluster, distributed.Client(cluster) as client:
+        store = prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, client.get_executor())
+    assert files(store) == whole
+
+
+KILLED = """
+import sys
+from ssrlib.datasets import utkface
+from ssrlib import prepare
+if __name__ == "__main__":
+    prepare.prepare(*utkface.rows(sys.argv[1]), sys.argv[2], utkface.CROP)
+"""
+
+
+def test_killed_at_random_moments_it_goes_on_and_ends_with_the_same_bytes(photos, tmp_path, whole):
+    script = tmp_path / "job.py"
+    script.write_text(KILLED)
+    command = [sys.executable, str(script), str(photos), str(tmp_path / "store")]
+    moments = random.Random(0)
+    for _ in range(4):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as job:
+            time.sleep(moments.uniform(0.5, 4))
+            os.killpg(job.pid, signal.SIGKILL)
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == whole
+    assert not (tmp_path / "store.partial").exists()
+
+
+def test_what_is_done_is_not_done_again(photos, tmp_path, whole, monkeypatch):
+    real, calls = preparation.extract_all, []
+
+    def failing(places, crop):
+        calls.append(len(places))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(places, crop)
+
+    monkeypatch.setattr(preparation, "extract_all", failing)
+    tables = utkface.rows(photos)
+    with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
+        prepare(*tables, tmp_path / "store", utkface.CROP, executor)
+    with ThreadPoolExecutor(1) as executor:
+        store = prepare(*tables, tmp_path / "store", utkface.CROP, executor)
+    assert sum(calls[3:]) < len(tables[0])
+    assert files(store) == whole
+
+
+def test_another_job_at_the_same_place_starts_anew(photos, tmp_path):
+    tables = utkface.rows(photos)
+    partial = tmp_path / "store.partial"
+    (partial / "parts").mkdir(parents=True)
+    (partial / "plan").write_text("another job's")
+    (partial / "faces.npy").write_bytes(b"x" * 1000)
+    assert len(prepare(*tables, tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))) == 1287
+
+
+def test_every_kind_of_bad_photo_is_counted_by_its_reason(tmp_path):
+    (tmp_path / "text.jpg").write_text("dear diary")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "half.jpg").write_bytes(jpeg()[:2000])
+    (tmp_path / "bomb.png").write_bytes(png_bomb(40_000))
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "good.jpg").write_bytes(jpeg(3))
+    names = ["text.jpg", "empty.jpg", "half.jpg", "bomb.png", "folder.jpg", "missing.jpg", "good.jpg"]
+    pd.DataFrame({"path": names, "age": 30}).to_csv(tmp_path / "table.csv", index=False)
+    store = prepare(*folder.rows(tmp_path / "table.csv"), tmp_path / "store", utkface.CROP)
+    assert list(store.rows["path"]) == ["good.jpg"]
+    reasons = dict(zip(store.rejects["path"], store.rejects["reason"], strict=True))
+    assert reasons.pop("half.jpg").startswith("not an image, or a damaged one")
+    assert reasons == {
+        "text.jpg": "not an image, or a damaged one",
+        "empty.jpg": "the file is empty",
+        "bomb.png": "larger than 100 million pixels",
+        "folder.jpg": "Is a directory",
+        "missing.jpg": "No such file or directory",
+    }
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_done(photos, tmp_path, whole, monkeypatch):
+    from ssrlib import store
+
+    real, calls = store._append, []
+
+    def full(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(store, "_append", full)
+    with pytest.raises(OSError, match="No space left"):
+        prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))
+    monkeypatch.setattr(store, "_append", real)
+    again = prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))
+    assert files(again) == whole
