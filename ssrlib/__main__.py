@@ -208,7 +208,11 @@ def predict(
                 "gender": reading.gender,
                 "p_male": round(reading.p_male, 3),
             }
-            found.append({"photo": str(path)} | reading.box._asdict() | answer)
+            found.append(
+                {"photo": str(path)}
+                | dict(zip(("x", "y", "width", "height"), reading.box, strict=False))
+                | answer
+            )
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     elif found:

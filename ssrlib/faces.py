@@ -1,7 +1,9 @@
 """Photos and the faces in them: read, find, crop."""
 
+import hashlib
 import struct
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -13,12 +15,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssrlib import FACE_SIZE
 
-# The square that UTKFace shows, told from the box that `find` puts on the same face: the medians, rounded,
-# that tools/measure_crop.py measures and writes to book/results/crop.json.
+# The square that UTKFace shows, told from the box that `find` puts on the same face: rounded medians
+# from tools/measure_utkface.py, which writes them to book/results/utkface.json.
 MARGIN, SHIFT = 0.0, 0.1
+
+# Where the eyes, the nose tip and the mouth's corners lie in a 64 x 64 face, x and y: the eyes as
+# measured on UTKFace, the rest in the usual proportions of five-point templates.
+TEMPLATE = np.array([[19.5, 18.8], [44.5, 18.8], [32.0, 33.1], [21.6, 47.6], [42.4, 47.6]])
+
+# OpenCV's second detector, which also finds those five points, needs a file that no package ships:
+# face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, license MIT.
+YUNET = Path.home() / ".cache" / "ssrlib" / "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
 # A small file can hold a huge image; nobody's photo is larger than this.
 MAX_PIXELS = 100_000_000
+
+# A photo of one face is decoded no smaller than this, which leaves room for an area average.
+DECODED_SIDE = 120
 
 # Photos are searched for faces at no more than this many pixels on the longer side.
 DETECTION_SIDE = 1024
@@ -73,40 +87,110 @@ def resize(photo: np.ndarray) -> np.ndarray:
 
 
 class Box(NamedTuple):
-    """Where a face is in a photo, in pixels from the top left corner, as its detector marks it."""
+    """Where a face is in a photo, in pixels from the top left corner, as its detector marks it.
+
+    `landmarks` are the five points of `TEMPLATE`, for a detector that finds them.
+    """
 
     x: int
     y: int
     width: int
     height: int
+    landmarks: tuple[tuple[float, float], ...] | None = None
 
 
 def find(photo: np.ndarray) -> list[Box]:
-    """Find upright, roughly frontal faces with OpenCV's Haar cascade, the largest first.
+    """Find upright, roughly frontal faces, the largest first.
 
-    Faces narrower than a thirtieth of the photo's longer side, or than 24 pixels, are not looked
-    for. A cascade has no sense of doubt: it misses turned faces, and now and then it sees a face
-    in a pattern.
+    With OpenCV's Haar cascade, or with YuNet, which finds more and also their landmarks, if its file
+    is at `YUNET`. Faces narrower than a thirtieth of the photo's longer side, or than 24 pixels, are
+    not looked for. Either detector misses faces, and now and then sees one in a pattern.
 
     Args:
         photo: uint8, height x width x 3, RGB.
+
+    Raises:
+        ValueError: there is a file at `YUNET`, but another one.
 
     >>> find(np.zeros((100, 100, 3), np.uint8))
     []
     """
     scale = max(1.0, max(photo.shape[:2]) / DETECTION_SIDE)
-    width, height = (max(1, round(side / scale)) for side in photo.shape[1::-1])
+    size = tuple(max(1, round(side / scale)) for side in photo.shape[1::-1])
+    small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    boxes = _find_yunet(small) if YUNET.is_file() else _find_haar(small)
+    return sorted((_scaled(box, scale) for box in boxes), key=lambda box: box.width, reverse=True)
+
+
+def _find_haar(photo: np.ndarray) -> list[Box]:
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-    smallest = max(24, max(width, height) // 30)
+    smallest = max(24, max(grey.shape) // 30)
     found = _cascade().detectMultiScale(grey, 1.08, 5, minSize=(smallest, smallest))
-    boxes = [Box(*(round(float(value) * scale) for value in box)) for box in found]
-    return sorted(boxes, key=lambda box: box.width, reverse=True)
+    return [Box(*box.tolist()) for box in np.reshape(found, (-1, 4))]
+
+
+def _find_yunet(photo: np.ndarray) -> list[Box]:
+    detector = _yunet()
+    detector.setInputSize(photo.shape[1::-1])
+    _, found = detector.detect(cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
+    rows = [] if found is None else found.tolist()
+    # YuNet names the eyes and corners from the person's side: right comes first, and is left in the photo.
+    return [Box(*row[:4], landmarks=tuple(zip(row[4:14:2], row[5:14:2], strict=True))) for row in rows]
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    landmarks = box.landmarks and tuple((x * scale, y * scale) for x, y in box.landmarks)
+    return Box(*(round(value * scale) for value in box[:4]), landmarks)
 
 
 @cache
 def _cascade() -> cv2.CascadeClassifier:
     return cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
+
+
+@cache
+def _yunet() -> cv2.FaceDetectorYN:
+    if hashlib.sha256(YUNET.read_bytes()).hexdigest() != YUNET_SHA256:
+        raise ValueError(f"{YUNET}: not the file that this name stands for; remove it or get it again")
+    return cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.8)
+
+
+def align(photo: np.ndarray, landmarks: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Turn, scale and shift a photo so that a face's landmarks come to lie on `TEMPLATE`.
+
+    Args:
+        photo: uint8, height x width x 3, RGB.
+        landmarks: five points (x, y) in the template's order: the eyes, the nose tip and the mouth's
+            corners, each pair from left to right in the photo.
+
+    Returns:
+        The face: uint8, 64 x 64 x 3. What lies outside the photo repeats its border.
+
+    >>> align(np.zeros((100, 100, 3), np.uint8), TEMPLATE + 10).shape
+    (64, 64, 3)
+    """
+    matrix = similarity(np.asarray(landmarks, float), TEMPLATE)
+    # Large faces are first drawn large, then averaged down, as `crop` does.
+    reduction = max(1, round(1 / np.hypot(*matrix[0, :2])))
+    side = FACE_SIZE * reduction
+    border = cv2.BORDER_REPLICATE
+    return resize(
+        cv2.warpAffine(photo, matrix * reduction, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
+    )
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the 2 x 3 matrix of the turn, scale and shift that best moves points (N x 2) onto others.
+
+    >>> matrix = similarity(np.array([[0, 0], [2, 0]]), np.array([[1, 1], [1, 5]]))
+    >>> matrix @ [1, 0, 1]  # halfway between the two points
+    array([1., 3.])
+    """
+    x, y = source.T
+    ones, zeros = np.ones_like(x), np.zeros_like(x)
+    system = np.concatenate([np.stack([x, -y, ones, zeros], 1), np.stack([y, x, zeros, ones], 1)])
+    (a, b, right, down), *_ = np.linalg.lstsq(system, target.T.ravel(), rcond=None)
+    return np.array([[a, -b, right], [b, a, down]])
 
 
 def crop_square(box: Box, margin: float = MARGIN, shift: float = SHIFT) -> Box:
@@ -135,7 +219,7 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     >>> crop(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30)).shape
     (64, 64, 3)
     """
-    left, top, side, _ = crop_square(box, margin, shift)
+    left, top, side = crop_square(box, margin, shift)[:3]
     height, width = photo.shape[:2]
     inside = photo[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if inside.size == 0:
@@ -143,6 +227,13 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     outside = (-top, top + side - height, -left, left + side - width)
     padding = [max(0, pixels) for pixels in outside]
     return resize(cv2.copyMakeBorder(inside, *padding, cv2.BORDER_REPLICATE))
+
+
+def face_of(photo: np.ndarray, box: Box, crop_recipe: dict) -> np.ndarray:
+    """Get a found face: aligned where its landmarks are known, else cropped with margin and shift."""
+    if box.landmarks:
+        return align(photo, box.landmarks)
+    return crop(photo, box, crop_recipe["margin"], crop_recipe["shift"])
 
 
 def extract(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
@@ -163,9 +254,9 @@ def extract(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
         boxes = find(photo)
         if not boxes:
             raise ValueError(f"{name}: no face was found")
-        return crop(photo, boxes[0], crop_recipe["margin"], crop_recipe["shift"])
+        return face_of(photo, boxes[0], crop_recipe)
     rows = crop_recipe.get("cut_rows", 0)
-    photo = read(data, name, at_least=None if rows else 2 * FACE_SIZE)
+    photo = read(data, name, at_least=None if rows else DECODED_SIDE)
     if photo.shape[0] <= 2 * rows:
         raise ValueError(f"{name}: too small to cut {rows} rows off its top and bottom")
     return resize(photo[rows : photo.shape[0] - rows])

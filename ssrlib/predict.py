@@ -1,5 +1,6 @@
 """A photo in, faces with ages and genders out."""
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,10 @@ class AgeGenderEstimator:
         self.age, self.gender = weights.load(age), weights.load(gender)
         self.crop = _crop_recipe(age)
         if _crop_recipe(gender) != self.crop:
-            raise ValueError(f"{age} and {gender} were trained on faces that were cropped differently")
+            message = (
+                f"{age} and {gender} learned from faces that were cropped differently; using the first's crop"
+            )
+            warnings.warn(message, stacklevel=2)
 
     def faces(self, photo: np.ndarray | str | Path) -> list[Reading]:
         """Return one reading a face, the largest face first; an empty list if there is none.
@@ -60,7 +64,7 @@ class AgeGenderEstimator:
         boxes = photos.find(photo)
         if not boxes:
             return []
-        ages, p_male = self.read(np.stack([photos.crop(photo, box, *self.crop) for box in boxes]))
+        ages, p_male = self.read(np.stack([photos.face_of(photo, box, self.crop) for box in boxes]))
         return [Reading(*values) for values in zip(boxes, ages.tolist(), p_male.tolist(), strict=True)]
 
     def read(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +83,7 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     drawn = photo.copy()
     unit = max(1.0, max(photo.shape[:2]) / 640)
     for reading in readings:
-        x, y, width, height = reading.box
+        x, y, width, height = reading.box[:4]
         text = f"{reading.age:.0f}, {reading.gender}"
         size, line = 0.55 * unit, max(1, round(1.5 * unit))
         (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, line)
@@ -102,9 +106,10 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     return drawn
 
 
-def _crop_recipe(path: str | Path) -> tuple[float, float]:
+def _crop_recipe(path: str | Path) -> dict:
+    """How the faces that a network learned from were cropped, as far as its card says."""
     crop = weights.read_card(path).get("crop", {})
-    return crop.get("margin", photos.MARGIN), crop.get("shift", photos.SHIFT)
+    return {"margin": crop.get("margin", photos.MARGIN), "shift": crop.get("shift", photos.SHIFT)}
 
 
 def _checked(photo: np.ndarray) -> np.ndarray:

@@ -130,7 +130,8 @@ def fit(
             if best is None or figures["mae"] < best[0]:
                 best = figures["mae"], {name: t.clone() for name, t in average.module.state_dict().items()}
                 if folder:
-                    card = {"recipe": asdict(recipe), "epoch": epoch, "validation": figures}
+                    card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
+                    card |= {"epoch": epoch, "validation": figures}
                     weights.save(average.module, Path(folder) / "best.safetensors", card)
             if folder:
                 pd.DataFrame(history).to_csv(Path(folder) / "history.csv", index=False)

@@ -124,14 +124,14 @@ def test_astronaut_has_one_face_wherever_it_is_and_however_large():
     assert 40 < box.y < 100
     large = cv2.resize(PHOTO, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     (large_box,) = faces.find(large)
-    assert np.allclose(np.array(large_box) / 4, box, atol=12)
+    assert np.allclose(np.array(large_box[:4]) / 4, box[:4], atol=12)
 
 
 @given(x=st.integers(-40, 90), y=st.integers(-40, 70), width=st.integers(10, 60), margin=st.floats(-0.2, 0.5))
 def test_crop_is_always_a_face_and_repeats_the_border(x, y, width, margin):
     photo = np.full((60, 80, 3), 77, np.uint8)
     box = Box(x, y, width, width)
-    left, top, side, _ = faces.crop_square(box, margin)
+    left, top, side = faces.crop_square(box, margin)[:3]
     if left >= 80 or top >= 60 or left + side <= 0 or top + side <= 0:
         with pytest.raises(ValueError, match="outside a photo of 80 x 60 pixels"):
             faces.crop(photo, box, margin)
@@ -152,3 +152,41 @@ def test_crop_cuts_the_square_that_it_says():
 def test_written_photos_come_back(tmp_path):
     faces.write(PHOTO, tmp_path / "new" / "Grüße 你好.png")
     assert np.array_equal(faces.read(tmp_path / "new" / "Grüße 你好.png"), PHOTO)
+
+
+LANDMARKS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 141]])
+
+
+@given(st.floats(-170, 170), st.floats(0.7, 4), st.floats(-30, 30), st.floats(-30, 30))
+def test_aligned_faces_do_not_depend_on_turn_scale_and_place(angle, scale, right, down):
+    turn = cv2.getRotationMatrix2D((226.0, 120.0), angle, scale)
+    moved = LANDMARKS @ turn[:, :2].T + turn[:, 2] + (right, down)
+    matrix = faces.similarity(moved, faces.TEMPLATE)
+    placed = moved @ matrix[:, :2].T + matrix[:, 2]
+    straight = faces.similarity(LANDMARKS, faces.TEMPLATE)
+    assert np.allclose(placed, LANDMARKS @ straight[:, :2].T + straight[:, 2], atol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [-40, 20, 90])
+def test_a_turned_photo_gives_the_same_face(angle):
+    turn = cv2.getRotationMatrix2D((226.0, 120.0), angle, 1.0)
+    turned = cv2.warpAffine(PHOTO, turn, PHOTO.shape[1::-1], flags=cv2.INTER_CUBIC)
+    upright = faces.align(PHOTO, LANDMARKS)
+    again = faces.align(turned, LANDMARKS @ turn[:, :2].T + turn[:, 2])
+    middle = slice(8, 56)
+    assert np.abs(upright[middle, middle].astype(int) - again[middle, middle]).mean() < 4
+
+
+def test_landmarks_are_used_where_they_are_known():
+    recipe = {"margin": 0.0, "shift": 0.1}
+    box = faces.find(PHOTO)[0]
+    known = box._replace(landmarks=tuple(map(tuple, LANDMARKS)))
+    assert np.array_equal(faces.face_of(PHOTO, box, recipe), faces.crop(PHOTO, box, 0.0, 0.1))
+    assert np.array_equal(faces.face_of(PHOTO, known, recipe), faces.align(PHOTO, LANDMARKS))
+
+
+def test_another_file_in_yunets_place_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "yunet.onnx").write_bytes(b"something else")
+    monkeypatch.setattr(faces, "YUNET", tmp_path / "yunet.onnx")
+    with pytest.raises(ValueError, match=r"yunet\.onnx: not the file that this name stands for"):
+        faces.find(PHOTO)

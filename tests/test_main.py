@@ -87,6 +87,23 @@ def test_prepare_train_evaluate(tmp_path):
     assert figures["mae"] == pytest.approx(trained["mae"], abs=1e-5)
 
 
+def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
+    (tmp_path / "bad.jpg").write_text("no photo")
+    (tmp_path / "table.csv").write_text(f"path,age\n{photo.name},43\nbad.jpg,20\nmissing.jpg,30\n")
+    code, out, err = run("prepare", "folder", tmp_path / "table.csv", "--out", tmp_path / "store")
+    assert code == 0, err
+    assert "1 faces, 2 rejects" in out
+    assert "1 rejected: not an image, or a damaged one" in out
+    assert faces.read(tmp_path / "store" / "report.png").shape[2] == 3
+
+
+@pytest.mark.parametrize("dataset", ["imdb", "wiki", "megaage", "morph", "utkface", "folder", "synthetic"])
+def test_every_dataset_says_where_it_comes_from(dataset):
+    code, out, _ = run("prepare", dataset, "--help")
+    assert code == 0
+    assert any(word in out for word in ("research", "license", "Ask the people"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

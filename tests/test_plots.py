@@ -47,3 +47,10 @@ def test_a_photos_readings_are_written_on_it():
     assert "31 years, p_male 0.25" in texts(
         plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), [READING])
     )
+
+
+def test_store_report_counts_what_is_there(drawn_store, tmp_path):
+    figure = plots.store_report(drawn_store)
+    train = (drawn_store.rows["split"] == "train").sum()
+    assert f"{train:,}  train" in texts(figure)
+    figure.savefig(tmp_path / "report.png")

@@ -103,3 +103,11 @@ def test_faces_of_another_size_are_refused(tmp_path):
     faces, rows, rejects = chunk(["a"])
     with pytest.raises(ValueError, match="n x 64 x 64 x 3"):
         store.write(tmp_path / "faces", lambda _: [(faces[:, :32], rows, rejects)], {})
+
+
+def test_describe_counts_faces_by_split(drawn_store):
+    table = drawn_store.describe()
+    assert table["faces"].to_dict() == drawn_store.rows["split"].value_counts().to_dict()
+    assert list(table.index) == [name for name in store.SPLITS if name in set(drawn_store.rows["split"])]
+    assert table["female"].between(0, 1).all()
+    assert (table["25 %"] <= table["median"]).all()

@@ -24,7 +24,7 @@ def publish(path: Path, store: FaceStore) -> dict:
     splits = store.rows["split"].value_counts().to_dict()
     card = {
         "data": f"UTKFace, {len(store):,} faces: {splits}",
-        "crop": store.info["crop"],
+        "crop": trained["crop"],
         "command": f"python -m ssrlib train --store data/utkface --target {target}"
         f" --epochs {recipe['epochs']} --seed {recipe['seed']}{' --fast' if recipe['compile'] else ''}",
         "recipe": recipe,
