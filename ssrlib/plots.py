@@ -30,8 +30,9 @@ def _plain(axes: Axes) -> Axes:
 def face_sheet(faces: np.ndarray, titles: Sequence[str] | None = None, columns: int = 10) -> Figure:
     """Faces (uint8, N x 64 x 64 x 3, RGB) side by side, each with its title above it."""
     rows = -(-len(faces) // columns)
-    height = 0.95 if titles is None else 1.15
-    figure, axes = _figure(0.9 * columns, height * rows, nrows=rows, ncols=columns, squeeze=False)
+    side = min(1.6, 9 / columns)
+    height = side if titles is None else side + 0.25
+    figure, axes = _figure(side * columns, height * rows, nrows=rows, ncols=columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for i, (axis, face) in enumerate(zip(axes.flat, faces, strict=False)):

@@ -59,9 +59,22 @@ class Recipe:
 
 
 def new_network(recipe: Recipe) -> SSRNet:
-    """Return an untrained network for the recipe's target, the same for the same seed."""
+    """Return an untrained network for the recipe's target, the same for the same seed.
+
+    Its stages start awake. With the authors' zero biases, most ReLUs between the streams and p give
+    0 for every face from the start or after the first steps, and stages stay silent for good. Small
+    weights and positive biases let a face through to every bin.
+    """
     torch.manual_seed(recipe.seed)
-    return SSRNet(value_range=VALUE_RANGES[recipe.target], dropout=recipe.dropout)
+    network = SSRNet(value_range=VALUE_RANGES[recipe.target], dropout=recipe.dropout)
+    with torch.no_grad():
+        for fusion in network.fusions:
+            for mix in (fusion.mix1[1], fusion.mix2[1]):
+                mix.weight.mul_(0.2)
+                mix.bias.fill_(1.0)
+            fusion.hidden[0].bias.fill_(0.5)
+            fusion.p[0].bias.fill_(0.3)
+    return network
 
 
 def fit(
@@ -108,6 +121,10 @@ def fit(
     faces, truth = fabric.to_device(faces), fabric.to_device(truth)
     average = AveragedModel(network, avg_fn=_warm_average(recipe.ema))
 
+    # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
+    # faces can lie in the order of their ages, so these are drawn.
+    still = torch.randperm(len(faces), generator=generator)[:BATCH_NORM_FACES].split(recipe.batch_size)
+
     history, best = [], None
     with tqdm(total=recipe.epochs * steps, unit="step", desc=f"train {recipe.target}") as bar:
         for epoch in range(1, recipe.epochs + 1):
@@ -122,8 +139,7 @@ def fit(
                 bar.update()
             if not np.isfinite(total):
                 raise ValueError(f"epoch {epoch}: the loss is no longer a number; lower the learning rate")
-            # The averaged weights need batch norm statistics of their own, from faces as they are.
-            update_bn(faces[:BATCH_NORM_FACES].split(recipe.batch_size), average.module)
+            update_bn((faces[batch] for batch in still), average.module)
             figures = score(predict(average.module, validation_faces), validation_truth, recipe.target)
             history.append({"epoch": epoch, "loss": total / steps} | figures)
             bar.set_postfix(epoch=epoch, **{name: f"{value:.3f}" for name, value in figures.items()})

@@ -45,7 +45,8 @@ def test_chapters_have_all_their_parts(notebook):
         assert part in text
     exercises = re.findall(r"^:::\{exercise\}\n:label: (\S+)", text, re.M)
     assert 2 <= len(exercises) <= 4
-    assert exercises == re.findall(r"^:::\{solution\} (\S+)\n:class: dropdown", text, re.M)
+    assert exercises == re.findall(r"^:::\{solution-start\} (\S+)\n:class: dropdown", text, re.M)
+    assert text.count(":::{solution-end}") == len(exercises)
     figures, captions, alts = (text.count(f"{word}:") for word in ("  figure", "    caption", "    alt"))
     assert figures == captions == alts >= 3
 
