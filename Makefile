@@ -25,7 +25,7 @@ lab: $(READY)
 	$(BIN)/jupyter lab book
 
 test: $(READY) lint
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile ssrlib tests book
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile ssrlib tests book
 
 check: $(READY) lint
 	$(BIN)/python -m pytest -q tests/book/test_frame.py

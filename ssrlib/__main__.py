@@ -133,20 +133,23 @@ def train(
     target: Annotated[Target, typer.Option(help="what to read from a face")] = Target.age,
     out: Annotated[Path, typer.Option(help="where weights and history go")] = Path("runs"),
     epochs: Annotated[int, typer.Option(help="passes over the train split")] = 30,
+    learning_rate: Annotated[float, typer.Option(help="the schedule's peak")] = 0.005,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    start: Annotated[Path | None, typer.Option(help="weights to go on from, instead of random ones")] = None,
     fast: Annotated[
         bool,
         typer.Option("--fast", help="compile the network, and multiply in bfloat16; needs a C++ compiler"),
     ] = False,
 ) -> None:
     """Train a network; the best epoch on validation ends in OUT/TARGET/best.safetensors."""
+    from ssrlib import weights as files
     from ssrlib.store import FaceStore
     from ssrlib.training import Recipe, fit, new_network
 
-    recipe = Recipe(target=target.value, epochs=epochs, seed=seed)
-    if fast:
-        recipe = Recipe(target=target.value, epochs=epochs, seed=seed, precision="bf16-mixed", compile=True)
-    history = fit(new_network(recipe), FaceStore(store), recipe, out / target.value)
+    speed = {"precision": "bf16-mixed", "compile": True} if fast else {}
+    recipe = Recipe(target=target.value, epochs=epochs, learning_rate=learning_rate, seed=seed, **speed)
+    network = files.load(start) if start else new_network(recipe)
+    history = fit(network, FaceStore(store), recipe, out / target.value)
     best = history.loc[history["mae"].idxmin()]
     figures = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
     print(f"best epoch {best['epoch']:.0f} on validation: {figures}; weights in {out / target.value}")

@@ -59,22 +59,9 @@ class Recipe:
 
 
 def new_network(recipe: Recipe) -> SSRNet:
-    """Return an untrained network for the recipe's target, the same for the same seed.
-
-    Its stages start awake. With the authors' zero biases, most ReLUs between the streams and p give
-    0 for every face from the start or after the first steps, and stages stay silent for good. Small
-    weights and positive biases let a face through to every bin.
-    """
+    """Return an untrained network for the recipe's target, the same for the same seed."""
     torch.manual_seed(recipe.seed)
-    network = SSRNet(value_range=VALUE_RANGES[recipe.target], dropout=recipe.dropout)
-    with torch.no_grad():
-        for fusion in network.fusions:
-            for mix in (fusion.mix1[1], fusion.mix2[1]):
-                mix.weight.mul_(0.2)
-                mix.bias.fill_(1.0)
-            fusion.hidden[0].bias.fill_(0.5)
-            fusion.p[0].bias.fill_(0.3)
-    return network
+    return SSRNet(value_range=VALUE_RANGES[recipe.target], dropout=recipe.dropout)
 
 
 def fit(
