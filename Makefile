@@ -35,7 +35,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 bench: $(READY)
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/synthetic.py
 
 notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
 	$(BIN)/jupytext --sync book/text/*.md

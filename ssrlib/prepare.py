@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,6 +20,7 @@ from ssrlib import faces as photos
 from ssrlib import store
 
 CHUNK = 512
+FEW_PARTS = 40
 WHERE = ["file", "offset", "size"]
 
 
@@ -42,7 +43,8 @@ def prepare(
         crop: the dataset's crop recipe, see `faces.extract`.
         executor: where the work is done, for instance `distributed.Client().get_executor()` for the
             machines of a Dask cluster, which must see the photos under the same paths; by default
-            one process a core. In a script, call this below `if __name__ == "__main__":`.
+            one process a core, or for up to 20,000 photos one thread. In a script, call this below
+            `if __name__ == "__main__":`.
     """
 
     def chunks(start: int) -> Iterator[store.Chunk]:
@@ -50,7 +52,7 @@ def prepare(
             yield np.empty((0, *store.SHAPE), np.uint8), rows.iloc[:0].drop(columns=WHERE), rejects
         first = max(0, start - 1)
         parts = [rows.iloc[i : i + CHUNK] for i in range(first * CHUNK, len(rows), CHUNK)]
-        pool = nullcontext(executor) if executor or len(parts) < 2 else _processes()
+        pool = nullcontext(executor) if executor else _pool(len(parts))
         with (
             tqdm(total=len(rows), initial=first * CHUNK, unit="photo", desc="prepare") as bar,
             pool as workers,
@@ -89,12 +91,9 @@ def photo_bytes(file: str, offset: int, size: int) -> bytes:
         return stream.read(size)
 
 
-def _in_order(workers: Executor | None, parts: list[pd.DataFrame], crop: dict) -> Iterator:
+def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: dict) -> Iterator:
     """The results of `extract_all` for each part, with only a few parts on their way at a time."""
     jobs = ([*part[["path", *WHERE]].itertuples(index=False, name=None)] for part in parts)
-    if workers is None:
-        yield from (extract_all(job, crop) for job in jobs)
-        return
     under_way: deque[Future] = deque()
     for job in jobs:
         under_way.append(workers.submit(extract_all, job, crop))
@@ -104,7 +103,10 @@ def _in_order(workers: Executor | None, parts: list[pd.DataFrame], crop: dict) -
         yield under_way.popleft().result()
 
 
-def _processes() -> ProcessPoolExecutor:
+def _pool(parts: int) -> Executor:
+    """Threads for a job of seconds: decoding runs beside Python. Processes, slow to start, for more."""
+    if parts < FEW_PARTS:
+        return ThreadPoolExecutor(os.cpu_count())
     # Forked processes can inherit a lock that some thread holds, and then wait for it forever.
     return ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_quiet)
 

@@ -47,6 +47,11 @@ def test_every_photo_is_a_face_or_a_reject(photos, tmp_path, whole):
     assert files(store) == whole
 
 
+def test_the_same_with_processes(photos, tmp_path, whole, monkeypatch):
+    monkeypatch.setattr(preparation, "FEW_PARTS", 1)
+    assert files(prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP)) == whole
+
+
 def test_the_same_on_a_dask_cluster(photos, tmp_path, whole):
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
