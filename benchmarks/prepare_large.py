@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssrlib import evaluation
 from ssrlib.datasets import utkface
 from ssrlib.prepare import prepare
 
@@ -44,6 +43,9 @@ def main(folder: str) -> None:
     }
     for name, value in figures.items():
         print(f"{value:12,.2f}  {name}")
+    # Helpers import this file, and need no torch.
+    from ssrlib import evaluation
+
     evaluation.record("book/results/benchmark-prepare-large.json", figures, data="UTKFace, repeated")
 
 
