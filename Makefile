@@ -18,7 +18,8 @@ $(READY): requirements.lock pyproject.toml
 
 book: $(READY)  ## the rendered book, every chapter executed
 	$(BIN)/jupyter-book build . --all --warningiserror --keep-going
-	cp -R "$$($(BIN)/python -c 'import jupyter_server_mathjax as package; print(package.__path__[0])')/static" _build/html/_static/mathjax
+	mkdir -p _build/html/_static/mathjax
+	cp -R "$$($(BIN)/python -c 'import jupyter_server_mathjax as package; print(package.__path__[0])')/static/." _build/html/_static/mathjax
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
 lab: $(READY)

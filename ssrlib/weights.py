@@ -132,9 +132,13 @@ def from_keras(path: str | Path) -> SSRNet:
 
     Raises:
         FileNotFoundError: there is no such file.
+        ImportError: h5py is not installed.
         ValueError: the file is damaged, or its layers are not SSR-Net's.
     """
-    import h5py
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("Keras files are read with h5py: pip install 'ssrlib[keras]'") from error
 
     path = Path(path)
     if not path.is_file():
