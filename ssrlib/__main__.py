@@ -32,11 +32,6 @@ class Split(StrEnum):
 Store = Annotated[Path, typer.Option(help="a folder made by `prepare`")]
 
 
-@app.callback()
-def commands() -> None:
-    pass
-
-
 prepare = typer.Typer(
     help="Turn a dataset into a face store. Interrupted? The same command goes on.", no_args_is_help=True
 )

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import date
@@ -125,7 +126,7 @@ def record(path: str | Path, figures: dict, **origin) -> None:
     """
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
     origin |= {
-        "command": " ".join(["python", *sys.orig_argv[1:]]),
+        "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "commit": commit.stdout.strip() or "unknown",
         "date": date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",

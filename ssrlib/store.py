@@ -21,6 +21,7 @@ from ssrlib import FACE_SIZE
 SPLITS = ("train", "validation", "test", "holdout")
 SHAPE = (FACE_SIZE, FACE_SIZE, 3)
 HEADER = 128
+FILES = ("faces.npy", "rows.parquet", "rejects.parquet")
 NO_REJECTS = pd.DataFrame({"path": [], "reason": []}, dtype=str)
 
 
@@ -153,29 +154,38 @@ def write(
     path = Path(path)
     if path.exists() and not (path / "store.json").is_file():
         raise ValueError(f"{path}: exists and is not a face store; choose another place")
-    partial = path.with_name(path.name + ".partial")
-    if not (partial / "store.json").is_file():
+    partial, replaced = (path.with_name(path.name + suffix) for suffix in (".partial", ".replaced"))
+    if not _finished(partial, plan):
         done, count = _resume(partial, plan)
         with (partial / "faces.npy").open("r+b") as file:
             file.truncate(HEADER + count * int(np.prod(SHAPE)))
             file.seek(0, 2)
             for number, chunk in enumerate(chunks(done), start=done):
                 _append(file, partial / "parts", number, chunk)
-        _finish(partial, crop)
-    if path.exists():
-        shutil.rmtree(path)
+        _finish(partial, crop, plan)
     shutil.rmtree(partial / "parts", ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
+    if path.exists():
+        path.rename(replaced)
     partial.rename(path)
+    shutil.rmtree(replaced, ignore_errors=True)
     return FaceStore(path)
+
+
+def _finished(partial: Path, plan: str | None) -> bool:
+    """Whether a job with this plan was stopped after its last file was written, before the move."""
+    info = partial / "store.json"
+    return plan is not None and info.is_file() and json.loads(info.read_text())["plan"] == plan
 
 
 def _resume(partial: Path, plan: str | None) -> tuple[int, int]:
     """Return the numbers of chunks and of faces that are there already; make the folder if need be."""
-    if plan is None or not (partial / "plan").is_file() or (partial / "plan").read_text() != plan:
+    known = partial / "parts" / "plan"
+    if plan is None or not known.is_file() or known.read_text() != plan:
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "parts").mkdir(parents=True)
         (partial / "faces.npy").touch()
-        (partial / "plan").write_text(plan or "")
+        known.write_text(plan or "")
     rows = sorted((partial / "parts").glob("rows-*.parquet"))
     return len(rows), sum(pd.read_parquet(part, columns=["path"]).shape[0] for part in rows)
 
@@ -192,22 +202,26 @@ def _append(file, parts: Path, number: int, chunk: Chunk) -> None:
     (parts / "rows.new").rename(parts / f"rows-{number:06}.parquet")
 
 
-def _finish(partial: Path, crop: dict) -> None:
+def _finish(partial: Path, crop: dict, plan: str | None) -> None:
     """Make whole files of the parts. `store.json` comes last: with it, the store is complete."""
     rows, rejects = (
         pd.concat([pd.read_parquet(part) for part in sorted((partial / "parts").glob(f"{name}-*.parquet"))])
         for name in ("rows", "rejects")
     )
+    if rows.empty:
+        reasons = rejects["reason"].value_counts()
+        why = f"; the most frequent reason: {reasons.index[0]}" if len(reasons) else ""
+        raise ValueError(f"{partial.with_suffix('')}: not one photo gave a face{why}")
     rows.to_parquet(partial / "rows.parquet", index=False)
     rejects.to_parquet(partial / "rejects.parquet", index=False)
     with (partial / "faces.npy").open("r+b") as file:
         _write_header(file, len(rows))
-    (partial / "plan").unlink()
     info = {
         "format": 1,
         "crop": crop,
+        "plan": plan,
         "counts": {"faces": len(rows), "rejects": len(rejects)},
-        "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir()) if file.is_file()},
+        "sha256": {name: _sha256(partial / name) for name in FILES},
     }
     (partial / "store.new").write_text(json.dumps(info, indent=2) + "\n")
     (partial / "store.new").rename(partial / "store.json")

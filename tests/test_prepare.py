@@ -108,7 +108,7 @@ def test_another_job_at_the_same_place_starts_anew(photos, tmp_path):
     tables = utkface.rows(photos)
     partial = tmp_path / "store.partial"
     (partial / "parts").mkdir(parents=True)
-    (partial / "plan").write_text("another job's")
+    (partial / "parts" / "plan").write_text("another job's")
     (partial / "faces.npy").write_bytes(b"x" * 1000)
     assert len(prepare(*tables, tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))) == 1287
 
@@ -152,3 +152,24 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_done(photos, tmp_path, whol
     monkeypatch.setattr(store, "_append", real)
     again = prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))
     assert files(again) == whole
+
+
+def test_a_job_stopped_before_the_last_move_is_finished_by_its_own_plan_only(photos, tmp_path, whole):
+    tables = utkface.rows(photos)
+    first = prepare(*tables, tmp_path / "store", utkface.CROP)
+    first.path.rename(tmp_path / "store.partial")
+    again = prepare(*tables, tmp_path / "store", utkface.CROP, executor="not needed: nothing is left to do")
+    assert files(again) == whole
+
+    again.path.rename(tmp_path / "store.partial")
+    other = prepare(tables[0][:10], tables[1], tmp_path / "store", utkface.CROP)
+    assert len(other) + len(other.rejects) == 10
+    assert not (tmp_path / "store.partial").exists()
+
+
+def test_photos_that_all_fail_get_one_clear_error(tmp_path):
+    pd.DataFrame({"path": ["a.jpg", "b.jpg"], "age": 30}).to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(
+        ValueError, match="store: not one photo gave a face; the most frequent reason: No such file"
+    ):
+        prepare(*folder.rows(tmp_path / "table.csv"), tmp_path / "store", folder.CROP)

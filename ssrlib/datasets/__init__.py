@@ -20,7 +20,7 @@ COLUMNS = ["path", "file", "offset", "size", "age", "gender", "source", "subject
 def tables(good: Iterable[dict], bad: Iterable[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Complete the rows, and return both tables with all their columns.
 
-    A row without a `file` is a whole file of its own; a row without a `split` gets its subject's, or
+    A row without `offset` and `size` is a whole file; a row without a `split` gets its subject's, or
     where no subject is known its name's.
     """
     rows = pd.DataFrame(good)

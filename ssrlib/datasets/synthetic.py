@@ -101,9 +101,7 @@ class Canvas:
 
     def mask(self) -> "Canvas":
         """An empty one-channel canvas in the same pose, to draw what is blended in softly."""
-        mask = Canvas.__new__(Canvas)
-        mask.image, mask.matrix, mask.turn = np.zeros(self.image.shape[:2], np.uint8), self.matrix, self.turn
-        return mask
+        return Canvas(np.zeros(self.image.shape[:2], np.uint8), self.matrix, *self.turn)
 
     def blend(self, mask: "Canvas", color, softness: float) -> None:
         """Move the image toward a color where a mask is set, after blurring the mask."""
