@@ -65,7 +65,7 @@ class Recipe:
 
     target: str = "age"
     epochs: int = 30
-    batch_size: int = 64
+    batch_size: int = 32
     learning_rate: float = 0.005
     schedule: str = "one-cycle"
     loss: str = "l1"
