@@ -174,13 +174,14 @@ def _let_heads_wake(network: SSRNet) -> None:
                 layers[-1] = WakingReLU()
 
 
-def new_network(recipe: Recipe) -> SSRNet:
+def new_network(recipe: Recipe, **settings) -> SSRNet:
     """Return an untrained network for the recipe's target, the same for the same seed.
 
     For a waking recipe the heads start awake: p at one bin's share, and what is multiplied at 1.
+    Other `settings` of `SSRNet`, such as its bins, may be given.
     """
     torch.manual_seed(recipe.seed)
-    network = SSRNet(value_range=VALUE_RANGES[recipe.target], dropout=recipe.dropout)
+    network = SSRNet(VALUE_RANGES[recipe.target], dropout=recipe.dropout, **settings)
     if recipe.waking:
         for head, bins in zip(network.fusions, network.settings["bins"], strict=True):
             nn.init.constant_(head.p[0].bias, 1 / bins)
