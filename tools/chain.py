@@ -3,9 +3,9 @@
     python tools/chain.py --store data/utkface
 
 The chain is drawn faces -> UTKFace without its Asian faces -> UTKFace's Asian faces, the counterpart of
-the paper's IMDB -> WIKI -> MegaAge-Asian. Against it: the last set alone, for three times as many epochs. Errors are
-on the Asian faces of the test split, each face read together with its mirror image. Writes
-book/results/chain.json. Stopped, the same command goes on.
+the paper's IMDB -> WIKI -> MegaAge-Asian. Against it: the last set alone, for three times as many
+epochs. Errors are on the Asian faces of the test split, each face read together with its mirror
+image. Writes book/results/chain.json. Stopped, the same command goes on.
 """
 
 import argparse
