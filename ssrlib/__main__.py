@@ -1,6 +1,7 @@
 """The command line: `python -m ssrlib prepare | train | evaluate | predict`."""
 
 import json
+import os
 import sys
 from collections import Counter
 from enum import StrEnum
@@ -172,16 +173,32 @@ def train(
         for watcher in watchers:
             watcher(progress)
 
+    place = out / target.value
     if chain:
         stores = [FaceStore(_store_named(name)) for name in chain.split(",")]
-        histories = training.chain(stores, plan, out / target.value, watch=watch)
+        training.chain(stores, plan, place, watch=watch)
+        places = [place / f"{number}-{store.path.name}" for number, store in enumerate(stores, start=1)]
     else:
-        network = files.load(start) if start else training.new_network(plan)
-        histories = [training.fit(network, FaceStore(store), plan, out / target.value, watch)]
-    for history in histories:
-        best = history.loc[history["mae"].idxmin()]
-        figures = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
-        print(f"best epoch {best['epoch']:.0f} on validation: {figures}; weights in {out / target.value}")
+        stores, places = [FaceStore(store)], [place]
+        training.fit(files.load(start) if start else training.new_network(plan), *stores, plan, place, watch)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
+        for folder, trained_on in zip(places, stores, strict=True):
+            _report_training(folder, trained_on, target.value)
+
+
+def _report_training(folder: Path, store, target: str) -> None:
+    import pandas as pd
+
+    from ssrlib import evaluation, plots, weights
+
+    history = pd.read_csv(folder / "history.csv")
+    best = history.loc[history["mae"].idxmin()]
+    faces, rows = store.split("validation")
+    values = evaluation.predict(weights.load(folder / "best.safetensors"), faces)
+    by_age = evaluation.errors_by_age(values, rows["age"].to_numpy()) if target == "age" else []
+    plots.training_summary(history, by_age).savefig(folder / "summary.png", dpi=120)
+    figures = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
+    print(f"best epoch {best['epoch']:.0f} on validation: {figures}; weights and summary.png in {folder}")
 
 
 def _store_named(name: str) -> Path:

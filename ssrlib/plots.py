@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -12,7 +13,7 @@ from ssrlib.faces import Box, crop_square
 from ssrlib.predict import Reading
 from ssrlib.store import FaceStore
 
-BLUE, ORANGE, GREY = "#2f6f9f", "#d9792b", "#8a8a8a"
+BLUE, ORANGE, GREY, GREEN = "#2f6f9f", "#d9792b", "#8a8a8a", "#4c956c"
 
 
 def _figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray | Axes]:
@@ -191,4 +192,39 @@ def curves(x: np.ndarray, ys: dict[str, np.ndarray], xlabel: str, ylabel: str) -
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if len(ys) > 1:
         axes.legend(frameon=False)
+    return figure
+
+
+def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = ()) -> Figure:
+    """A training's curves, epoch by epoch, and the last errors on validation by age.
+
+    Args:
+        history: from `fit`.
+        by_age: from `evaluation.errors_by_age`; may be empty.
+    """
+    figure, axes = _figure(9 if by_age else 5, 2.8, ncols=2 if by_age else 1, squeeze=False)
+    left = _plain(axes[0, 0])
+    left.plot(history["epoch"], history["loss"], color=GREY, label="loss, train (changed faces)")
+    left.plot(history["epoch"], history["mae"], color=BLUE, lw=2, label="mean absolute error, validation")
+    best = history.loc[history["mae"].idxmin()]
+    left.plot(best["epoch"], best["mae"], "o", color=ORANGE)
+    left.annotate(f"{best['mae']:.3g}", (best["epoch"], best["mae"]), (0, 8), textcoords="offset points")
+    left.set(xlabel="epoch", ylim=(0, None))
+    left.legend(frameon=False, fontsize=8)
+    if by_age:
+        right = _plain(axes[0, 1])
+        bars = right.bar([group["ages"] for group in by_age], [group["mae"] for group in by_age], color=BLUE)
+        right.bar_label(bars, [f"{group['faces']:,}" for group in by_age], fontsize=8, color=GREY)
+        right.set(xlabel="age (years)", ylabel="mean absolute error\n(years)")
+        right.tick_params(axis="x", labelrotation=45, labelsize=8)
+    return figure
+
+
+def runs(histories: dict[str, pd.DataFrame], column: str, ylabel: str) -> Figure:
+    """One column of several trainings' histories, epoch by epoch, the last value written beside it."""
+    figure, axes = _figure(6.5, 3)
+    for (name, history), color in zip(histories.items(), (BLUE, ORANGE, GREY, GREEN), strict=False):
+        _plain(axes).plot(history["epoch"], history[column], color=color, lw=2, label=name)
+    axes.set(xlabel="epoch", ylabel=ylabel, ylim=(0, None))
+    axes.legend(frameon=False)
     return figure

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -70,6 +71,7 @@ def test_prepare_train_evaluate(tmp_path):
     )
     assert code == 0, err
     assert "best epoch 1 on validation" in out
+    assert faces.read(tmp_path / "gender" / "summary.png").shape[2] == 3
     best = tmp_path / "gender" / "best.safetensors"
     assert weights.load(best).settings["value_range"] == 1.0
 
@@ -97,6 +99,17 @@ def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
     assert faces.read(tmp_path / "store" / "report.png").shape[2] == 3
 
 
+def test_train_along_a_chain(drawn_store, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(drawn_store.path, other)
+    arguments = ["--chain", f"{drawn_store.path},{other}", "--out", tmp_path / "runs", "--epochs", "1"]
+    code, out, err = run("train", *arguments, "--tensorboard")
+    assert code == 0, err
+    assert out.count("best epoch 1 on validation") == 2
+    assert (tmp_path / "runs" / "age" / "2-other" / "summary.png").is_file()
+    assert list((tmp_path / "runs" / "age").glob("events.out.tfevents*"))
+
+
 @pytest.mark.parametrize("dataset", ["imdb", "wiki", "megaage", "morph", "utkface", "folder", "synthetic"])
 def test_every_dataset_says_where_it_comes_from(dataset):
     code, out, _ = run("prepare", dataset, "--help")
@@ -110,6 +123,9 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["train", "--store", "nowhere"], "error: nowhere: no such store"),
         (["prepare", "utkface", "nowhere", "--out", "x"], "error: nowhere: no such file or folder"),
         (["train", "--store", ".", "--target", "height"], "height"),
+        (["train"], "error: give either --store or --chain"),
+        (["train", "--chain", "imdb,wiki"], "error: data/imdb: no such store"),
+        (["train", "--store", "x", "--learning-rate", "-1"], "learning_rate must be above 0, not -1.0"),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
