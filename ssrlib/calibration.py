@@ -9,6 +9,7 @@ AISTATS 2017.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -78,10 +79,11 @@ def age_interval(
     An age y is compatible with a reading if readings of people aged y are often off by as much. "By as
     much" is told in units of the error that a linear fit expects for such a reading: older and less
     symmetrical answers are worse. "Often" means within the band that held 90 % of validation's errors
-    in the decade of y. The interval runs from the lowest to the highest compatible age, and to the
+    at that age; it is learned for each decade, and runs straight from one decade's middle to the
+    next. The interval runs from the lowest to the highest compatible age, and to the
     reading itself.
 
-    >>> calibration = {"scale": [1, 0, 0], "starts": [0], "bands": [[-5, 4]]}
+    >>> calibration = {"scale": [1, 0, 0], "middles": [50], "bands": [[-5, 4]]}
     >>> age_interval(calibration, np.array([30.0]), np.array([0.0]))
     (array([26.]), array([35.]))
     >>> age_interval(None, np.array([30.0]), np.array([0.0]))
@@ -91,7 +93,9 @@ def age_interval(
     if not calibration:
         return np.full_like(ages, np.nan), np.full_like(ages, np.nan)
     error = (ages[:, None] - AGES) / _scale(calibration["scale"], ages, differences)[:, None]
-    low, high = np.transpose(calibration["bands"])[:, _group(calibration["starts"], AGES)]
+    low, high = (
+        np.interp(AGES, calibration["middles"], band) for band in zip(*calibration["bands"], strict=True)
+    )
     beyond = np.maximum(low - error, error - high)
     # A reading that no age explains well still gets the one that explains it best.
     compatible = beyond <= np.maximum(0, beyond.min(axis=1, keepdims=True))
@@ -117,9 +121,10 @@ def probability(calibration: dict | None, values: np.ndarray) -> np.ndarray:
 def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
     """Label-conditional conformal intervals: each decade gets the band that covers 90 % of its faces.
 
-    An interval spans the gaps between compatible ages, so plain 90 % bands would cover too many. Each
-    band is therefore stretched until the intervals cover 90 %, counted on faces that did not shape it:
-    in five folds, each fold's faces meet the bands of the other four.
+    A band is interpolated between decades, and an interval spans the gaps between compatible ages, so
+    plain 90 % bands would cover too few or too many. Each is therefore stretched until the intervals
+    cover 90 %, counted on faces that did not shape it: in five folds, each fold's faces meet the
+    bands of the other four.
     """
     starts = _starts(truth)
     group = _group(starts, truth)
@@ -172,7 +177,8 @@ def _shape(ages, differences, truth, starts) -> tuple[list[float], np.ndarray]:
 def _stretched(fit: list[float], points: np.ndarray, starts: list[int], stretch: np.ndarray) -> dict:
     low, middle, high = points.T
     bands = np.stack([middle - stretch * (middle - low), middle + stretch * (high - middle)], axis=1)
-    return {"scale": fit, "starts": starts, "bands": bands.tolist()}
+    middles = [(start + end) / 2 for start, end in pairwise([*starts, starts[-1] + 10])]
+    return {"scale": fit, "middles": middles, "bands": bands.tolist()}
 
 
 def _scale(fit: list[float], ages: np.ndarray, differences: np.ndarray) -> np.ndarray:
