@@ -34,9 +34,13 @@ from ssrlib.datasets import utkface
 from ssrlib.faces import Box
 from ssrlib.prepare import photo_bytes
 
-MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4)
-AGE_FILES = ("imdb", "wiki", "megaface_asian")
-GENDER_FILE = "wiki_gender_models"
+MARGINS = (-0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+AUTHORS = {
+    "imdb": "IMDB",
+    "wiki": "IMDB, then WIKI",
+    "megaface_asian": "IMDB, WIKI, then MegaAge-Asian",
+    "wiki_gender_models": "IMDB-WIKI",
+}
 OTHERS = Path(".others/bin/python")
 TIMED = 200
 Read = Callable[[np.ndarray], np.ndarray]
@@ -90,7 +94,7 @@ def authors(
 ) -> list[dict]:
     """One line for each of the authors' files, read by this package."""
     found = []
-    for name in (*AGE_FILES, GENDER_FILE):
+    for name, data in AUTHORS.items():
         path = folder / f"{name}.h5"
         network = weights.from_keras(path)
         target = evaluation.target_of(network)
@@ -99,7 +103,7 @@ def authors(
             return evaluation.predict(network, seen)
 
         margin = best_margin(read, margins, validation, target)
-        line = {"who": f"authors' {name}", "trained on": name.split("_")[0], "margin": margin}
+        line = {"who": f"authors' {name}", "trained on": data, "margin": margin}
         line |= merit(read(tests[margin]), test, target)
         found.append(line | {"bytes": path.stat().st_size, "ms a face": milliseconds(read, tests[0.0])})
     return found

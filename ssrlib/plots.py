@@ -202,6 +202,7 @@ def cumulative_score(curve: Sequence[dict]) -> Figure:
     bounds = [point["interval"] or [np.nan] * 2 for point in curve]
     axes.fill_between(years, *np.transpose(bounds), color=BLUE, alpha=0.25, lw=0)
     axes.set(xlabel="n (years)", ylabel="share of errors\nsmaller than n", ylim=(0, 1), xlim=(1, years[-1]))
+    axes.set_xticks([1, *range(5, years[-1] + 1, 5)])
     return figure
 
 
@@ -292,4 +293,26 @@ def stage_terms(names: Sequence[str], terms: np.ndarray, unit: str = "years") ->
     axes.invert_yaxis()
     axes.set(xlabel=unit)
     axes.legend(frameon=False, ncols=len(terms.T), fontsize=8)
+    return figure
+
+
+def histogram(values: np.ndarray, lines: Sequence[float], label: str) -> Figure:
+    """How often values occur, with lines at some of them."""
+    figure, axes = _figure(6, 2.4)
+    _plain(axes).hist(values, bins=40, color=BLUE)
+    for line in lines:
+        axes.axvline(line, color=ORANGE, lw=2)
+    axes.set(xlabel=label, ylabel="count")
+    return figure
+
+
+def bars(
+    names: Sequence, values: Sequence[float], xlabel: str, ylabel: str, line: float | None = None
+) -> Figure:
+    """Bars side by side, and a value to compare them with, dashed."""
+    figure, axes = _figure(6, 2.4)
+    _plain(axes).bar([str(name) for name in names], values, color=BLUE)
+    if line is not None:
+        axes.axhline(line, color=ORANGE, ls="--", lw=1.5)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     return figure

@@ -6,6 +6,7 @@
   answer, mean over the faces.
 - `gradient`: how strongly the answer reacts to each 2 x 2 pixels, mean over the same faces.
 - `stages`: what each stage adds to the answer, mean by decade of age, over the whole split.
+- `race by age`: the mean absolute error in each decade and race, over the whole split.
 - `last digit`: how often the labels of people from 20 to 89 end in each digit, over the whole store.
 
 Only averages are kept: no face can be seen in them.
@@ -44,11 +45,22 @@ def stages(network, faces: np.ndarray, ages: pd.Series) -> list[dict]:
     ]
 
 
+def race_by_age(network, store: FaceStore) -> list[dict]:
+    table = evaluation.predictions(network, store, "validation")
+    table["error"] = (table["value"] - table["truth"]).abs()
+    cells = table.groupby([evaluation.decades(table["age"]), "race"])["error"]
+    return [
+        {"ages": ages, "race": race, "faces": len(part), "mae": round(float(part.mean()), 3)}
+        for (ages, race), part in cells
+    ]
+
+
 def main(store: FaceStore) -> None:
     network = weights.load(weights.pretrained("age"))
     faces, rows = store.split("validation")
     figures = maps(network, faces, rows["age"].to_numpy())
     figures["stages"] = stages(network, faces, rows["age"])
+    figures["race by age"] = race_by_age(network, store)
     grown = store.rows["age"][store.rows["age"].between(20, 89)].astype(int)
     figures["last digit"] = grown.mod(10).value_counts(normalize=True).sort_index().round(4).tolist()
     evaluation.record(
