@@ -337,3 +337,21 @@ def record(path: str | Path, figures: dict, **origin) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"figures": figures, "origin": origin}, indent=2) + "\n")
+
+
+def recorded(path: str | Path) -> dict:
+    """Return the figures of `evaluate` that `record` wrote to a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is another one.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file of figures")
+    try:
+        figures = json.loads(Path(path).read_text())["figures"]
+        if {"target", "split", "groups"} <= figures.keys():
+            return figures
+    except (KeyError, TypeError, AttributeError, ValueError):
+        pass
+    raise ValueError(f"{path}: not the figures that `python -m ssrlib evaluate --out` writes")
