@@ -220,13 +220,16 @@ def summary(per_face: pd.DataFrame) -> dict:
 def groupings(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the ways to sort faces into groups: by decade of age, and by every column of text.
 
-    For an age network also by decade of its answer: that is the one age that its user knows.
+    For an age network also by decade of its answer, the one age that its user knows, and in quarters
+    by how far the answers to the face and to its mirror image are apart.
     """
     found = {}
     if "age" in table and table["age"].notna().any():
         found["age"] = decades(table["age"])
     if "low" in table:
         found["predicted age"] = decades(table["value"].clip(lower=0))
+        quarter = np.ceil(4 * table["difference"].rank(method="first", pct=True)).astype(int)
+        found["mirror disagreement"] = "quarter " + quarter.astype(str)
     for name in table.columns.difference(NAMES, sort=False):
         if pd.api.types.is_string_dtype(table[name]) and 2 <= table[name].nunique() <= CURVE:
             found[name] = table[name].fillna("unknown")

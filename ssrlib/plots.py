@@ -248,7 +248,7 @@ def reliability(bins: Sequence[dict]) -> Figure:
             color=GREY,
             textcoords="offset points",
         )
-    axes.set(xlabel="probability of male", ylabel="share labelled male", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="probability of male", ylabel="share labeled male", xlim=(0, 1), ylim=(0, 1))
     return figure
 
 
@@ -268,15 +268,14 @@ def intervals(truth: np.ndarray, ages: np.ndarray, low: np.ndarray, high: np.nda
 
 
 def heat_maps(face: np.ndarray, maps: dict[str, np.ndarray]) -> Figure:
-    """Maps of any square size over a grey face; above 0 in orange, below in blue, deeper is stronger."""
+    """Maps of any square size over a grey face; above 0 in red, below in blue, deeper is stronger."""
     figure, axes = _figure(2.6 * len(maps), 3.1, ncols=len(maps), squeeze=False)
     for axis, (title, values) in zip(axes.flat, maps.items(), strict=True):
         limit = float(np.abs(values).max()) or 1.0
+        signed = {"cmap": "RdBu_r", "vmin": -limit} if values.min() < 0 else {"cmap": "Reds", "vmin": 0}
         extent = (0, face.shape[1], face.shape[0], 0)
         axis.imshow(face.mean(axis=2), cmap="gray", extent=extent)
-        shown = axis.imshow(
-            values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.6, extent=extent, interpolation="bicubic"
-        )
+        shown = axis.imshow(values, **signed, vmax=limit, alpha=0.6, extent=extent, interpolation="bicubic")
         axis.set_title(title, fontsize=9)
         axis.set_axis_off()
         figure.colorbar(shown, ax=axis, orientation="horizontal", shrink=0.8)
