@@ -40,6 +40,7 @@ def test_predict_goes_on_after_a_bad_photo(photo, tmp_path):
     assert answer["photo"] == str(photo)
     assert answer["gender"] == "female"
     assert {"x", "y", "width", "height", "age", "p_male"} <= answer.keys()
+    assert answer["age_low"] < answer["age"] < answer["age_high"]
     for line in ("text.jpg: not an image", "a folder, not a photo", "none.jpg: no such photo"):
         assert line in err
     assert "Traceback" not in err
@@ -86,7 +87,28 @@ def test_prepare_train_evaluate(tmp_path):
     ].keys()
     assert figures["faces"] == len(store.split("validation")[0])
     trained = weights.read_card(best)["validation"]
-    assert figures["mae"] == pytest.approx(trained["mae"], abs=1e-5)
+    assert figures["one_look"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
+    pictures = {path.name for path in record.parent.glob("*.png")}
+    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-reliability.png"}
+
+    code, out, err = run("card", best, "--figures", record)
+    assert code == 0, err
+    assert "### By gender" in out
+    arguments[1] = "age"
+    assert "best.safetensors: reads gender, not age" in run("evaluate", "--store", store.path, *arguments)[2]
+
+
+def test_card_of_built_in_weights():
+    code, out, _ = run("card", "age")
+    assert code == 0
+    assert out.startswith("# Model card: age.safetensors")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"figures": {"mae": 1}}', "no JSON", '{"figures": 3}'])
+def test_card_refuses_other_figures(content, tmp_path):
+    (tmp_path / "other.json").write_text(content)
+    assert "other.json: not the figures" in run("card", "age", "--figures", tmp_path / "other.json")[2]
+    assert "none.json: no such file of figures" in run("card", "age", "--figures", tmp_path / "none.json")[2]
 
 
 def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
