@@ -221,12 +221,13 @@ def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = ()) -> Figu
 
 
 def runs(histories: dict[str, pd.DataFrame], column: str, ylabel: str) -> Figure:
-    """One column of several trainings' histories, epoch by epoch, the last value written beside it."""
+    """One column of several trainings' histories, epoch by epoch."""
     figure, axes = _figure(6.5, 3)
     for (name, history), color in zip(histories.items(), (BLUE, ORANGE, GREY, GREEN), strict=False):
         _plain(axes).plot(history["epoch"], history[column], color=color, lw=2, label=name)
     axes.set(xlabel="epoch", ylabel=ylabel, ylim=(0, None))
     axes.legend(frameon=False)
+    return figure
 
 
 def cumulative_score(curve: Sequence[dict]) -> Figure:

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -19,6 +20,8 @@ BINS = [
 ]
 FOUR = np.array([20.0, 30.0, 40.0, 50.0])
 
+HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "loss": [9.0, 8, 7], "mae": [8.0, 6.25, 7]})
+
 FIGURES = {
     "face_sheet": lambda: plots.face_sheet(FACES, list("abcdefg"), columns=3),
     "photo_with_faces": lambda: plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), [READING], FACES[0]),
@@ -35,6 +38,7 @@ FIGURES = {
     "intervals": lambda: plots.intervals(FOUR, FOUR + 5, FOUR - [0, 0, 0, -9], FOUR + 12),
     "heat_maps": lambda: plots.heat_maps(FACES[0], {"flat": np.zeros((3, 3)), "some": np.eye(16)}),
     "stage_terms": lambda: plots.stage_terms(["a", "b"], np.array([[30.0, 5, 1], [50, -3, 2]])),
+    "runs": lambda: plots.runs({"a": HISTORY, "b": HISTORY}, "mae", "years"),
     "curves": lambda: plots.curves(np.arange(3), {"a": np.arange(3), "b": np.ones(3)}, "x", "y"),
 }
 
@@ -65,6 +69,12 @@ def test_a_photos_readings_are_written_on_it():
     assert "31 years, p_male 0.25" in texts(
         plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), [READING])
     )
+
+
+def test_a_trainings_summary_names_its_best_epoch():
+    by_age = [{"ages": "0-9", "faces": 3, "mae": 2.0}]
+    assert "6.25" in texts(plots.training_summary(HISTORY, by_age))
+    assert len(plots.training_summary(HISTORY).axes) == 1
 
 
 def test_store_report_counts_what_is_there(drawn_store, tmp_path):
