@@ -140,6 +140,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="passes over the train split")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="the schedule's peak")] = None,
     batch_size: Annotated[int | None, typer.Option(help="faces in one step")] = None,
+    loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     start: Annotated[Path | None, typer.Option(help="weights to go on from, instead of random ones")] = None,
     fast: Annotated[
@@ -161,7 +162,7 @@ def train(
         raise ValueError("give either --store or --chain")
     if chain and start:
         raise ValueError("--start and --chain exclude each other: a chain's first network is untrained")
-    chosen = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    chosen = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "loss": loss}
     changes = {name: value for name, value in chosen.items() if value is not None} | {"seed": seed}
     changes |= {"precision": "bf16-mixed", "compile": True} if fast else {}
     plan = getattr(training.Recipe, recipe.value)(target=target.value, **changes)
@@ -189,10 +190,10 @@ def train(
 def _report_training(folder: Path, store, target: str) -> None:
     import pandas as pd
 
-    from ssrlib import evaluation, plots, weights
+    from ssrlib import evaluation, plots, training, weights
 
     history = pd.read_csv(folder / "history.csv")
-    best = history.loc[history["mae"].idxmin()]
+    best = history.loc[training.best_epoch(history) - 1]
     faces, rows = store.split("validation")
     values = evaluation.predict(weights.load(folder / "best.safetensors"), faces)
     by_age = evaluation.errors_by_age(values, rows["age"].to_numpy()) if target == "age" else []

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from ssrlib.faces import Box, crop_square
 from ssrlib.predict import Reading
 from ssrlib.store import FaceStore
+from ssrlib.training import best_epoch
 
 BLUE, ORANGE, GREY, GREEN = "#2f6f9f", "#d9792b", "#8a8a8a", "#4c956c"
 
@@ -206,9 +207,9 @@ def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = ()) -> Figu
     left = _plain(axes[0, 0])
     left.plot(history["epoch"], history["loss"], color=GREY, label="loss, train (changed faces)")
     left.plot(history["epoch"], history["mae"], color=BLUE, lw=2, label="mean absolute error, validation")
-    best = history.loc[history["mae"].idxmin()]
-    left.plot(best["epoch"], best["mae"], "o", color=ORANGE)
-    left.annotate(f"{best['mae']:.3g}", (best["epoch"], best["mae"]), (0, 8), textcoords="offset points")
+    kept = history.loc[best_epoch(history) - 1]
+    left.plot(kept["epoch"], kept["mae"], "o", color=ORANGE)
+    left.annotate(f"{kept['mae']:.3g}", (kept["epoch"], kept["mae"]), (0, 8), textcoords="offset points")
     left.set(xlabel="epoch", ylim=(0, None))
     left.legend(frameon=False, fontsize=8)
     if by_age:
