@@ -1,4 +1,4 @@
-"""The command line: `python -m ssrlib prepare | train | evaluate | predict`."""
+"""The command line: `python -m ssrlib prepare | train | evaluate | predict | card`."""
 
 import json
 import sys
@@ -157,19 +157,58 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="by default the built-in weights")] = None,
     split: Annotated[Split, typer.Option(help="the faces to measure on")] = Split.validation,
     out: Annotated[
-        Path | None, typer.Option(help="also write the figures and where they come from as JSON")
+        Path | None,
+        typer.Option(
+            help="also write the figures, and where they come from, to this JSON file; pictures beside it"
+        ),
     ] = None,
 ) -> None:
-    """Measure a network on a split of a store."""
+    """Measure a network on a split of a store, overall and by group, each figure with its interval."""
     from ssrlib import evaluation
     from ssrlib import weights as files
     from ssrlib.store import FaceStore
 
     weights = weights or files.pretrained(target.value)
-    figures = evaluation.measure(files.load(weights), FaceStore(store), target.value, split.value)
+    network = files.load(weights)
+    if evaluation.target_of(network) != target.value:
+        raise ValueError(f"{weights}: reads {evaluation.target_of(network)}, not {target.value}")
+    calibration = files.read_card(weights).get("calibration")
+    figures = evaluation.evaluate(network, FaceStore(store), split.value, calibration)
     print(json.dumps(figures, indent=2))
     if out:
         evaluation.record(out, figures, data=str(store), weights=weights.name)
+        for name, picture in _pictures(figures).items():
+            picture.savefig(out.with_name(f"{out.stem}-{name}.png"), dpi=120)
+
+
+def _pictures(figures: dict) -> dict:
+    """The figures of `evaluate` as pictures: each way to group, and the curve of the target."""
+    from ssrlib import plots
+
+    merit = ("mae", "mean absolute error (years)") if figures["target"] == "age" else ("accuracy", "accuracy")
+    found = {
+        f"by-{name.replace(' ', '-')}": plots.groups(groups, *merit)
+        for name, groups in figures["groups"].items()
+    }
+    if figures["target"] == "age":
+        return found | {"cs": plots.cumulative_score(figures["cs"])}
+    return found | {"reliability": plots.reliability(figures["reliability"])}
+
+
+@app.command()
+def card(
+    weights: Annotated[Path, typer.Argument(help="a weights file, or the built-in age or gender")],
+    figures: Annotated[
+        Path | None, typer.Option(help="a JSON file from `evaluate --out`, for the tables by group")
+    ] = None,
+) -> None:
+    """Print the card of a weights file: what it reads, what it is for and not for, and how good it is."""
+    from ssrlib import cards
+    from ssrlib import weights as files
+
+    path = files.pretrained(weights.name) if str(weights) in ("age", "gender") else weights
+    measured = json.loads(figures.read_text())["figures"] if figures else None
+    print(cards.model_card(path.name, files.read_card(path), measured))
 
 
 @app.command()
@@ -203,6 +242,8 @@ def predict(
         for reading in readings:
             answer = {
                 "age": round(reading.age, 1),
+                "age_low": _year(reading.age_low),
+                "age_high": _year(reading.age_high),
                 "gender": reading.gender,
                 "p_male": round(reading.p_male, 3),
             }
@@ -217,6 +258,11 @@ def predict(
         print(pd.DataFrame(found).to_string(index=False))
     if failed:
         raise typer.Exit(1)
+
+
+def _year(bound: float) -> float | None:
+    """A bound for a table or for JSON, which has no NaN."""
+    return None if bound != bound else round(bound, 1)
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ def test_predict_goes_on_after_a_bad_photo(photo, tmp_path):
     assert answer["photo"] == str(photo)
     assert answer["gender"] == "female"
     assert {"x", "y", "width", "height", "age", "p_male"} <= answer.keys()
+    assert answer["age_low"] < answer["age"] < answer["age_high"]
     for line in ("text.jpg: not an image", "a folder, not a photo", "none.jpg: no such photo"):
         assert line in err
     assert "Traceback" not in err
@@ -84,7 +85,21 @@ def test_prepare_train_evaluate(tmp_path):
     ].keys()
     assert figures["faces"] == len(store.split("validation")[0])
     trained = weights.read_card(best)["validation"]
-    assert figures["mae"] == pytest.approx(trained["mae"], abs=1e-5)
+    assert figures["one_look"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
+    pictures = {path.name for path in record.parent.glob("*.png")}
+    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-reliability.png"}
+
+    code, out, err = run("card", best, "--figures", record)
+    assert code == 0, err
+    assert "### By gender" in out
+    arguments[1] = "age"
+    assert "best.safetensors: reads gender, not age" in run("evaluate", "--store", store.path, *arguments)[2]
+
+
+def test_card_of_built_in_weights():
+    code, out, _ = run("card", "age")
+    assert code == 0
+    assert out.startswith("# Model card: age.safetensors")
 
 
 def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):

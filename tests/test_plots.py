@@ -7,7 +7,17 @@ from ssrlib.faces import Box
 from ssrlib.predict import Reading
 
 FACES = np.zeros((7, 64, 64, 3), np.uint8)
-READING = Reading(Box(10, 10, 40, 40), 31.4, 0.25)
+READING = Reading(Box(10, 10, 40, 40), 31.4, 22.0, 44.5, 0.25)
+
+GROUPS = [
+    {"group": "a", "faces": 1, "mae": 3.0, "intervals": {"mae": None}},
+    {"group": "b", "faces": 9, "mae": 2.0, "intervals": {"mae": [1.5, 2.5]}},
+]
+BINS = [
+    {"faces": 5, "said": 0.2, "was": 0.1, "intervals": {"was": [0.0, 0.4]}},
+    {"faces": 1, "said": 0.9, "was": 1.0, "intervals": {"was": None}},
+]
+FOUR = np.array([20.0, 30.0, 40.0, 50.0])
 
 FIGURES = {
     "face_sheet": lambda: plots.face_sheet(FACES, list("abcdefg"), columns=3),
@@ -17,6 +27,14 @@ FIGURES = {
     "stages": lambda: plots.stages([[0, 1, 0], [0.2, 0.8]], [[0, 0, 0], [0.1, 0]], [0, -0.5], 90),
     "scatter": lambda: plots.scatter(np.array([1.0, 50]), np.array([3.0, 40])),
     "error_by_age": lambda: plots.error_by_age([{"ages": "0-9", "faces": 3, "mae": 2.0}]),
+    "cumulative_score": lambda: plots.cumulative_score(
+        [{"years": 1, "share": 0.2, "interval": [0.1, 0.3]}, {"years": 2, "share": 0.4, "interval": None}]
+    ),
+    "groups": lambda: plots.groups(GROUPS, "mae", "error (years)", line=2.5),
+    "reliability": lambda: plots.reliability(BINS),
+    "intervals": lambda: plots.intervals(FOUR, FOUR + 5, FOUR - [0, 0, 0, -9], FOUR + 12),
+    "heat_maps": lambda: plots.heat_maps(FACES[0], {"flat": np.zeros((3, 3)), "some": np.eye(16)}),
+    "stage_terms": lambda: plots.stage_terms(["a", "b"], np.array([[30.0, 5, 1], [50, -3, 2]])),
     "curves": lambda: plots.curves(np.arange(3), {"a": np.arange(3), "b": np.ones(3)}, "x", "y"),
 }
 
