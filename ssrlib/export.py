@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssrlib import FACE_SIZE, runtime
 from ssrlib.datasets import synthetic
-from ssrlib.evaluation import predict, score, targets
+from ssrlib.evaluation import predict, score, target_of, targets
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
 
@@ -42,11 +42,11 @@ CALIBRATION_FACES = 512
 
 ONNX_CONTRACT = {
     "input": {"name": "faces", "type": "uint8", "shape": ["N", 3, 64, 64], "channels": "RGB"},
-    "output": {"name": "values", "type": "float32", "shape": ["N", "one a network"]},
+    "output": {"name": "values", "type": "float32", "shape": ["N", "one column a target"]},
 }
 NCNN_CONTRACT = {
     "input": {"name": "in0", "pixels": "PIXEL_RGB, 64 x 64, 0 to 255: no mean, no norm"},
-    "output": {"name": "out0", "type": "float32", "shape": ["one a network"]},
+    "output": {"name": "out0", "type": "float32", "shape": ["one a target"]},
     "options": dict.fromkeys(runtime.NCNN_HALVES, False),
 }
 
@@ -206,7 +206,7 @@ def to_ncnn(
             )
         command = [pnnx.EXEC_PATH, "traced.pt", *options]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
-        param.with_suffix(".json").write_text(json.dumps({"cards": cards}))
+        param.with_suffix(".json").write_text(json.dumps({"targets": [], "cards": []}))
         checked = _check_values(runtime.open_ncnn(param).read, networks)
         return _deliver(made, path, networks, cards, NCNN_CONTRACT | {"checked": checked})
 
@@ -286,7 +286,8 @@ def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict]) -> bytes:
             dynamo=True,
             verbose=False,
         ).model_proto
-    model.metadata_props.add(key="cards", value=json.dumps(cards, ensure_ascii=False))
+    for key, value in (("targets", list(map(target_of, networks))), ("cards", cards)):
+        model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     return _lean(model)
 
 
@@ -344,7 +345,7 @@ def _check_values(read: Callable, networks: Sequence[SSRNet]) -> dict:
     faces, _ = synthetic.generate(CHECK_FACES, CHECK_SEED)
     differences = np.abs(read(faces) - _values(networks, faces)).max(axis=0).tolist()
     for network, difference in zip(networks, differences, strict=True):
-        if not difference <= FLOAT_TOLERANCE[_target(network)]:
+        if not difference <= FLOAT_TOLERANCE[target_of(network)]:
             raise ValueError(
                 f"not exported: the new file's values differ from PyTorch's by up to {difference:.2g}"
             )
@@ -355,7 +356,7 @@ def _check_errors(read: Callable, networks: Sequence[SSRNet], faces: np.ndarray,
     """Hold an exported network's mean absolute errors against PyTorch's, on faces with labels."""
     errors = []
     for network, *pair in zip(networks, read(faces).T, _values(networks, faces).T, strict=True):
-        target = _target(network)
+        target = target_of(network)
         truth = targets(rows, target)
         error, reference = (score(values, truth, target)["mae"] for values in pair)
         if not error - reference <= INT8_TOLERANCE[target]:
@@ -370,20 +371,15 @@ def _values(networks: Sequence[SSRNet], faces: np.ndarray) -> np.ndarray:
     return np.stack([predict(network, faces) for network in networks], axis=1)
 
 
-def _target(network: SSRNet) -> str:
-    return "gender" if network.settings["value_range"] == 1 else "age"
-
-
 def _deliver(
     made: Sequence[Path], path: str | Path, networks: Sequence[SSRNet], cards: Sequence[dict], facts: dict
 ) -> dict:
     """Describe the new files in a JSON file, and move all of them to where they belong."""
-    columns = {"age": "age in years", "gender": "0 for female to 1 for male, not clipped"}
     packages = ("ssrlib", "torch", "onnx", "onnxruntime", "pnnx", "ncnn")
     description = {
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in made},
         **facts,
-        "columns": [columns[_target(network)] for network in networks],
+        "targets": list(map(target_of, networks)),
         "crop": runtime.crop_recipe(cards[0]),
         "versions": {package: version(package) for package in packages},
         "cards": cards,

@@ -1,16 +1,19 @@
-"""Run an exported network where there is no torch: with ONNX Runtime, or with ncnn.
+"""Open a network with what is installed: PyTorch, ONNX Runtime or ncnn.
 
-`ssrlib.export` writes the files that this module reads.
+Importing this module loads none of them. `ssrlib.export` writes the files for the last two.
 """
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ssrlib.faces import MARGIN, SHIFT
+
+PRETRAINED = Path(__file__).parent / "pretrained"
 
 # Eight faces at a time keep the maps of the first blocks in a core's second-level cache.
 BATCH = 8
@@ -23,11 +26,56 @@ class Exported(NamedTuple):
     """An exported network, ready to run.
 
     `read` turns faces (uint8, N x 64 x 64 x 3, RGB) into float32 values, N x the number of networks
-    in the file. `cards` are those networks' model cards, in the order of the columns.
+    in the file. `targets` ("age" or "gender") and `cards` say what they read, and are their model cards,
+    in the order of the columns.
     """
 
     read: Callable[[np.ndarray], np.ndarray]
+    targets: list[str]
     cards: list[dict]
+
+
+def open_network(
+    target: str, path: str | Path | None = None, backend: str = "torch"
+) -> tuple[Any, Callable[[np.ndarray], np.ndarray], dict]:
+    """Open a network for `"age"` or `"gender"`.
+
+    Args:
+        path: weights for the backend "torch", an ONNX file that ssrlib exported for "onnx"; by default
+            the built-in one.
+        backend: "torch" or "onnx".
+
+    Returns:
+        The network as its backend has it, a function from N faces (uint8, N x 64 x 64 x 3, RGB) to N
+        values, and the model card.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: the backend is not installed.
+        ValueError: the file cannot be read, or it reads something else from a face.
+
+    >>> _, read, card = open_network("age", backend="onnx")
+    >>> read(np.zeros((2, 64, 64, 3), np.uint8)).shape
+    (2,)
+    """
+    if backend == "torch":
+        try:
+            from ssrlib import weights
+            from ssrlib.evaluation import predict
+        except ImportError as error:
+            message = "the backend 'torch' needs PyTorch: pip install 'ssrlib[train]', or use backend='onnx'"
+            raise ImportError(message) from error
+        path = path or weights.pretrained(target)
+        network = weights.load(path)
+        return network, partial(predict, network), weights.read_card(path)
+    if backend != "onnx":
+        raise ValueError(f'the backend must be "torch" or "onnx", not {backend!r}')
+    path = path or PRETRAINED / f"{target}.onnx"
+    exported = open_onnx(path)
+    if target not in exported.targets:
+        raise ValueError(f"{path}: reads {' and '.join(exported.targets)} from a face, not {target}")
+    column = exported.targets.index(target)
+    return exported, lambda faces: exported.read(faces)[:, column], exported.cards[column]
 
 
 def crop_recipe(card: dict) -> dict:
@@ -66,18 +114,15 @@ def open_onnx(path: str | Path, threads: int = 0) -> Exported:
     except Exception as error:  # its errors have no common class but this
         raise ValueError(f"{path}: damaged, or not an ONNX file") from error
     metadata = session.get_modelmeta().custom_metadata_map
-    if "cards" not in metadata:
-        raise ValueError(
-            f"{path}: an ONNX file, but not one that ssrlib exported: it brings no model card; "
-            "make one with `python -m ssrlib export`"
-        )
+    if not {"targets", "cards"} <= metadata.keys():
+        raise ValueError(f"{path}: an ONNX file, but not one that `python -m ssrlib export` made")
 
     def read(faces: np.ndarray) -> np.ndarray:
         batches = (faces[i : i + BATCH].transpose(0, 3, 1, 2) for i in range(0, len(faces), BATCH))
         values = [session.run(None, {"faces": np.ascontiguousarray(batch)})[0] for batch in batches]
         return np.concatenate(values) if values else np.empty((0, session.get_outputs()[0].shape[1]))
 
-    return Exported(read, json.loads(metadata["cards"]))
+    return Exported(read, json.loads(metadata["targets"]), json.loads(metadata["cards"]))
 
 
 def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exported:
@@ -117,4 +162,5 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
         extractor.input("in0", ncnn.Mat.from_pixels(face, ncnn.Mat.PixelType.PIXEL_RGB, width, height))
         return np.array(extractor.extract("out0")[1])
 
-    return Exported(read, json.loads(description.read_text())["cards"])
+    facts = json.loads(description.read_text())
+    return Exported(read, facts["targets"], facts["cards"])
