@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -27,6 +26,12 @@ from ssrlib.datasets import synthetic
 from ssrlib.evaluation import predict, score, target_of, targets
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
+
+try:
+    import onnx
+    import pnnx
+except ImportError as error:
+    raise ImportError("export needs more packages: pip install 'ssrlib[train,predict,export]'") from error
 
 # Three poolings halve 64 pixels, and each drops what is left over. What is dropped in the third
 # comes from the last two rows and columns: no answer depends on them.
@@ -193,9 +198,9 @@ def to_ncnn(
 
     Args, Returns, Raises: as `to_onnx` has them. The path ends in `.ncnn.param`.
     """
-    import pnnx
-
     networks, cards = _lists(networks, cards)
+    if not Path(path).name.endswith(".ncnn.param"):
+        raise ValueError(f"{path}: the name of a network for ncnn must end in .ncnn.param")
     with _workshop(path) as folder:
         param = folder / Path(path).name
         made = [param, param.with_suffix(".bin")]
@@ -259,9 +264,14 @@ def _lists(networks, cards) -> tuple[list[SSRNet], list[dict]]:
 @contextmanager
 def _workshop(path: str | Path) -> Iterator[Path]:
     """A folder beside `path`, for files that are not checked yet; gone in the end, whatever happens."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".export-") as folder:
-        yield Path(folder)
+    parent = Path(path).parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=parent, prefix=".export-")
+    except OSError as error:
+        raise OSError(f"{parent}: nothing can be written there ({error.strerror})") from error
+    with folder as name:
+        yield Path(name)
 
 
 @contextmanager

@@ -112,6 +112,17 @@ def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
     assert faces.read(tmp_path / "store" / "report.png").shape[2] == 3
 
 
+def test_export_writes_files_for_ncnn_and_onnx(tmp_path):
+    code, out, err = run("export", "age", "gender", "--to", "ncnn", "--out", tmp_path)
+    assert code == 0, err
+    names = {"age-gender.ncnn.param", "age-gender.ncnn.bin", "age-gender.ncnn.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert "largest difference" in out
+    code, out, err = run("export", weights.pretrained("age"), "--to", "onnx", "--out", tmp_path / "onnx")
+    assert code == 0, err
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"age.onnx", "age.json"}
+
+
 @pytest.mark.parametrize("dataset", ["imdb", "wiki", "megaage", "morph", "utkface", "folder", "synthetic"])
 def test_every_dataset_says_where_it_comes_from(dataset):
     code, out, _ = run("prepare", dataset, "--help")
@@ -125,6 +136,8 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["train", "--store", "nowhere"], "error: nowhere: no such store"),
         (["prepare", "utkface", "nowhere", "--out", "x"], "error: nowhere: no such file or folder"),
         (["train", "--store", ".", "--target", "height"], "height"),
+        (["export", "age", "--to", "int8", "--out", "x"], "error: int8 is calibrated on faces"),
+        (["export", "none.safetensors", "--to", "onnx", "--out", "x"], "none.safetensors: no such"),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
