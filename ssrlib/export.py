@@ -158,6 +158,30 @@ def _without_idle(layers: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*(layer for layer in layers if not idle(layer)))
 
 
+def cost(network: nn.Module) -> list[dict]:
+    """Return each convolution's and linear layer's parameters, and its multiply-adds for one face.
+
+    >>> layers = cost(SSRNet())
+    >>> layers[0]
+    {'layer': 'stream1.0.0', 'parameters': 896, 'multiply_adds': 3321216}
+    >>> sum(layer["multiply_adds"] for layer in layers)
+    17078926
+    """
+    network, layers = copy.deepcopy(network).eval(), []
+
+    def note(name: str, module: nn.Module, output: Tensor) -> None:
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        multiply_adds = output.numel() * module.weight[0].numel()
+        layers.append({"layer": name, "parameters": parameters, "multiply_adds": multiply_adds})
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda module, _, output, name=name: note(name, module, output))
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE))
+    return layers
+
+
 def to_onnx(
     networks: SSRNet | Sequence[SSRNet], path: str | Path, cards: dict | Sequence[dict] | None = None
 ) -> dict:
@@ -247,7 +271,7 @@ def to_int8(
     with _workshop(path) as folder:
         made = folder / Path(path).name
         made.write_bytes(_onnx_bytes(networks, cards))
-        _quantize(made, train_faces)
+        quantize(made, train_faces)
         checked = _check_errors(runtime.open_onnx(made).read, networks, test_faces, rows)
         return _deliver([made], path, networks, cards, ONNX_CONTRACT | {"checked": checked})
 
@@ -301,8 +325,12 @@ def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict]) -> bytes:
     return _lean(model)
 
 
-def _quantize(path: Path, faces: np.ndarray) -> None:
-    """Quantize an ONNX file's convolutions in place: weights by channel, activations by their range."""
+def quantize(path: str | Path, faces: np.ndarray) -> None:
+    """Turn the convolutions of an ONNX file from `to_onnx` into 8-bit integers, in place and unchecked.
+
+    Each output channel's weights get a scale of their own; the inputs get the range that they have on
+    `faces` (uint8, N x 64 x 64 x 3), of which 512 are used. `to_int8` also checks the result.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     chosen = np.random.default_rng(0).permutation(len(faces))[:CALIBRATION_FACES]
@@ -324,7 +352,7 @@ def _quantize(path: Path, faces: np.ndarray) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-    path.write_bytes(_lean(onnx.load(path)))
+    Path(path).write_bytes(_lean(onnx.load(path)))
 
 
 def _lean(model: onnx.ModelProto) -> bytes:
