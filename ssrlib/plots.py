@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -292,4 +293,22 @@ def stage_terms(names: Sequence[str], terms: np.ndarray, unit: str = "years") ->
     axes.invert_yaxis()
     axes.set(xlabel=unit)
     axes.legend(frameon=False, ncols=len(terms.T), fontsize=8)
+    return figure
+
+
+def bars(values: dict[str, float], label: str) -> Figure:
+    """Lying bars with their names and numbers, from top to bottom in the order given."""
+    figure, axes = _figure(7, 0.7 + 0.34 * len(values))
+    _bars(axes, pd.Series(values), label)
+    return figure
+
+
+def cost(layers: Sequence[dict]) -> Figure:
+    """Where a network's parameters and its multiply-adds are: `layers` is what `export.cost` returns."""
+    table = pd.DataFrame(layers)
+    names = table["layer"].str.replace(r"stream(\d)\.(\d).*", r"stream \1, block \2", regex=True)
+    sums = table.groupby(names.where(names.str.startswith("stream "), "the three heads"), sort=True).sum()
+    figure, axes = _figure(8.5, 3.4, ncols=2)
+    for axis, key in zip(axes, ("parameters", "multiply_adds"), strict=True):
+        _bars(axis, sums[key], key.replace("_", "-"))
     return figure
