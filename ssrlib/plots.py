@@ -306,9 +306,12 @@ def bars(values: dict[str, float], label: str) -> Figure:
 def cost(layers: Sequence[dict]) -> Figure:
     """Where a network's parameters and its multiply-adds are: `layers` is what `export.cost` returns."""
     table = pd.DataFrame(layers)
-    names = table["layer"].str.replace(r"stream(\d)\.(\d).*", r"stream \1, block \2", regex=True)
-    sums = table.groupby(names.where(names.str.startswith("stream "), "the three heads"), sort=True).sum()
+    parts = table["layer"].str.extract(r"^stream(\d)\.(\d)")
+    names = "stream " + parts[0] + ", block " + (parts[1].astype(float) + 1).astype("Int64").astype(str)
+    sums = table.groupby(names.fillna("the three heads")).sum()
     figure, axes = _figure(8.5, 3.4, ncols=2)
     for axis, key in zip(axes, ("parameters", "multiply_adds"), strict=True):
         _bars(axis, sums[key], key.replace("_", "-"))
+        axis.ticklabel_format(axis="x", style="plain", useOffset=False)
+        axis.locator_params(axis="x", nbins=4)
     return figure

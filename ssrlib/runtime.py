@@ -88,11 +88,11 @@ def crop_recipe(card: dict) -> dict:
     return {"margin": crop.get("margin", MARGIN), "shift": crop.get("shift", SHIFT)}
 
 
-def open_onnx(path: str | Path, threads: int = 0) -> Exported:
+def open_onnx(path: str | Path, threads: int = 1) -> Exported:
     """Open an ONNX file that `export.to_onnx` or `export.to_int8` wrote.
 
     Args:
-        threads: how many to compute with; 0 leaves that to ONNX Runtime.
+        threads: how many to compute with. For networks this small, a second one gains little.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -72,3 +72,19 @@ def test_store_report_counts_what_is_there(drawn_store, tmp_path):
     train = (drawn_store.rows["split"] == "train").sum()
     assert f"{train:,}  train" in texts(figure)
     figure.savefig(tmp_path / "report.png")
+
+
+def test_cost_adds_up_the_heads_and_counts_blocks_from_one():
+    layers = [
+        {"layer": "stream1.0.0", "parameters": 7, "multiply_adds": 1000},
+        {"layer": "fusions.0.p.0", "parameters": 1, "multiply_adds": 20},
+        {"layer": "fusions.1.p.0", "parameters": 2, "multiply_adds": 30},
+    ]
+    written = texts(plots.cost(layers))
+    assert "7  stream 1, block 1" in written
+    assert "3  the three heads" in written
+    assert "50  the three heads" in written
+
+
+def test_bars_keep_their_order():
+    assert texts(plots.bars({"slow": 2.5, "fast": 0.25}, "ms")).split() == ["2.5", "slow", "0.25", "fast"]
