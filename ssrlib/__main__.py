@@ -209,11 +209,11 @@ def card(
     ] = None,
 ) -> None:
     """Print the card of a weights file: what it reads, what it is for and not for, and how good it is."""
-    from ssrlib import cards
+    from ssrlib import cards, evaluation
     from ssrlib import weights as files
 
     path = _built_in(weights)
-    measured = json.loads(figures.read_text())["figures"] if figures else None
+    measured = evaluation.recorded(figures) if figures else None
     print(cards.model_card(path.name, files.read_card(path), measured))
 
 

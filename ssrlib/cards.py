@@ -43,7 +43,7 @@ UNITS = {
     "ca5": ("errors smaller than 5 years", "{:.1%}"),
     "coverage": ("true age inside the interval", "{:.1%}"),
     "width": ("width of the interval", "{:.1f} years"),
-    "accuracy": ("gender as labelled", "{:.1%}"),
+    "accuracy": ("gender as labeled", "{:.1%}"),
     "brier": ("Brier score", "{:.4f}"),
 }
 # A gender network's mean absolute error has no unit.

@@ -203,6 +203,7 @@ def cumulative_score(curve: Sequence[dict]) -> Figure:
     bounds = [point["interval"] or [np.nan] * 2 for point in curve]
     axes.fill_between(years, *np.transpose(bounds), color=BLUE, alpha=0.25, lw=0)
     axes.set(xlabel="n (years)", ylabel="share of errors\nsmaller than n", ylim=(0, 1), xlim=(1, years[-1]))
+    axes.set_xticks([1, *range(5, years[-1] + 1, 5)])
     return figure
 
 
@@ -248,7 +249,7 @@ def reliability(bins: Sequence[dict]) -> Figure:
             color=GREY,
             textcoords="offset points",
         )
-    axes.set(xlabel="probability of male", ylabel="share labelled male", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="probability of male", ylabel="share labeled male", xlim=(0, 1), ylim=(0, 1))
     return figure
 
 
@@ -268,15 +269,14 @@ def intervals(truth: np.ndarray, ages: np.ndarray, low: np.ndarray, high: np.nda
 
 
 def heat_maps(face: np.ndarray, maps: dict[str, np.ndarray]) -> Figure:
-    """Maps of any square size over a grey face; above 0 in orange, below in blue, deeper is stronger."""
+    """Maps of any square size over a grey face; above 0 in red, below in blue, deeper is stronger."""
     figure, axes = _figure(2.6 * len(maps), 3.1, ncols=len(maps), squeeze=False)
     for axis, (title, values) in zip(axes.flat, maps.items(), strict=True):
         limit = float(np.abs(values).max()) or 1.0
+        signed = {"cmap": "RdBu_r", "vmin": -limit} if values.min() < 0 else {"cmap": "Reds", "vmin": 0}
         extent = (0, face.shape[1], face.shape[0], 0)
         axis.imshow(face.mean(axis=2), cmap="gray", extent=extent)
-        shown = axis.imshow(
-            values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.6, extent=extent, interpolation="bicubic"
-        )
+        shown = axis.imshow(values, **signed, vmax=limit, alpha=0.6, extent=extent, interpolation="bicubic")
         axis.set_title(title, fontsize=9)
         axis.set_axis_off()
         figure.colorbar(shown, ax=axis, orientation="horizontal", shrink=0.8)
@@ -296,7 +296,7 @@ def stage_terms(names: Sequence[str], terms: np.ndarray, unit: str = "years") ->
     return figure
 
 
-def bars(values: dict[str, float], label: str) -> Figure:
+def lying_bars(values: dict[str, float], label: str) -> Figure:
     """Lying bars with their names and numbers, from top to bottom in the order given."""
     figure, axes = _figure(7, 0.7 + 0.34 * len(values))
     _bars(axes, pd.Series(values), label)
@@ -314,4 +314,26 @@ def cost(layers: Sequence[dict]) -> Figure:
         _bars(axis, sums[key], key.replace("_", "-"))
         axis.ticklabel_format(axis="x", style="plain", useOffset=False)
         axis.locator_params(axis="x", nbins=4)
+    return figure
+
+
+def histogram(values: np.ndarray, lines: Sequence[float], label: str) -> Figure:
+    """How often values occur, with lines at some of them."""
+    figure, axes = _figure(6, 2.4)
+    _plain(axes).hist(values, bins=40, color=BLUE)
+    for line in lines:
+        axes.axvline(line, color=ORANGE, lw=2)
+    axes.set(xlabel=label, ylabel="count")
+    return figure
+
+
+def bars(
+    names: Sequence, values: Sequence[float], xlabel: str, ylabel: str, line: float | None = None
+) -> Figure:
+    """Bars side by side, and a value to compare them with, dashed."""
+    figure, axes = _figure(6, 2.4)
+    _plain(axes).bar([str(name) for name in names], values, color=BLUE)
+    if line is not None:
+        axes.axhline(line, color=ORANGE, ls="--", lw=1.5)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     return figure

@@ -102,6 +102,13 @@ def test_card_of_built_in_weights():
     assert out.startswith("# Model card: age.safetensors")
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"figures": {"mae": 1}}', "no JSON", '{"figures": 3}'])
+def test_card_refuses_other_figures(content, tmp_path):
+    (tmp_path / "other.json").write_text(content)
+    assert "other.json: not the figures" in run("card", "age", "--figures", tmp_path / "other.json")[2]
+    assert "none.json: no such file of figures" in run("card", "age", "--figures", tmp_path / "none.json")[2]
+
+
 def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
     (tmp_path / "bad.jpg").write_text("no photo")
     (tmp_path / "table.csv").write_text(f"path,age\n{photo.name},43\nbad.jpg,20\nmissing.jpg,30\n")
