@@ -112,7 +112,9 @@ def open_onnx(path: str | Path, threads: int = 1) -> Exported:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common class but this
-        raise ValueError(f"{path}: damaged, or not an ONNX file") from error
+        raise ValueError(
+            f"{path}: damaged, or not an ONNX file; `python -m ssrlib export` makes one"
+        ) from error
     metadata = session.get_modelmeta().custom_metadata_map
     if not {"targets", "cards"} <= metadata.keys():
         raise ValueError(f"{path}: an ONNX file, but not one that `python -m ssrlib export` made")
@@ -159,7 +161,8 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
     def read_one(face: np.ndarray) -> np.ndarray:
         extractor = network.create_extractor()
         height, width = face.shape[:2]
-        extractor.input("in0", ncnn.Mat.from_pixels(face, ncnn.Mat.PixelType.PIXEL_RGB, width, height))
+        pixels = np.ascontiguousarray(face)
+        extractor.input("in0", ncnn.Mat.from_pixels(pixels, ncnn.Mat.PixelType.PIXEL_RGB, width, height))
         return np.array(extractor.extract("out0")[1])
 
     facts = json.loads(description.read_text())

@@ -124,6 +124,12 @@ def test_ncnn_equals_pytorch(ncnn_file, expected, count):
     assert exported.targets == ["age", "gender"]
 
 
+def test_mirror_images_are_read_like_other_faces(onnx_file, ncnn_file):
+    for exported in (runtime.open_onnx(onnx_file), runtime.open_ncnn(ncnn_file)):
+        mirrored = FACES[:, :, ::-1]
+        assert np.array_equal(exported.read(mirrored), exported.read(mirrored.copy()))
+
+
 def test_ncnn_takes_nothing_but_the_image(ncnn_file):
     layers = [line.split() for line in ncnn_file.read_text().splitlines()[2:]]
     assert [layer[1] for layer in layers if layer[0] == "Input"] == ["in0"]
