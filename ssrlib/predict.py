@@ -108,15 +108,15 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
         size, line = 0.55 * unit, max(1, round(1.5 * unit))
         (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, line)
         pad = round(4 * unit)
+        x_text = max(0, min(x, photo.shape[1] - text_width - 2 * pad))
         bottom = max(y, text_height + 2 * pad)
         cv2.rectangle(drawn, (x, y), (x + width, y + height), (255, 190, 60), line)
-        cv2.rectangle(
-            drawn, (x, bottom), (x + text_width + 2 * pad, bottom - text_height - 2 * pad), (255, 190, 60), -1
-        )
+        corners = (x_text, bottom), (x_text + text_width + 2 * pad, bottom - text_height - 2 * pad)
+        cv2.rectangle(drawn, *corners, (255, 190, 60), -1)
         cv2.putText(
             drawn,
             text,
-            (x + pad, bottom - pad),
+            (x_text + pad, bottom - pad),
             cv2.FONT_HERSHEY_SIMPLEX,
             size,
             (20, 20, 20),
