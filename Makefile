@@ -38,6 +38,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/synthetic.py
+	$(BIN)/python benchmarks/latency.py
 
 notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
 	$(BIN)/jupytext --sync book/text/*.md
@@ -45,6 +46,6 @@ notebooks: $(READY)  ## after editing book/text: bring the notebooks and their s
 
 lock:  ## newest versions of everything but torch
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[keras,tensorboard,book,test]"
+	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[predict,train,export,keras,tensorboard,book,test]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	@touch $(READY)
