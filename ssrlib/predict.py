@@ -2,14 +2,15 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from ssrlib import calibration, weights
 from ssrlib import faces as photos
-from ssrlib import weights
 from ssrlib.evaluation import predict
 from ssrlib.faces import Box
 
@@ -17,12 +18,17 @@ from ssrlib.faces import Box
 class Reading(NamedTuple):
     """What the networks read from one face.
 
-    `box` is where the face is in the photo, `age` is in years, and `p_male` is the gender
-    network's output from 0 (female) to 1 (male): a score, not a calibrated probability.
+    `box` is where the face is in the photo. `age` is in years; `age_low` and `age_high` bound the
+    ages that the face is compatible with: in each decade of age, 90 % of people are meant to be
+    inside. `p_male` is the probability that an annotator would have labelled the face male. Weights
+    without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
+    to 1.
     """
 
     box: Box
     age: float
+    age_low: float
+    age_high: float
     p_male: float
 
     @property
@@ -34,6 +40,9 @@ class Reading(NamedTuple):
 class AgeGenderEstimator:
     """Find the faces of a photo and read age and gender from each.
 
+    Each face is read twice, as it is and as its mirror image. The answer is the mean, and how far the
+    two are apart helps to tell how sure the age is.
+
     Args:
         age, gender: weights files; by default the built-in ones, for research and teaching only.
 
@@ -44,6 +53,8 @@ class AgeGenderEstimator:
     def __init__(self, age: str | Path | None = None, gender: str | Path | None = None):
         age, gender = age or weights.pretrained("age"), gender or weights.pretrained("gender")
         self.age, self.gender = weights.load(age), weights.load(gender)
+        self.age_calibration = weights.read_card(age).get("calibration")
+        self.gender_calibration = weights.read_card(gender).get("calibration")
         self.crop = _crop_recipe(age)
         if _crop_recipe(gender) != self.crop:
             message = (
@@ -67,8 +78,9 @@ class AgeGenderEstimator:
         boxes = photos.find(photo) if boxes is None else boxes
         if not boxes:
             return []
-        ages, p_male = self.read(np.stack([photos.face_of(photo, box, self.crop) for box in boxes]))
-        return [Reading(*values) for values in zip(boxes, ages.tolist(), p_male.tolist(), strict=True)]
+        found = np.stack([photos.face_of(photo, box, self.crop) for box in boxes])
+        columns = [values.tolist() for values in self.read_all(found)]
+        return [Reading(*values) for values in zip(boxes, *columns, strict=True)]
 
     def read(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ages (years) and p_male of faces that are cropped already.
@@ -76,9 +88,17 @@ class AgeGenderEstimator:
         Args:
             faces: uint8, N x 64 x 64 x 3, RGB, 0 to 255.
         """
+        ages, _, _, p_male = self.read_all(faces)
+        return ages, p_male
+
+    def read_all(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Like `read`, with the bounds: ages, age_low, age_high (years) and p_male, N values each."""
         if faces.dtype != np.uint8:
             raise ValueError(f"faces must be uint8 from 0 to 255, not {faces.dtype}")
-        return predict(self.age, faces), predict(self.gender, faces).clip(0, 1)
+        ages, differences = calibration.both_ways(partial(predict, self.age), faces)
+        scores, _ = calibration.both_ways(partial(predict, self.gender), faces)
+        low, high = calibration.age_interval(self.age_calibration, ages, differences)
+        return ages, low, high, calibration.probability(self.gender_calibration, scores)
 
 
 def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
@@ -87,7 +107,7 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     unit = max(1.0, max(photo.shape[:2]) / 640)
     for reading in readings:
         x, y, width, height = reading.box[:4]
-        text = f"{reading.age:.0f}, {reading.gender}"
+        text = f"{reading.age:.0f}{_range(reading)}, {reading.gender}"
         size, line = 0.55 * unit, max(1, round(1.5 * unit))
         (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, line)
         pad = round(4 * unit)
@@ -107,6 +127,10 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
             cv2.LINE_AA,
         )
     return drawn
+
+
+def _range(reading: Reading) -> str:
+    return "" if np.isnan(reading.age_low) else f" ({reading.age_low:.0f}-{reading.age_high:.0f})"
 
 
 def _crop_recipe(path: str | Path) -> dict:

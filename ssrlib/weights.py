@@ -35,9 +35,7 @@ def save(network: SSRNet, path: str | Path, card: dict | None = None) -> Path:
     metadata = {"ssrnet": json.dumps(network.settings), "card": json.dumps(card or {}, ensure_ascii=False)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(to_bytes(tensors, metadata))
-    return partial.replace(path)
+    return _write(path, tensors, metadata)
 
 
 def load(path: str | Path) -> SSRNet:
@@ -62,6 +60,19 @@ def read_card(path: str | Path) -> dict:
     return json.loads(metadata.get("card", "{}"))
 
 
+def write_card(path: str | Path, card: dict) -> None:
+    """Replace the card of a weights file; its tensors and settings stay as they are.
+
+    >>> import tempfile
+    >>> path = save(SSRNet(), Path(tempfile.mkdtemp()) / "age.safetensors", {"data": "none"})
+    >>> write_card(path, read_card(path) | {"terms": "for research"})
+    >>> read_card(path)
+    {'data': 'none', 'terms': 'for research'}
+    """
+    metadata, tensors = _read(path)
+    _write(path, tensors, metadata | {"card": json.dumps(card, ensure_ascii=False)})
+
+
 def pretrained(target: str) -> Path:
     """Return the path of the built-in weights for `"age"` or `"gender"`.
 
@@ -76,6 +87,12 @@ def pretrained(target: str) -> Path:
         names = ", ".join(sorted(file.stem for file in PRETRAINED.glob("*.safetensors")))
         raise ValueError(f"there are no built-in weights named {target!r}; there are: {names}")
     return path
+
+
+def _write(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -> Path:
+    partial = Path(f"{path}.partial")
+    partial.write_bytes(to_bytes(tensors, metadata))
+    return partial.replace(path)
 
 
 def _read(path: str | Path, tensors: bool = True) -> tuple[dict, dict[str, Tensor]]:

@@ -62,7 +62,7 @@ class Tracker:
     """Follow faces from frame to frame.
 
     >>> tracker = Tracker()
-    >>> face = Reading(Box(10, 10, 50, 50), 30.0, 0.2)
+    >>> face = Reading(Box(10, 10, 50, 50), age=30.0, age_low=24.0, age_high=37.0, p_male=0.2)
     >>> [track.number for track in tracker.update([face], now=0.0)]  # not yet: it may be a pattern
     []
     >>> [track.number for track in tracker.update([face._replace(box=Box(14, 10, 50, 50))], now=0.1)]

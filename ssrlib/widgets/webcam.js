@@ -155,7 +155,7 @@ function render({ model, el }) {
   };
 
   const sentence = (face) => {
-    const range = face.age_low === undefined ? "" : `, between ${face.age_low.toFixed(0)} and ${face.age_high.toFixed(0)}`;
+    const range = face.age_low === null ? "" : `, between ${face.age_low.toFixed(0)} and ${face.age_high.toFixed(0)}`;
     return `about ${face.age.toFixed(0)} years${range}; ${face.gender} ${percent(face)}`;
   };
   const percent = (face) => `${(100 * Math.max(face.p_male, 1 - face.p_male)).toFixed(0)} %`;
@@ -196,7 +196,7 @@ function render({ model, el }) {
       tag.setAttribute("aria-pressed", face.track === choice);
       tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(face)}`);
       tag.classList.toggle("ssr-below", y < 0.16 * height);
-      const range = face.age_low === undefined ? [] : [h("span", {}, `${face.age_low.toFixed(0)}\u2013${face.age_high.toFixed(0)}`)];
+      const range = face.age_low === null ? [] : [h("span", {}, `${face.age_low.toFixed(0)}\u2013${face.age_high.toFixed(0)}`)];
       const gender = h("span", {}, `${face.gender} ${percent(face)}`);
       tag.firstChild.replaceChildren(h("strong", {}, value(face).toFixed(0)), ...range, gender);
     }
@@ -274,7 +274,7 @@ function render({ model, el }) {
   });
   const drawNotes = () => {
     const rows = model.get("notes").map((row) => {
-      const range = row.age_low === undefined ? "" : `${row.age_low.toFixed(0)}\u2013${row.age_high.toFixed(0)}`;
+      const range = row.age_low === null ? "" : `${row.age_low.toFixed(0)}\u2013${row.age_high.toFixed(0)}`;
       const cells = [row.what, row.age.toFixed(1), range, `${row.gender} ${percent(row)}`];
       return h("tr", {}, ...cells.map((text) => h("td", {}, text)));
     });

@@ -8,7 +8,7 @@ import numpy as np
 import traitlets
 
 from ssrlib import faces
-from ssrlib.predict import AgeGenderEstimator
+from ssrlib.predict import AgeGenderEstimator, Reading
 from ssrlib.widgets.base import STYLE, Widget, module
 from ssrlib.widgets.explorer import terms_of
 from ssrlib.widgets.tracking import Tracker, find_again, find_new
@@ -147,7 +147,8 @@ def _jpeg(photo: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
-def _as_json(number: int, latest, smooth) -> dict:
-    values = {name: float(value) for name, value in zip(smooth._fields[1:], smooth[1:], strict=True)}
+def _as_json(number: int, latest: Reading, smooth: Reading) -> dict:
+    # JSON knows no NaN, which the bounds are where the weights have no calibration.
+    values = {name: None if np.isnan(value) else float(value) for name, value in smooth._asdict().items() if name != "box"}
     box = [float(value) for value in smooth.box[:4]]
     return values | {"track": number, "box": box, "gender": smooth.gender, "latest": latest.age}

@@ -1,0 +1,219 @@
+"""How sure a reading is: an interval for each age, and a probability for each gender.
+
+Both are learned from the validation split, which trained nothing, and are kept as plain numbers in the
+card of the weights they belong to. Only numpy is needed here, so that they travel with every export.
+
+References: V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005 (conformal
+prediction, and its label-conditional form); M. Kull, T. Silva Filho, P. Flach, "Beta calibration",
+AISTATS 2017.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+
+COVERAGE = 0.9
+FOLDS = 5
+MIN_FACES = 40
+ROUNDS = 30
+# Every age that an interval may name.
+AGES = np.arange(0, 120.5, 0.5)
+# Of a gender network's output: a ReLU's 0 says "surely not", but no face is that sure.
+LEAST = 0.01
+
+
+def both_ways(read: Callable[[np.ndarray], np.ndarray], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Read faces and their mirror images: return the mean of both answers, and how far apart they are.
+
+    A face in the mirror is as old as the face. Where a network sees that differently, it is unsure.
+
+    Args:
+        read: from N faces (uint8, N x 64 x 64 x 3) to N values.
+        faces: uint8, N x 64 x 64 x 3.
+
+    >>> mean, apart = both_ways(lambda faces: faces[:, 0, 0, 0] * 1.0, np.eye(64)[None, ..., None])
+    >>> mean, apart
+    (array([0.5]), array([1.]))
+    """
+    values, mirrored = read(faces), read(faces[:, :, ::-1])
+    return (values + mirrored) / 2, np.abs(values - mirrored)
+
+
+def fit(target: str, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
+    """Learn the calibration of a network from its answers on faces that it was not trained on.
+
+    Args:
+        target: "age" or "gender".
+        values, differences: from `both_ways`.
+        truth: ages in years, or 1 for male and 0 for female; NaN where unknown.
+
+    Returns:
+        What `age_interval` or `probability` needs, ready for JSON. Keep it in the weights' card, under
+        "calibration".
+
+    Raises:
+        ValueError: there are fewer than 100 faces with a label, a value is not a number, or all
+            faces have the same gender.
+    """
+    known = ~np.isnan(truth)
+    values, differences, truth = (np.asarray(v, float)[known] for v in (values, differences, truth))
+    if len(truth) < 100:
+        raise ValueError(f"calibration needs at least 100 faces with a known {target}, not {len(truth)}")
+    if not np.isfinite(values).all() or not np.isfinite(differences).all():
+        raise ValueError("the network's answer to some face is not a number")
+    learned = (
+        _fit_age(values, differences, truth) if target == "age" else {"beta": _fit_gender(values, truth)}
+    )
+    return {"faces": len(truth)} | learned
+
+
+def age_interval(
+    calibration: dict | None, ages: np.ndarray, differences: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest age, in years, that each reading is compatible with.
+
+    Among people of any one decade of age, 90 % are meant to be inside their interval; how many are,
+    `evaluation.evaluate` measures. Without a calibration both are NaN.
+
+    An age y is compatible with a reading if readings of people aged y are often off by as much. "By as
+    much" is told in units of the error that a linear fit expects for such a reading: older and less
+    symmetrical answers are worse. "Often" means within the band that held 90 % of validation's errors
+    at that age; it is learned for each decade, and runs straight from one decade's middle to the
+    next. The interval runs from the lowest to the highest compatible age, and to the
+    reading itself.
+
+    >>> calibration = {"scale": [1, 0, 0], "middles": [50], "bands": [[-5, 4]]}
+    >>> age_interval(calibration, np.array([30.0]), np.array([0.0]))
+    (array([26.]), array([35.]))
+    >>> age_interval(None, np.array([30.0]), np.array([0.0]))
+    (array([nan]), array([nan]))
+    """
+    ages, differences = np.asarray(ages, float), np.asarray(differences, float)
+    if not calibration:
+        return np.full_like(ages, np.nan), np.full_like(ages, np.nan)
+    error = (ages[:, None] - AGES) / _scale(calibration["scale"], ages, differences)[:, None]
+    low, high = (
+        np.interp(AGES, calibration["middles"], band) for band in zip(*calibration["bands"], strict=True)
+    )
+    beyond = np.maximum(low - error, error - high)
+    # A reading that no age explains well still gets the one that explains it best.
+    compatible = beyond <= np.maximum(0, beyond.min(axis=1, keepdims=True))
+    lowest, highest = AGES[compatible.argmax(axis=1)], AGES[::-1][compatible[:, ::-1].argmax(axis=1)]
+    return np.minimum(ages, lowest), np.maximum(ages, highest)
+
+
+def probability(calibration: dict | None, values: np.ndarray) -> np.ndarray:
+    """Turn a gender network's outputs into probabilities that the label is male, by beta calibration.
+
+    Without a calibration the outputs are only clipped to 0 to 1: scores, which are too sure of
+    themselves.
+
+    >>> probability({"beta": [0.5, 0.5, 0.0]}, np.array([-0.1, 0.5, 1.2])).round(2)
+    array([0.09, 0.5 , 0.91])
+    """
+    values = np.asarray(values, float)
+    if not calibration:
+        return values.clip(0, 1)
+    return 1 / (1 + np.exp(-_logarithms(values) @ calibration["beta"]))
+
+
+def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
+    """Label-conditional conformal intervals: each decade gets the band that covers 90 % of its faces.
+
+    A band is interpolated between decades, and an interval spans the gaps between compatible ages, so
+    plain 90 % bands would cover too few or too many. Each is therefore stretched until the intervals
+    cover 90 %, counted on faces that did not shape it: in five folds, each fold's faces meet the
+    bands of the other four.
+    """
+    starts = _starts(truth)
+    group = _group(starts, truth)
+    fold = np.arange(len(truth)) % FOLDS
+    shapes = [_shape(ages[keep], differences[keep], truth[keep], starts) for keep in fold != _column(FOLDS)]
+    sizes = np.bincount(group)
+    wanted = np.minimum(1, COVERAGE * (sizes + 1) / sizes)
+    stretch = np.ones(len(starts))
+    for _ in range(ROUNDS):
+        inside = np.empty(len(truth), bool)
+        for i, shape in enumerate(shapes):
+            part = fold == i
+            low, high = age_interval(_stretched(*shape, starts, stretch), ages[part], differences[part])
+            inside[part] = (low <= truth[part]) & (truth[part] <= high)
+        stretch *= 1 + wanted - np.bincount(group, inside) / sizes
+    whole = _shape(ages, differences, truth, starts)
+    return {"coverage": COVERAGE} | _stretched(*whole, starts, stretch)
+
+
+def _starts(truth: np.ndarray) -> list[int]:
+    """The first age of each group: decades, the rare ones joined to their neighbors."""
+    starts, count = [0], 0
+    for start in range(0, 130, 10):
+        if count >= MIN_FACES:
+            starts.append(start)
+            count = 0
+        count += int(((truth >= start) & (truth < start + 10)).sum())
+    return starts[:-1] if count < MIN_FACES and len(starts) > 1 else starts
+
+
+def _group(starts: list[int], ages: np.ndarray) -> np.ndarray:
+    return np.searchsorted(starts[1:], ages, side="right")
+
+
+def _column(count: int) -> np.ndarray:
+    return np.arange(count)[:, None]
+
+
+def _shape(ages, differences, truth, starts) -> tuple[list[float], np.ndarray]:
+    """The linear fit of the error, and each group's 5 %, 50 % and 95 % point of the scaled error."""
+    features = np.stack([np.ones_like(ages), ages, differences], axis=1)
+    fit, *_ = np.linalg.lstsq(features, np.abs(ages - truth), rcond=None)
+    error = (ages - truth) / _scale(fit, ages, differences)
+    group = _group(starts, truth)
+    tail = (1 - COVERAGE) / 2
+    points = [np.quantile(error[group == g], [tail, 0.5, 1 - tail]) for g in range(len(starts))]
+    return fit.tolist(), np.array(points)
+
+
+def _stretched(fit: list[float], points: np.ndarray, starts: list[int], stretch: np.ndarray) -> dict:
+    low, middle, high = points.T
+    bands = np.stack([middle - stretch * (middle - low), middle + stretch * (high - middle)], axis=1)
+    middles = [(start + end) / 2 for start, end in pairwise([*starts, starts[-1] + 10])]
+    return {"scale": fit, "middles": middles, "bands": bands.tolist()}
+
+
+def _scale(fit: list[float], ages: np.ndarray, differences: np.ndarray) -> np.ndarray:
+    """The error in years to expect for each reading; at least 1, since labels are whole years."""
+    return np.maximum(fit[0] + fit[1] * ages + fit[2] * differences, 1.0)
+
+
+def _fit_gender(values: np.ndarray, truth: np.ndarray) -> list[float]:
+    """Logistic regression on two logarithms. A weight below 0 would turn the order around: it becomes 0."""
+    if truth.min() == truth.max():
+        raise ValueError("calibration needs faces of both genders")
+    features = _logarithms(values)
+    used = np.ones(3, bool)
+    weights = _logistic(features, truth)
+    while (weights[:2] < 0).any():
+        used[:2] &= weights[:2] >= 0
+        weights = np.zeros(3)
+        weights[used] = _logistic(features[:, used], truth)
+    return weights.tolist()
+
+
+def _logarithms(values: np.ndarray) -> np.ndarray:
+    values = values.clip(LEAST, 1 - LEAST)
+    return np.stack([np.log(values), -np.log(1 - values), np.ones_like(values)], axis=1)
+
+
+def _logistic(features: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Newton's method. The small penalty keeps the weights finite where the labels are told apart fully."""
+    weights = np.zeros(features.shape[1])
+    penalty = 1e-3 * np.eye(len(weights))
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-features @ weights))
+        curvature = features.T @ (features * (p * (1 - p))[:, None]) + penalty
+        step = np.linalg.solve(curvature, features.T @ (truth - p) - penalty @ weights)
+        weights += step
+        if np.abs(step).max() < 1e-10:
+            break
+    return weights
