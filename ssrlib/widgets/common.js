@@ -13,6 +13,13 @@ function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Create a widget's outermost element. JupyterLab must leave it the keys that are shortcuts elsewhere. */
+function shell(name, ...children) {
+  const root = h("div", { className: `ssr ${name}`, "data-lm-suppress-shortcuts": "true" }, ...children);
+  root.addEventListener("keydown", (event) => event.stopPropagation());
+  return root;
+}
+
 /** Create an SVG element from its attributes. */
 function s(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);

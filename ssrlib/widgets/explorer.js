@@ -29,7 +29,7 @@ function render({ model, el }) {
   const picture = h("div", { className: "ssr-canvas" }, svg, hint);
   const controls = h("div", { className: "ssr-controls" });
   const head = h("div", { className: "ssr-head" }, h("div", {}, presets, note), h("div", {}, answer, sum));
-  el.replaceChildren(h("div", { className: "ssr ssr-explorer" }, head, picture, controls));
+  el.replaceChildren(shell("ssr-explorer", head, picture, controls));
 
   let drawn = null;
   let width = 0;

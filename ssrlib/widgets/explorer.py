@@ -64,11 +64,13 @@ class StagewiseExplorer(Widget):
         network = network or weights.load(weights.pretrained("age"))
         self.presets = [
             PAPER,
-            terms_of(face, untrained) | {
+            terms_of(face, untrained)
+            | {
                 "name": "An untrained network",
                 "note": "Random weights: nearly every p is 0, and so is the age, whatever the face.",
             },
-            terms_of(face, network) | {
+            terms_of(face, network)
+            | {
                 "name": "This face",
                 "note": "What the trained network makes of the face. Its weights need not add up to 1.",
                 "image": _png(face),
@@ -90,11 +92,15 @@ class StagewiseExplorer(Widget):
     def _matches(self, proposal):
         stages = [[len(row) for row in self.p], [len(row) for row in self.eta], len(self.delta)]
         if stages[0] != stages[1] or len(stages[0]) != stages[2] or 0 in stages[0] or not stages[2]:
-            message = f"p and eta must have one list a stage, of equal lengths, and delta one number a stage; "
+            message = (
+                "p and eta must have one list a stage, of equal lengths, and delta one number a stage; "
+            )
             message += f"got bins {stages[0]} in p, {stages[1]} in eta, and {stages[2]} deltas"
             raise traitlets.TraitError(message + ": use show() to change their number")
         if min(self.delta) <= -1:
-            raise traitlets.TraitError(f"every delta must be above -1, where bins are infinitely wide; got {self.delta}")
+            raise traitlets.TraitError(
+                f"every delta must be above -1, where bins are infinitely wide; got {self.delta}"
+            )
         return proposal["value"]
 
     @traitlets.observe("p", "eta", "delta", "value_range")

@@ -92,7 +92,7 @@ function stageRow(k, { start, width, value }, { p, eta, x, top, unit, middle }) 
     if (pixels > 26) {
       const center = { x: from + pixels / 2, "text-anchor": "middle" };
       bin.append(s("text", { class: "ssr-number", ...center, y: y + 29 }, pixels > 56 ? `bin ${i}` : `${i}`));
-      if (pixels > 44) {
+      if (pixels > 44 && weight >= 0.005) {
         bin.append(s("text", { class: "ssr-number", ...center, y: y + 57 }, `p ${fixed(weight, 2)}`));
       }
     }

@@ -53,7 +53,10 @@ class Track:
         share = max(1 / self.readings, 1 - math.exp(-passed / READING_SECONDS))
         values = zip(self.smooth[1:], reading[1:], strict=True)
         box_share = 1 - math.exp(-passed / BOX_SECONDS)
-        box = [old + (new - old) * box_share for old, new in zip(self.smooth.box[:4], reading.box[:4], strict=True)]
+        box = [
+            old + (new - old) * box_share
+            for old, new in zip(self.smooth.box[:4], reading.box[:4], strict=True)
+        ]
         self.smooth = Reading(Box(*box), *(old + (new - old) * share for old, new in values))
         self.latest, self.seen = reading, now
 

@@ -50,7 +50,7 @@ function render({ model, el }) {
   const spoken = h("p", { className: "ssr-hearing", "aria-live": "polite" });
   const details = h("details", { className: "ssr-details" }, h("summary", {}, "What the network sees"));
   const notes = h("details", { className: "ssr-details" }, h("summary", {}, "Write down what you try"));
-  const root = h("div", { className: "ssr ssr-webcam" }, bar, stage, status, details, notes, spoken);
+  const root = shell("ssr-webcam", bar, stage, status, details, notes, spoken);
   el.replaceChildren(root);
 
   let running = false;
@@ -271,6 +271,12 @@ function render({ model, el }) {
     model.save_changes();
     what.value = "";
     what.focus();
+  });
+  what.addEventListener("keydown", (event) => {
+    // JupyterLab takes Enter for its own before the form can.
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    form.requestSubmit();
   });
   const drawNotes = () => {
     const rows = model.get("notes").map((row) => {

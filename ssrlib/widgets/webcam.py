@@ -144,11 +144,17 @@ def _decoded(buffers: list) -> np.ndarray:
 
 
 def _jpeg(photo: np.ndarray) -> bytes:
-    return cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    return cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[
+        1
+    ].tobytes()
 
 
 def _as_json(number: int, latest: Reading, smooth: Reading) -> dict:
     # JSON knows no NaN, which the bounds are where the weights have no calibration.
-    values = {name: None if np.isnan(value) else float(value) for name, value in smooth._asdict().items() if name != "box"}
+    values = {
+        name: None if np.isnan(value) else float(value)
+        for name, value in smooth._asdict().items()
+        if name != "box"
+    }
     box = [float(value) for value in smooth.box[:4]]
     return values | {"track": number, "box": box, "gender": smooth.gender, "latest": latest.age}
