@@ -7,10 +7,10 @@ and `style.css` are shared, and so is `stages.js`, which draws the bins.
 from importlib import import_module
 
 _HOMES = {
+    "Playground": "playground",
     "StagewiseExplorer": "explorer",
     "TrainingMonitor": "monitor",
     "WebcamDemo": "webcam",
-    "play": "play",
 }
 __all__ = sorted(_HOMES)
 

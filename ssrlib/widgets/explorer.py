@@ -46,7 +46,7 @@ class StagewiseExplorer(Widget):
     _esm = module("common.js", "stages.js", "explorer.js")
     _css = STYLE
 
-    p = traitlets.List(traitlets.List(traitlets.Float(min=0))).tag(sync=True)
+    p = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
     eta = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
     delta = traitlets.List(traitlets.Float()).tag(sync=True)
     value_range = traitlets.Float(101.0).tag(sync=True)
@@ -90,16 +90,20 @@ class StagewiseExplorer(Widget):
 
     @traitlets.validate("p", "eta", "delta")
     def _matches(self, proposal):
-        stages = [[len(row) for row in self.p], [len(row) for row in self.eta], len(self.delta)]
-        if stages[0] != stages[1] or len(stages[0]) != stages[2] or 0 in stages[0] or not stages[2]:
-            message = (
-                "p and eta must have one list a stage, of equal lengths, and delta one number a stage; "
-            )
-            message += f"got bins {stages[0]} in p, {stages[1]} in eta, and {stages[2]} deltas"
-            raise traitlets.TraitError(message + ": use show() to change their number")
-        if min(self.delta) <= -1:
+        new = {name: getattr(self, name) for name in ("p", "eta", "delta")}
+        new[proposal["trait"].name] = proposal["value"]
+        bins, shifts = ([len(row) for row in new[name]] for name in ("p", "eta"))
+        if bins != shifts or len(bins) != len(new["delta"]) or 0 in bins or not bins:
             raise traitlets.TraitError(
-                f"every delta must be above -1, where bins are infinitely wide; got {self.delta}"
+                "p and eta must have one list a stage, of equal lengths, and delta one number a stage; got "
+                f"bins {bins} in p, {shifts} in eta, and {len(new['delta'])} deltas. To change their number, "
+                "use show()"
+            )
+        if any(weight < 0 for row in new["p"] for weight in row):
+            raise traitlets.TraitError(f"every p must be 0 or more, as after a ReLU; got {new['p']}")
+        if min(new["delta"]) <= -1:
+            raise traitlets.TraitError(
+                f"every delta must be above -1, where bins are infinitely wide; got {new['delta']}"
             )
         return proposal["value"]
 

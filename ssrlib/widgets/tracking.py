@@ -128,7 +128,8 @@ def find_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
     for box in boxes:
         x, y, width, height = (round(value) for value in box[:4])
         left, top = max(0, x - width // 2), max(0, y - height // 2)
-        region = photo[top : y + height + height // 2, left : x + width + width // 2]
+        right, bottom = max(0, x + width + width // 2), max(0, y + height + height // 2)
+        region = photo[top:bottom, left:right]
         scale = max(1.0, width / KNOWN_WIDTH)
         if min(region.shape[:2]) >= scale:
             near = [_moved(new, scale, left, top) for new in faces.find(_shrunk(region, scale))]

@@ -38,7 +38,7 @@ function render({ model, el }) {
   const open = button("Open a photo", () => file.click());
   const mirror = check("Mirror", true);
   const smooth = check("Smooth", true);
-  const bar = h("div", { className: "ssr-bar", role: "toolbar", "aria-label": "Camera controls" }, start, freeze, cameras, open, mirror, smooth);
+  const bar = h("div", { className: "ssr-bar", role: "toolbar", "aria-label": "Camera controls" }, start, freeze, cameras, open, file, mirror, smooth);
   const video = h("video", { autoplay: true, muted: true, playsInline: true, hidden: true });
   const still = h("canvas", { hidden: true, "aria-hidden": "true" });
   const boxes = h("div", { className: "ssr-boxes" });

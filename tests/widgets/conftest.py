@@ -36,7 +36,7 @@ def camera_file(tmp_path_factory) -> Path:
     portrait = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
     with path.open("wb") as file:
-        for turn in np.linspace(0, 2 * np.pi, 90, endpoint=False):
+        for turn in np.linspace(0, 2 * np.pi, 240, endpoint=False):
             width = 360 + 40 * np.cos(turn)
             left, top = 50 + 30 * np.sin(turn), 8 + 8 * np.cos(2 * turn)
             scale = 640 / width
@@ -78,12 +78,20 @@ def jupyter(browser, tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token="]
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--IdentityProvider.token=",
+    ]
     options += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"]
     quiet = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    own = {name: str(folder / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    own = {
+        name: str(folder / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
     own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "jupyter", "lab", *options]
     log = folder / "log"
@@ -118,7 +126,10 @@ class Lab:
         nbformat.write(notebook, folder / f"{name}.ipynb")
         page.goto(f"{address}lab/tree/{name}.ipynb?reset")
         page.wait_for_function(
-            """() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === "idle" """
+            """() => {
+                const open = window.jupyterapp?.shell.currentWidget;
+                return open?.sessionContext?.session?.kernel?.status === "idle";
+            }"""
         )
 
     def command(self, name: str) -> None:
@@ -152,7 +163,9 @@ class Lab:
 
     def dark(self) -> None:
         self.page.evaluate(
-            """() => window.jupyterapp.commands.execute("apputils:change-theme", { theme: "JupyterLab Dark" })"""
+            """() => {
+                window.jupyterapp.commands.execute("apputils:change-theme", { theme: "JupyterLab Dark" });
+            }"""
         )
         self.page.wait_for_selector("[data-jp-theme-light=false]", state="attached")
 
