@@ -45,6 +45,6 @@ notebooks: $(READY)  ## after editing book/text: bring the notebooks and their s
 
 lock:  ## newest versions of everything but torch
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[keras,book,test]"
+	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[keras,tensorboard,book,test]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	@touch $(READY)

@@ -24,6 +24,11 @@ class Target(StrEnum):
     gender = "gender"
 
 
+class RecipeName(StrEnum):
+    best = "best"
+    paper = "paper"
+
+
 class Split(StrEnum):
     validation = "validation"
     test = "test"
@@ -124,30 +129,64 @@ def synthetic(
 
 @app.command()
 def train(
-    store: Store,
+    store: Annotated[Path | None, typer.Option(help="a folder made by `prepare`")] = None,
+    chain: Annotated[
+        str | None, typer.Option(help="instead: stores to train along, as imdb,wiki,megaage")
+    ] = None,
     target: Annotated[Target, typer.Option(help="what to read from a face")] = Target.age,
     out: Annotated[Path, typer.Option(help="where weights and history go")] = Path("runs"),
-    epochs: Annotated[int, typer.Option(help="passes over the train split")] = 30,
-    learning_rate: Annotated[float, typer.Option(help="the schedule's peak")] = 0.005,
+    recipe: Annotated[RecipeName, typer.Option(help="ours or the published one")] = RecipeName.best,
+    epochs: Annotated[int | None, typer.Option(help="passes over the train split")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="the schedule's peak")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="faces in one step")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     start: Annotated[Path | None, typer.Option(help="weights to go on from, instead of random ones")] = None,
     fast: Annotated[
         bool,
         typer.Option("--fast", help="compile the network, and multiply in bfloat16; needs a C++ compiler"),
     ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also log for TensorBoard")] = False,
 ) -> None:
-    """Train a network; the best epoch on validation ends in OUT/TARGET/best.safetensors."""
+    """Train a network; the best epoch on validation ends in OUT/TARGET/best.safetensors.
+
+    Interrupted? The same command goes on. With torchrun, several processes or machines share the work:
+    torchrun --nproc-per-node 2 -m ssrlib train ...
+    """
+    from ssrlib import training
     from ssrlib import weights as files
     from ssrlib.store import FaceStore
-    from ssrlib.training import Recipe, fit, new_network
 
-    speed = {"precision": "bf16-mixed", "compile": True} if fast else {}
-    recipe = Recipe(target=target.value, epochs=epochs, learning_rate=learning_rate, seed=seed, **speed)
-    network = files.load(start) if start else new_network(recipe)
-    history = fit(network, FaceStore(store), recipe, out / target.value)
-    best = history.loc[history["mae"].idxmin()]
-    figures = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
-    print(f"best epoch {best['epoch']:.0f} on validation: {figures}; weights in {out / target.value}")
+    if (store is None) == (chain is None):
+        raise ValueError("give either --store or --chain")
+    if chain and start:
+        raise ValueError("--start and --chain exclude each other: a chain's first network is untrained")
+    chosen = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    changes = {name: value for name, value in chosen.items() if value is not None} | {"seed": seed}
+    changes |= {"precision": "bf16-mixed", "compile": True} if fast else {}
+    plan = getattr(training.Recipe, recipe.value)(target=target.value, **changes)
+    watchers = [training.progress_bar()]
+    if tensorboard:
+        watchers.append(training.tensorboard(out / target.value))
+
+    def watch(progress) -> None:
+        for watcher in watchers:
+            watcher(progress)
+
+    if chain:
+        stores = [FaceStore(_store_named(name)) for name in chain.split(",")]
+        histories = training.chain(stores, plan, out / target.value, watch=watch)
+    else:
+        network = files.load(start) if start else training.new_network(plan)
+        histories = [training.fit(network, FaceStore(store), plan, out / target.value, watch)]
+    for history in histories:
+        best = history.loc[history["mae"].idxmin()]
+        figures = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
+        print(f"best epoch {best['epoch']:.0f} on validation: {figures}; weights in {out / target.value}")
+
+
+def _store_named(name: str) -> Path:
+    """A store's folder, or its name in data/."""
+    return Path(name) if Path(name).is_dir() else Path("data") / name
 
 
 @app.command()

@@ -4,17 +4,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssrlib import FACE_SIZE
+
+MILD = {"rotation": 10.0, "shift": 0.05, "zoom": 0.1, "shear": 0.05, "light": 0.15}
+"""Every face is changed, a little; what we train with."""
+
+PAPER = {"rotation": 20.0, "shift": 0.2, "zoom": 0.2, "shear": 0.2, "chance": 0.25}
+"""A quarter of the faces is changed, and much: the authors' code."""
+
 
 def augment(
     faces: Tensor,
     generator: torch.Generator,
-    rotation: float = 10.0,
-    shift: float = 0.05,
-    zoom: float = 0.1,
-    shear: float = 0.05,
-    light: float = 0.15,
+    rotation: float = 0.0,
+    shift: float = 0.0,
+    zoom: float = 0.0,
+    shear: float = 0.0,
+    light: float = 0.0,
+    erase: float = 0.0,
+    chance: float = 1.0,
 ) -> Tensor:
-    """Flip half of the faces, and turn, shift, zoom, shear and light every face a little.
+    """Flip half of the faces, and turn, shift, zoom, shear, light and cover them at random.
 
     Args:
         faces: N x 3 x 64 x 64, 0 to 255, uint8 or float.
@@ -24,18 +34,21 @@ def augment(
         zoom: the largest relative change of size either way.
         shear: the largest shear either way.
         light: the largest relative change of brightness and of contrast either way.
+        erase: the largest side of a grey patch, as a share of the face's side.
+        chance: how likely each of these changes happens to a face.
 
     Returns:
         N x 3 x 64 x 64, float, 0 to 255. What moves in from outside repeats the border.
 
     >>> faces = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
-    >>> augment(faces, torch.Generator().manual_seed(0)).shape
+    >>> augment(faces, torch.Generator().manual_seed(0), **MILD).shape
     torch.Size([2, 3, 64, 64])
     """
     n = len(faces)
 
     def uniform(limit: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * limit
+        happens = torch.rand(n, generator=generator) < chance
+        return (torch.rand(n, generator=generator) * 2 - 1) * limit * happens
 
     angle, scale, slant = torch.deg2rad(uniform(rotation)), 1 + uniform(zoom), uniform(shear)
     mirror = torch.randint(0, 2, (n,), generator=generator) * 2 - 1
@@ -58,4 +71,11 @@ def augment(
     contrast, brightness = (1 + uniform(light) for _ in range(2))
     contrast, brightness = (v.reshape(n, 1, 1, 1).to(faces.device) for v in (contrast, brightness))
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-    return (((moved - mean) * contrast + mean) * brightness).clamp(0, 255)
+    lit = (((moved - mean) * contrast + mean) * brightness).clamp(0, 255)
+    if not erase:
+        return lit
+    # A patch is where a pixel is near enough to a random center, along both axes.
+    center = torch.stack([uniform(1.0), uniform(1.0)], dim=1)[..., None].to(faces.device)
+    reach = uniform(erase).abs()[:, None, None].to(faces.device)
+    rows, columns = ((torch.linspace(-1, 1, FACE_SIZE, device=faces.device) - center).abs() < reach).unbind(1)
+    return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], mean, lit)

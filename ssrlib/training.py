@@ -1,24 +1,43 @@
-"""Training: a recipe, and the loop that follows it."""
+"""Training: a recipe, the loop that follows it, and chains of such loops."""
 
-from dataclasses import asdict, dataclass
+import hashlib
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
 
 from ssrlib import weights
-from ssrlib.augment import augment
-from ssrlib.evaluation import predict, score, targets
+from ssrlib.augment import MILD, PAPER, augment
+from ssrlib.evaluation import errors_by_age, predict, score, targets
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
 
 BATCH_NORM_FACES = 2048
+SAVE_EVERY = 60.0
 VALUE_RANGES = {"age": 101.0, "gender": 1.0}
+AUGMENTATIONS = {"mild": MILD, "paper": PAPER, "none": None}
+ADVICE = "lower the learning rate or try another seed; what was saved before stays"
+# Smooth L1 turns quadratic below a twentieth of the value range.
+LOSSES = {
+    "l1": lambda values, truth, value_range: F.l1_loss(values, truth),
+    "smooth l1": lambda values, truth, value_range: F.smooth_l1_loss(values, truth, beta=value_range / 20),
+    "l2": lambda values, truth, value_range: F.mse_loss(values, truth),
+}
 
 
 @dataclass(frozen=True)
@@ -27,13 +46,18 @@ class Recipe:
 
     Attributes:
         target: "age" or "gender".
-        epochs: passes over the training faces.
-        batch_size: faces in one step.
-        learning_rate: the peak of the one-cycle schedule.
-        weight_decay: AdamW's, on the convolutions' kernels only.
+        epochs: passes over the train faces.
+        batch_size: faces in one step, of all processes together.
+        learning_rate: the peak of the schedule.
+        schedule: "one-cycle" (up for 30 % of the steps, then down along a cosine) or "step" (times 0.1
+            every 30 epochs).
+        loss: "l1", "smooth l1" or "l2".
+        augmentation: "mild", "paper" or "none".
+        weight_decay: AdamW's, on the convolutions' kernels only; with 0 it is Adam.
         dropout: see `SSRNet`.
+        waking: let the heads' ReLUs wake up again, see `WakingReLU`.
         ema: how much of the averaged weights stays at each step; the average is what is validated
-            and kept.
+            and kept. With 0 it is the last step's weights.
         seed: of the initial weights, the order of the faces, their augmentation, and dropout.
         precision: Fabric's name for the number format, such as "32-true" or "bf16-mixed".
         compile: compile the network first; pays after a few minutes, and needs a C++ compiler.
@@ -43,125 +67,450 @@ class Recipe:
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = 0.005
+    schedule: str = "one-cycle"
+    loss: str = "l1"
+    augmentation: str = "mild"
     weight_decay: float = 0.05
     dropout: float = 0.0
+    waking: bool = True
     ema: float = 0.998
     seed: int = 0
     precision: str = "32-true"
     compile: bool = False
 
     def __post_init__(self):
-        if self.target not in VALUE_RANGES:
-            raise ValueError(f'the target must be "age" or "gender", not {self.target!r}')
+        choices = {
+            "target": VALUE_RANGES,
+            "schedule": ("one-cycle", "step"),
+            "loss": LOSSES,
+            "augmentation": AUGMENTATIONS,
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"the recipe's {name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
+                )
         for name in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
+
+    @classmethod
+    def paper(cls, **changes) -> "Recipe":
+        """Return the published recipe (paper, section 4; the rate is the authors' code's).
+
+        >>> Recipe.paper(seed=1).schedule
+        'step'
+        """
+        published = {
+            "epochs": 90,
+            "batch_size": 50,
+            "learning_rate": 0.001,
+            "schedule": "step",
+            "augmentation": "paper",
+            "weight_decay": 0.0,
+            "dropout": 0.2,
+            "waking": False,
+            "ema": 0.0,
+        }
+        return cls(**published | changes)
+
+    @classmethod
+    def best(cls, target: str = "age", **changes) -> "Recipe":
+        """Return the recipe of the built-in weights.
+
+        >>> Recipe.best("gender").target
+        'gender'
+        """
+        return cls(**{"target": target, "precision": "bf16-mixed", "compile": True} | changes)
+
+
+class Progress(NamedTuple):
+    """What `fit` tells its watcher after a step.
+
+    `step` runs from 1 to `steps`; `faces` is how many this step took; `loss` is this step's; `history` has
+    a dict an epoch so far, and `by_age` is `evaluation.errors_by_age` at the last validation.
+    """
+
+    step: int
+    steps: int
+    faces: int
+    loss: float
+    history: list[dict]
+    by_age: list[dict]
+
+
+class WakingReLU(nn.ReLU):
+    """A ReLU that can wake up: where it is 0, a gradient that would raise it still passes in training.
+
+    The heads multiply ReLUs of three bins. With plain ones whole stages die in the first epochs, since
+    the gradient of a ReLU that is 0 for every face is 0. The values are a ReLU's.
+
+    >>> x = torch.tensor([-1.0, -1.0, 1.0], requires_grad=True)
+    >>> (WakingReLU()(x) * torch.tensor([-3.0, 3.0, 3.0])).sum().backward()
+    >>> x.grad
+    tensor([-3.,  0.,  3.])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Waking.apply(x) if self.training else super().forward(x)
+
+
+class _Waking(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp_min(0)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.where((x > 0) | (gradient < 0), gradient, 0)
+
+
+def _let_heads_wake(network: SSRNet) -> None:
+    for head in network.fusions:
+        for layers in (head.mix1, head.mix2, head.hidden, head.p):
+            if isinstance(layers[-1], nn.ReLU):
+                layers[-1] = WakingReLU()
 
 
 def new_network(recipe: Recipe) -> SSRNet:
-    """Return an untrained network for the recipe's target, the same for the same seed."""
+    """Return an untrained network for the recipe's target, the same for the same seed.
+
+    For a waking recipe the heads start awake: p at one bin's share, and what is multiplied at 1.
+    """
     torch.manual_seed(recipe.seed)
-    return SSRNet(value_range=VALUE_RANGES[recipe.target], dropout=recipe.dropout)
+    network = SSRNet(value_range=VALUE_RANGES[recipe.target], dropout=recipe.dropout)
+    if recipe.waking:
+        for head, bins in zip(network.fusions, network.settings["bins"], strict=True):
+            nn.init.constant_(head.p[0].bias, 1 / bins)
+            nn.init.ones_(head.mix1[1].bias)
+            nn.init.ones_(head.mix2[1].bias)
+    return network
 
 
 def fit(
-    network: SSRNet, store: FaceStore, recipe: Recipe = Recipe(), folder: str | Path | None = None
+    network: SSRNet,
+    store: FaceStore,
+    recipe: Recipe = Recipe(),
+    folder: str | Path | None = None,
+    watch: Callable[[Progress], object] | None = None,
 ) -> pd.DataFrame:
     """Train a network in place on a store's train split; it ends with its best epoch's weights.
 
     After each epoch the network meets the validation split. The best epoch is the one with the
     lowest mean absolute error there. The test split is never read.
 
+    With a folder, the state is saved there every minute and after every epoch. A run that was stopped at
+    any moment goes on when it is started again the same way, and ends with the same weights, bit for
+    bit on the same machine. A run that was finished is not run again.
+
+    Started with `torchrun`, the processes share each batch.
+
     Args:
         network: trained in place; left in inference mode.
         store: the faces.
         recipe: how to train.
-        folder: where `best.safetensors` and `history.csv` are kept up to date, if anywhere.
+        folder: where `checkpoint.pt`, `best.safetensors` and `history.csv` are kept up to date, if anywhere.
+        watch: called after each step; what it returns, if true, ends training after this step. By
+            default a progress bar.
 
     Returns:
-        One row an epoch: `epoch`, `loss` (L1 on augmented train faces), and on validation `mae`
-        and `ca5` (age) or `accuracy` (gender).
+        One row an epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae` and
+        `ca5` (age) or `accuracy` (gender).
 
     Raises:
-        ValueError: the store lacks train or validation faces with a known label, or the loss
-            stopped being a number.
+        ValueError: the store lacks train or validation faces with a known label; the loss stopped
+            being a number, or the head died; or the folder holds another run.
     """
-    fabric = Fabric(accelerator="auto", devices=1, precision=recipe.precision)
-    faces, truth = _labelled(store, "train", recipe.target)
-    validation_faces, validation_truth = _labelled(store, "validation", recipe.target)
-    faces, truth = torch.from_numpy(faces).permute(0, 3, 1, 2), torch.from_numpy(truth)
-    if len(faces) < recipe.batch_size:
-        raise ValueError(f"{len(faces)} train faces do not fill a batch of {recipe.batch_size}")
+    fabric = _fabric(recipe.precision)
+    rows, truth = _labelled(store, "train", recipe.target)
+    validation_rows, validation_truth = _labelled(store, "validation", recipe.target)
+    validation_faces = store.faces[validation_rows]
+    steps = len(rows) // recipe.batch_size
+    if not steps:
+        raise ValueError(f"{len(rows)} train faces do not fill a batch of {recipe.batch_size}")
 
-    torch.manual_seed(recipe.seed)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    steps = len(faces) // recipe.batch_size
+    if recipe.waking:
+        _let_heads_wake(network)
+    job = _job(network, store, recipe, fabric.world_size)
+    optimizer, schedule = _optimizer(network, recipe, steps)
+    network.to(memory_format=torch.channels_last)
+    model, stepper = fabric.setup(torch.compile(network) if recipe.compile else network, optimizer)
+    average = AveragedModel(network, multi_avg_fn=_warm_average(recipe.ema))
+    parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+    run = _resume(folder, job, parts, fabric)
+    read, truth = _reader(store, rows, fabric.device), fabric.to_device(torch.from_numpy(truth))
+    # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
+    # faces can lie in the order of their ages, so these are drawn.
+    still = _shuffled(len(rows), recipe.seed, epoch=-1)[:BATCH_NORM_FACES].split(recipe.batch_size)
+    watch = watch or progress_bar()
+    saved = time.monotonic()
+
+    for batch in _batches(len(rows), recipe, run["step"]):
+        network.train()
+        batch = batch[fabric.global_rank :: fabric.world_size]
+        torch.manual_seed(_mixed(recipe.seed, run["step"], fabric.global_rank))
+        loss = _step(fabric, model, stepper, read(batch), truth[batch], recipe)
+        schedule.step()
+        average.update_parameters(network)
+        run["step"] += 1
+        run["total"] += loss
+        if not math.isfinite(loss):
+            raise ValueError(f"step {run['step']}: the loss is no longer a number; {ADVICE}")
+        epoch_ends = run["step"] % steps == 0
+        if epoch_ends:
+            update_bn((read(part) for part in still), average.module)
+            values = predict(average.module, validation_faces)
+            _end_epoch(run, steps, values, validation_truth, recipe.target, average.module)
+            if folder and fabric.is_global_zero:
+                _publish(Path(folder), average.module, run, store, recipe)
+        progress = Progress(
+            run["step"], recipe.epochs * steps, len(batch), loss, run["history"], run["by_age"]
+        )
+        stop = fabric.broadcast(bool(watch(progress)) if fabric.is_global_zero else False)
+        if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
+            if folder and fabric.is_global_zero:
+                _save(Path(folder), job, parts, run, needed=stop or progress.step == progress.steps)
+            saved = time.monotonic()
+        if stop:
+            break
+
+    if run["best"]:
+        network.load_state_dict(run["best"]["weights"])
+    network.eval()
+    return pd.DataFrame(run["history"])
+
+
+def chain(
+    stores: Sequence[FaceStore],
+    recipe: Recipe = Recipe(),
+    folder: str | Path = "runs/chain",
+    later: Recipe | None = None,
+    watch: Callable[[Progress], object] | None = None,
+) -> list[pd.DataFrame]:
+    """Train on the first store, then fine-tune along the rest (paper, section 4: IMDB, WIKI, MORPH2).
+
+    Each step starts from the best weights of the one before and keeps its files in a folder of its own,
+    `FOLDER/1-NAME` and so on. Stopped at any moment, the same call goes on.
+
+    Args:
+        stores: in the order of training.
+        recipe: for the first store.
+        folder: where each step's folder goes.
+        later: for the other stores; by default the same with a quarter of the learning rate.
+        watch: see `fit`.
+
+    Returns:
+        Each step's history, as `fit` returns it. The last step's weights are in its folder.
+    """
+    later = later or replace(recipe, learning_rate=recipe.learning_rate / 4)
+    histories, start = [], None
+    for number, store in enumerate(stores, start=1):
+        network, step = (weights.load(start), later) if start else (new_network(recipe), recipe)
+        place = Path(folder) / f"{number}-{store.path.name}"
+        histories.append(fit(network, store, step, place, watch))
+        if len(histories[-1]) < step.epochs:  # the watcher ended it
+            break
+        start = place / "best.safetensors"
+    return histories
+
+
+def progress_bar() -> Callable[[Progress], None]:
+    """Return a watcher for `fit` that shows a bar with the time left and the last epoch's figures."""
+    bar = None
+
+    def show(progress: Progress) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(total=progress.steps, initial=progress.step - 1, unit="step", desc="train")
+        if progress.history:
+            last = {name: f"{value:.4g}" for name, value in progress.history[-1].items()}
+            bar.set_postfix(last, refresh=False)
+        bar.update()
+        if progress.step == progress.steps:
+            bar.close()
+            bar = None
+
+    return show
+
+
+def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
+    """Return a watcher for `fit` that writes what TensorBoard shows.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("TensorBoard is missing: pip install 'ssrlib[tensorboard]'") from error
+    writer, epochs = SummaryWriter(folder), 0
+
+    def log(progress: Progress) -> None:
+        nonlocal epochs
+        writer.add_scalar("train/loss of a step", progress.loss, progress.step)
+        if len(progress.history) > epochs:
+            epochs = len(progress.history)
+            for name, value in progress.history[-1].items():
+                writer.add_scalar(f"epoch/{name}", value, progress.step)
+            writer.flush()
+
+    return log
+
+
+def _fabric(precision: str) -> Fabric:
+    """One process on the best device here, or what `torchrun` started: it tells how many there are."""
+    local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    fabric = Fabric(
+        devices=local, num_nodes=world // local, precision=precision, strategy="ddp" if world > 1 else "auto"
+    )
+    fabric.launch()
+    return fabric
+
+
+def _optimizer(network: SSRNet, recipe: Recipe, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
     kernels = [weight for weight in network.parameters() if weight.ndim == 4]
     rest = [weight for weight in network.parameters() if weight.ndim != 4]
     groups = [{"params": kernels}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps
-    )
-    network.to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(torch.compile(network) if recipe.compile else network, optimizer)
-    faces, truth = fabric.to_device(faces), fabric.to_device(truth)
-    average = AveragedModel(network, avg_fn=_warm_average(recipe.ema))
-
-    # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
-    # faces can lie in the order of their ages, so these are drawn.
-    still = torch.randperm(len(faces), generator=generator)[:BATCH_NORM_FACES].split(recipe.batch_size)
-
-    history, best = [], None
-    with tqdm(total=recipe.epochs * steps, unit="step", desc=f"train {recipe.target}") as bar:
-        for epoch in range(1, recipe.epochs + 1):
-            network.train()
-            total = 0.0
-            order = torch.randperm(len(faces), generator=generator)[: steps * recipe.batch_size]
-            for batch in order.split(recipe.batch_size):
-                loss = _step(fabric, model, optimizer, augment(faces[batch], generator), truth[batch])
-                average.update_parameters(network)
-                schedule.step()
-                total += loss
-                bar.update()
-            if not np.isfinite(total):
-                raise ValueError(f"epoch {epoch}: the loss is no longer a number; lower the learning rate")
-            update_bn((faces[batch] for batch in still), average.module)
-            figures = score(predict(average.module, validation_faces), validation_truth, recipe.target)
-            history.append({"epoch": epoch, "loss": total / steps} | figures)
-            bar.set_postfix(epoch=epoch, **{name: f"{value:.3f}" for name, value in figures.items()})
-            if best is None or figures["mae"] < best[0]:
-                best = figures["mae"], {name: t.clone() for name, t in average.module.state_dict().items()}
-                if folder:
-                    card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
-                    card |= {"epoch": epoch, "validation": figures}
-                    weights.save(average.module, Path(folder) / "best.safetensors", card)
-            if folder:
-                pd.DataFrame(history).to_csv(Path(folder) / "history.csv", index=False)
-    network.load_state_dict(best[1])
-    network.eval()
-    return pd.DataFrame(history)
+    if recipe.schedule == "step":
+        return optimizer, StepLR(optimizer, 30 * steps, 0.1)
+    return optimizer, OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps)
 
 
 def _warm_average(keep: float):
     """An average that forgets the first, bad weights fast: early on it spans a tenth of the steps so far."""
-    return lambda average, new, steps: average + (new - average) * max(1 - keep, 10 / (10 + steps))
+
+    def update(averages: list[Tensor], new: list[Tensor], steps: Tensor) -> None:
+        torch._foreach_lerp_(averages, new, max(1 - keep, 10 / (10 + int(steps))))
+
+    return update
 
 
-def _step(fabric: Fabric, model: nn.Module, optimizer, faces: Tensor, truth: Tensor) -> float:
-    faces = faces.contiguous(memory_format=torch.channels_last)
-    loss = (model(faces) - truth).abs().mean()
+def _shuffled(count: int, seed: int, epoch: int) -> Tensor:
+    """The faces' order in an epoch depends on nothing else: a resumed run finds the same."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(_mixed(seed, epoch)))
+
+
+def _mixed(*numbers: int) -> int:
+    """A seed from several numbers, far from the seed of their neighbors."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7])
+
+
+def _batches(count: int, recipe: Recipe, start: int) -> Iterator[Tensor]:
+    """The faces of each step, from step number `start` to the last."""
+    steps = count // recipe.batch_size
+    for epoch in range(start // steps, recipe.epochs):
+        order = _shuffled(count, recipe.seed, epoch)[: steps * recipe.batch_size]
+        yield from order.split(recipe.batch_size)[max(0, start - epoch * steps) :]
+
+
+def _step(fabric: Fabric, model: nn.Module, optimizer, faces: Tensor, truth: Tensor, recipe: Recipe) -> float:
+    augmentation = AUGMENTATIONS[recipe.augmentation]
+    faces = faces.float() if augmentation is None else augment(faces, torch.default_generator, **augmentation)
+    values = model(faces.contiguous(memory_format=torch.channels_last))
+    loss = LOSSES[recipe.loss](values, truth, VALUE_RANGES[recipe.target])
     optimizer.zero_grad()
     fabric.backward(loss)
     optimizer.step()
     return loss.item()
 
 
+def _end_epoch(
+    run: dict, steps: int, values: np.ndarray, truth: np.ndarray, target: str, network: SSRNet
+) -> None:
+    """Note an epoch's figures on validation, and its weights if they are the best so far."""
+    epoch = run["step"] // steps
+    if np.ptp(values) == 0:
+        raise ValueError(f"epoch {epoch}: the head is dead: every face gets {values[0]:.2f}; {ADVICE}")
+    figures = score(values, truth, target)
+    run["history"].append({"epoch": epoch, "loss": run["total"] / steps} | figures)
+    run["by_age"] = errors_by_age(values, truth) if target == "age" else []
+    run["total"] = 0.0
+    if run["best"] is None or figures["mae"] < run["best"]["mae"]:
+        best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        run["best"] = {"epoch": epoch, "mae": figures["mae"], "weights": best}
+
+
+def _job(network: SSRNet, store: FaceStore, recipe: Recipe, processes: int) -> dict:
+    """What two runs must share for one to go on where the other stopped."""
+    start = hashlib.sha256(_flat(network).numpy().tobytes())
+    return {f"recipe's {name}": value for name, value in asdict(recipe).items()} | {
+        "network": str(network.settings),
+        "starting weights": start.hexdigest()[:12],
+        "faces": store.info["sha256"]["faces.npy"][:12],
+        "rows": store.info["sha256"]["rows.parquet"][:12],
+        "processes": processes,
+    }
+
+
+def _flat(network: SSRNet) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in network.parameters()]).cpu()
+
+
+def _resume(folder: str | Path | None, job: dict, parts: dict, fabric: Fabric) -> dict:
+    """Load the state of an unfinished run, if there is one, and return where it stands."""
+    path = Path(folder) / "checkpoint.pt" if folder else None
+    if not path or not path.is_file():
+        return {"step": 0, "total": 0.0, "history": [], "by_age": [], "best": None}
+    try:
+        state = torch.load(path, map_location=fabric.device, weights_only=True)
+        theirs = state["job"]
+    except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        raise ValueError(f"{path}: not a checkpoint, or damaged; remove it to start anew") from error
+    for name, value in job.items():
+        if theirs.get(name) != value:
+            raise ValueError(
+                f"{path}: of another run, whose {name} is {theirs.get(name)}, not {value}; "
+                "choose another folder, or remove it to start anew"
+            )
+    for name, part in parts.items():
+        part.load_state_dict(state["parts"][name])
+    return state["run"]
+
+
+def _save(folder: Path, job: dict, parts: dict, run: dict, needed: bool) -> None:
+    """Write the state beside its place and move it in whole. A full disk ends training only at its end."""
+    if not torch.isfinite(_flat(parts["network"])).all():
+        raise ValueError(f"step {run['step']}: weights are no longer numbers; {ADVICE}")
+    state = {"job": job, "run": run, "parts": {name: part.state_dict() for name, part in parts.items()}}
+    partial = folder / "checkpoint.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state, partial)
+        partial.replace(folder / "checkpoint.pt")
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        if needed:
+            raise OSError(f"{folder}: the checkpoint cannot be written ({error})") from error
+        warnings.warn(f"{folder}: the checkpoint cannot be written ({error}); going on", stacklevel=3)
+
+
+def _publish(folder: Path, network: SSRNet, run: dict, store: FaceStore, recipe: Recipe) -> None:
+    """Write a table of all epochs, and the weights if they are the best so far."""
+    last = run["history"][-1]
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(run["history"]).to_csv(folder / "history.csv", index=False)
+    if last["epoch"] == run["best"]["epoch"]:
+        figures = {name: value for name, value in last.items() if name not in ("epoch", "loss")}
+        card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
+        card |= {"epoch": last["epoch"], "validation": figures}
+        weights.save(network, folder / "best.safetensors", card)
+
+
+def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return how to get a batch of a store's faces: from the device's memory if they fit, else streamed."""
+    if device.type == "cuda" and len(rows) * store.faces[0].nbytes < torch.cuda.mem_get_info()[0] / 2:
+        kept = torch.from_numpy(store.faces[rows]).to(device)
+        return lambda batch: kept[batch.to(device)].permute(0, 3, 1, 2)
+    return lambda batch: torch.from_numpy(store.faces[rows[batch.numpy()]]).to(device).permute(0, 3, 1, 2)
+
+
 def _labelled(store: FaceStore, split: str, target: str) -> tuple[np.ndarray, np.ndarray]:
-    """One split's faces and targets, without the faces whose target is unknown."""
-    faces, rows = store.split(split)
-    truth = targets(rows, target)
-    known = ~np.isnan(truth)
-    if not known.any():
+    """The numbers of one split's rows whose target is known, and their targets."""
+    truth = targets(store.rows, target)
+    chosen = np.flatnonzero((store.rows["split"] == split).to_numpy() & ~np.isnan(truth))
+    if not len(chosen):
         raise ValueError(f"{store.path}: no face of the {split} split has a known {target}")
-    return faces[known], truth[known]
+    return chosen, truth[chosen]

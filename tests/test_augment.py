@@ -1,11 +1,9 @@
 import pytest
 import torch
-import torch.nn.functional as F
 
-from ssrlib.augment import augment
+from ssrlib.augment import MILD, PAPER, augment
 
 FACES = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-NOTHING = {"rotation": 0.0, "shift": 0.0, "zoom": 0.0, "shear": 0.0, "light": 0.0}
 
 
 def generator():
@@ -13,7 +11,7 @@ def generator():
 
 
 def test_without_changes_faces_are_flipped_or_the_same():
-    out = augment(FACES, generator(), **NOTHING)
+    out = augment(FACES, generator())
     same = [torch.allclose(o, f.float(), atol=1e-2) for o, f in zip(out, FACES, strict=True)]
     flipped = [torch.allclose(o, f.float().flip(2), atol=1e-2) for o, f in zip(out, FACES, strict=True)]
     assert all(a != b for a, b in zip(same, flipped, strict=True))
@@ -27,19 +25,19 @@ def test_every_change_is_as_large_as_asked_and_no_larger():
     place = torch.arange(64.0) - 31.5
 
     def offsets(**change):
-        out = augment(dot, generator(), **NOTHING | change)[:, 0]
+        out = augment(dot, generator(), **change)[:, 0]
         weight = out / out.sum(dim=(1, 2), keepdim=True)
         return (weight.sum(dim=1) * place).sum(dim=1)
 
     assert offsets().abs().max() < 0.01
     assert 5.5 < offsets(shift=0.1).abs().max() <= 6.41
-    sizes = augment(dot, generator(), **NOTHING | {"zoom": 0.3}).sum(dim=(1, 2, 3)) / (16 * 255 * 3)
+    sizes = augment(dot, generator(), zoom=0.3).sum(dim=(1, 2, 3)) / (16 * 255 * 3)
     assert 1.5 < sizes.max() < 1.8
     assert 0.4 < sizes.min() < 0.6
 
 
 def test_light_changes_brightness_and_stays_in_range():
-    out = augment(FACES, generator(), **NOTHING | {"light": 0.5})
+    out = augment(FACES, generator(), light=0.5)
     ratio = out.mean(dim=(1, 2, 3)) / FACES.float().mean(dim=(1, 2, 3))
     assert ratio.max() - ratio.min() > 0.1
     assert out.min() >= 0
@@ -50,7 +48,7 @@ def test_light_changes_brightness_and_stays_in_range():
 def test_rotation_turns_pixels_without_stretching(angle):
     bar = torch.zeros(400, 3, 64, 64)
     bar[:, :, 31:33, 8:56] = 255
-    out = augment(bar, generator(), **NOTHING | {"rotation": angle})[:, 0] / 255
+    out = augment(bar, generator(), rotation=angle)[:, 0] / 255
     y, x = torch.meshgrid(*[torch.arange(64.0) - 31.5] * 2, indexing="ij")
     spread = ((out * (x**2 + y**2)).sum(dim=(1, 2)) / out.sum(dim=(1, 2))).sqrt()
     assert (spread.max() - spread.min()) / spread.mean() < 0.03
@@ -59,6 +57,25 @@ def test_rotation_turns_pixels_without_stretching(angle):
     assert height.min() <= 3
 
 
-def test_same_generator_same_faces():
-    assert torch.equal(augment(FACES, generator()), augment(FACES, generator()))
-    assert not torch.equal(augment(FACES, generator()), F.pad(FACES.float(), (0, 0)))
+def test_a_patch_covers_no_more_than_asked_and_is_of_one_color():
+    black = torch.zeros(300, 3, 64, 64)
+    black[:, :, ::2] = 200
+    out = augment(black, generator(), erase=0.5)
+    grey = (out - 100).abs() < 1
+    assert grey.all(dim=1).any(dim=(1, 2)).float().mean() > 0.9
+    heights, widths = (grey[:, 0].any(dim=3 - axis).sum(dim=1) for axis in (1, 2))
+    assert 30 <= max(heights.max(), widths.max()) <= 33
+
+
+def test_chance_leaves_the_other_faces_alone():
+    out = augment(FACES.repeat(50, 1, 1, 1), generator(), light=0.5, chance=0.25)
+    brightness = out.mean(dim=(1, 2, 3)) / FACES.repeat(50, 1, 1, 1).float().mean(dim=(1, 2, 3))
+    unchanged = ((brightness - 1).abs() < 1e-3).float().mean()
+    assert 0.65 < unchanged < 0.85  # contrast leaves the mean where it is
+
+
+@pytest.mark.parametrize("strength", [MILD, PAPER])
+def test_same_generator_same_faces(strength):
+    once, again = (augment(FACES, generator(), **strength) for _ in range(2))
+    assert torch.equal(once, again)
+    assert not torch.allclose(once, FACES.float(), atol=10)

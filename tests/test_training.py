@@ -1,14 +1,22 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ssrlib import FaceStore, Recipe, fit, store, weights
+from ssrlib import FaceStore, Recipe, SSRNet, fit, store, weights
 from ssrlib.datasets import synthetic
 from ssrlib.evaluation import predict, score, targets
-from ssrlib.training import new_network
+from ssrlib.training import _optimizer, chain, new_network, tensorboard
 
+ROOT = Path(__file__).parents[1]
 QUICK = Recipe(epochs=2, batch_size=32)
+DROPOUT = Recipe(epochs=3, batch_size=32, dropout=0.2)
 
 
 def test_fit_keeps_the_best_epoch_and_records_all(drawn_store, tmp_path):
@@ -81,7 +89,17 @@ def test_unknown_labels_are_left_out(drawn_store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"target": "height"}, {"epochs": 0}, {"learning_rate": -1.0}, {"batch_size": 0}]
+    "wrong",
+    [
+        {"target": "height"},
+        {"epochs": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"batch_size": 0},
+        {"loss": "cosine"},
+        {"schedule": "random"},
+        {"augmentation": "wild"},
+    ],
 )
 def test_impossible_recipes_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -90,5 +108,181 @@ def test_impossible_recipes_are_refused(wrong):
 
 def test_exploding_loss_is_named(drawn_store):
     recipe = Recipe(epochs=1, batch_size=32, learning_rate=1e30)
-    with pytest.raises(ValueError, match="epoch 1: the loss is no longer a number"):
+    with pytest.raises(ValueError, match="step 2: the loss is no longer a number; lower the learning rate"):
         fit(new_network(recipe), drawn_store, recipe)
+
+
+def test_a_dead_head_is_named(drawn_store):
+    asleep = replace(QUICK, waking=False)
+    network = new_network(asleep)
+    with torch.no_grad():
+        for fusion in network.fusions:
+            fusion.p[0].bias.fill_(-100)
+    with pytest.raises(ValueError, match=r"epoch 1: the head is dead: every face gets 0\.00"):
+        fit(network, drawn_store, asleep)
+
+
+def test_a_waking_recipe_wakes_a_dead_head(drawn_store):
+    network = new_network(QUICK)
+    with torch.no_grad():
+        for fusion in network.fusions:
+            fusion.p[0].bias.fill_(-0.05)
+            fusion.p[0].weight.zero_()
+    faces = torch.from_numpy(drawn_store.faces[:64]).permute(0, 3, 1, 2)
+    assert not any(stage.p.any() for stage in network.eval()(faces, return_stages=True)[1])
+    fit(network, drawn_store, QUICK)
+    assert all(stage.p.any() for stage in network(faces, return_stages=True)[1])
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(step):
+    """A watcher that leaves no time to save anything."""
+
+    def watch(progress):
+        if progress.step == step:
+            raise Killed
+
+    return watch
+
+
+def same_weights(one, other) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("recipe", [DROPOUT, Recipe.paper(epochs=3, batch_size=32)])
+def test_a_killed_run_ends_with_the_same_weights(drawn_store, tmp_path, recipe):
+    whole = new_network(recipe)
+    history = fit(whole, drawn_store, recipe)
+    for step in (3, 7, 11):
+        with pytest.raises(Killed):
+            fit(new_network(recipe), drawn_store, recipe, tmp_path, kill_after(step))
+    network = new_network(recipe)
+    resumed = fit(network, drawn_store, recipe, tmp_path)
+    assert same_weights(network.state_dict(), whole.state_dict())
+    pd.testing.assert_frame_equal(resumed, history)
+    assert same_weights(weights.load(tmp_path / "best.safetensors").state_dict(), whole.state_dict())
+
+
+def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch(drawn_store, tmp_path):
+    whole = new_network(DROPOUT)
+    fit(whole, drawn_store, DROPOUT)
+    seen = []
+
+    def stop_at_seven(progress):
+        seen.append(progress.step)
+        return progress.step == 7
+
+    stopped = fit(new_network(DROPOUT), drawn_store, DROPOUT, tmp_path, stop_at_seven)
+    assert list(stopped["epoch"]) == [1]
+    network = new_network(DROPOUT)
+    fit(network, drawn_store, DROPOUT, tmp_path, lambda progress: seen.append(progress.step))
+    assert seen == list(range(1, 16))
+    assert same_weights(network.state_dict(), whole.state_dict())
+
+
+def test_a_finished_run_is_not_run_again(drawn_store, tmp_path):
+    first = fit(new_network(QUICK), drawn_store, QUICK, tmp_path)
+    network = new_network(QUICK)
+    again = fit(network, drawn_store, QUICK, tmp_path, kill_after(1))
+    pd.testing.assert_frame_equal(first, again)
+    best = weights.load(tmp_path / "best.safetensors").state_dict()
+    assert same_weights(network.state_dict(), best)
+
+
+def test_another_runs_checkpoint_is_refused(drawn_store, tmp_path):
+    fit(new_network(QUICK), drawn_store, QUICK, tmp_path, lambda progress: progress.step == 2)
+    longer = replace(QUICK, epochs=3)
+    with pytest.raises(ValueError, match="of another run, whose recipe's epochs is 2, not 3; choose another"):
+        fit(new_network(longer), drawn_store, longer, tmp_path)
+    with pytest.raises(ValueError, match=r"whose network is .*choose another folder"):
+        fit(SSRNet(bins=(5, 5, 5)), drawn_store, QUICK, tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="not a checkpoint, or damaged; remove it"):
+        fit(new_network(QUICK), drawn_store, QUICK, tmp_path)
+
+
+def test_a_full_disk_ends_training_only_at_its_end(drawn_store, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    steps = []
+    with (
+        pytest.warns(UserWarning, match=r"the checkpoint cannot be written \(.*No space left.*going on"),
+        pytest.raises(OSError, match="the checkpoint cannot be written"),
+    ):
+        fit(new_network(QUICK), drawn_store, QUICK, tmp_path, lambda progress: steps.append(progress.step))
+    assert steps == list(range(1, 11))
+    assert (tmp_path / "best.safetensors").is_file()
+
+
+def test_a_chain_starts_each_step_from_the_best_of_the_one_before(drawn_store, tmp_path):
+    histories = chain([drawn_store, drawn_store], QUICK, tmp_path)
+    assert [len(history) for history in histories] == [2, 2]
+    first, second = (tmp_path / f"{number}-{drawn_store.path.name}" for number in (1, 2))
+    network = weights.load(first / "best.safetensors")
+    fit(network, drawn_store, replace(QUICK, learning_rate=QUICK.learning_rate / 4))
+    assert same_weights(network.state_dict(), weights.load(second / "best.safetensors").state_dict())
+    again = chain([drawn_store, drawn_store], QUICK, tmp_path, watch=kill_after(1))
+    pd.testing.assert_frame_equal(again[1], histories[1])
+
+
+def test_the_paper_steps_down_every_thirty_epochs(drawn_store):
+    recipe = Recipe.paper()
+    assert (recipe.epochs, recipe.batch_size, recipe.augmentation) == (90, 50, "paper")
+    optimizer, schedule = _optimizer(new_network(recipe), recipe, steps=2)
+    rates = []
+    for _ in range(180):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[::60] == pytest.approx([1e-3, 1e-4, 1e-5])
+    assert len({round(rate, 9) for rate in rates}) == 3
+
+
+def test_one_age_only_can_be_learned(drawn_store, tmp_path):
+    forty = changed(drawn_store, tmp_path / "forty", lambda rows: rows.assign(age=40.0))
+    history = fit(new_network(QUICK), forty, QUICK)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+
+
+def test_progress_tells_what_a_watcher_needs(drawn_store):
+    seen = []
+    history = fit(new_network(QUICK), drawn_store, QUICK, watch=seen.append)
+    assert [progress.step for progress in seen] == list(range(1, 11))
+    assert {(progress.steps, progress.faces) for progress in seen} == {(10, 32)}
+    assert seen[-1].history == history.to_dict("records")
+    assert {"ages", "faces", "mae"} <= seen[-1].by_age[0].keys()
+
+
+def test_tensorboard_gets_losses_and_figures(drawn_store, tmp_path):
+    fit(new_network(QUICK), drawn_store, QUICK, watch=tensorboard(tmp_path))
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert len(events.Scalars("train/loss of a step")) == 10
+    assert [event.step for event in events.Scalars("epoch/mae")] == [5, 10]
+
+
+def test_two_processes_train_as_well_as_one(drawn_store, tmp_path):
+    maes = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"),
+            *("-m", "ssrlib", "train", "--store", drawn_store.path, "--epochs", "3", "--batch-size", "16"),
+            *("--out", out),
+        ]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("best epoch") == 1
+        maes.append(pd.read_csv(out / "age" / "history.csv")["mae"].min())
+    constant = score(*constant_answers(drawn_store), "age")["mae"]
+    assert max(maes) < 0.9 * constant
+    assert abs(maes[0] - maes[1]) < 0.3 * constant
+
+
+def constant_answers(store):
+    truth = targets(store.split("validation")[1], "age")
+    return np.full_like(truth, store.rows["age"].median()), truth
