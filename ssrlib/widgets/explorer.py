@@ -9,6 +9,7 @@ import traitlets
 
 from ssrlib import SSRNet, soft_stagewise_regression, weights
 from ssrlib.datasets import synthetic
+from ssrlib.training import Recipe, new_network
 from ssrlib.widgets.base import STYLE, Widget, module
 
 PAPER = {
@@ -59,15 +60,14 @@ class StagewiseExplorer(Widget):
         super().__init__(**start)
         face = synthetic.generate(1, seed=7)[0][0] if face is None else face
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            untrained = SSRNet().eval()
+            untrained = new_network(Recipe()).eval()
         network = network or weights.load(weights.pretrained("age"))
         self.presets = [
             PAPER,
             terms_of(face, untrained)
             | {
                 "name": "An untrained network",
-                "note": "Random weights: nearly every p is 0, and so is the age, whatever the face.",
+                "note": "Random weights: many bins take part, and the age means nothing.",
             },
             terms_of(face, network)
             | {

@@ -4,6 +4,7 @@ function render({ model, el }) {
   const choices = model.get("choices");
   const answers = model.get("answers");
   const image = h("img", { className: "ssr-seen", alt: "", hidden: true });
+  const figure = h("img", { className: "ssr-figure", alt: "A figure for the values chosen above", hidden: true });
   const text = h("output", { className: "ssr-told", "aria-live": "polite" });
   const sliders = choices.map(({ name, values }) => {
     const middle = String(values.length >> 1);
@@ -22,10 +23,12 @@ function render({ model, el }) {
     const answer = answers[place];
     text.textContent = answer.text;
     image.hidden = !answer.image;
+    figure.hidden = !answer.figure;
     if (answer.image) image.src = answer.image;
+    if (answer.figure) figure.src = answer.figure;
   };
   const told = h("div", { className: "ssr-panel" }, image, text);
-  el.replaceChildren(shell("ssr-playground", ...sliders.map(({ row }) => row), told));
+  el.replaceChildren(shell("ssr-playground", ...sliders.map(({ row }) => row), figure, told));
   show();
 }
 

@@ -3,10 +3,12 @@
 import base64
 import itertools
 from collections.abc import Callable, Sequence
+from io import BytesIO
 
 import cv2
 import numpy as np
 import traitlets
+from matplotlib.figure import Figure
 
 from ssrlib.widgets.base import STYLE, Widget, module
 
@@ -15,7 +17,8 @@ class Playground(Widget):
     """Call a function with every combination of values now, and show one answer at a time.
 
     Args:
-        function: returns a text, an image (uint8, height x width x 3, RGB), or both as a pair.
+        function: returns a text, an image (uint8, height x width x 3, RGB) or a matplotlib figure, or
+            one of them and a text as a pair.
         choices: for each of the function's parameters, the values to choose from. Their product
             should be some hundreds at most: every answer becomes part of the page.
 
@@ -42,9 +45,17 @@ def _text(value) -> str:
 
 
 def _as_json(answer) -> dict:
-    image, text = answer if isinstance(answer, tuple) else (answer, "")
-    if isinstance(image, str):
-        return {"text": image}
-    pixels = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
+    shown, text = answer if isinstance(answer, tuple) else (answer, "")
+    if isinstance(shown, str):
+        return {"text": shown}
+    if isinstance(shown, Figure):
+        buffer = BytesIO()
+        shown.savefig(buffer, format="png", dpi=110)
+        return {"text": text, "figure": _address("png", buffer.getvalue())}
+    pixels = cv2.cvtColor(np.asarray(shown), cv2.COLOR_RGB2BGR)
     jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-    return {"text": text, "image": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()}
+    return {"text": text, "image": _address("jpeg", jpeg.tobytes())}
+
+
+def _address(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

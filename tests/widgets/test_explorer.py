@@ -3,7 +3,7 @@ import pytest
 import torch
 import traitlets
 
-from ssrlib import SSRNet
+from ssrlib import SSRNet, plots
 from ssrlib.datasets import synthetic
 from ssrlib.widgets import Playground, StagewiseExplorer
 
@@ -54,6 +54,12 @@ def test_pages_hold_everything_they_need():
     assert "http:" not in html.replace("http://www.w3.org/2000/svg", "")
     assert "https:" not in html
     assert html.count("</script") == 1
+
+
+def test_playground_shows_figures():
+    shown = Playground(lambda end: plots.curves([0, end], {"y": [0, 1]}, "x", "y"), end=[1, 2])
+    assert all(answer["figure"].startswith("data:image/png;base64,iVBOR") for answer in shown.answers)
+    assert shown.answers[0]["figure"] != shown.answers[1]["figure"]
 
 
 def test_playground_knows_every_answer_of_texts_images_and_both():
