@@ -50,6 +50,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/synthetic.py
+	$(BIN)/python benchmarks/monitor.py
 
 notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
 	$(BIN)/jupytext --sync book/text/*.md

@@ -17,8 +17,14 @@ function duration(seconds) {
 
 function render({ model, el }) {
   const live = Boolean(model.send);
-  const button = (text, kind) =>
-    h("button", { type: "button", className: "ssr-button ssr-main", hidden: true, onclick: () => model.send({ kind }) }, text);
+  const button = (text, kind) => {
+    const onclick = () => {
+      pressed.disabled = true;
+      model.send({ kind });
+    };
+    const pressed = h("button", { type: "button", className: "ssr-button ssr-main", hidden: true, onclick }, text);
+    return pressed;
+  };
   const stop = button("Stop", "stop");
   const resume = button("Resume", "resume");
   const phase = h("p", { className: "ssr-phase", role: "status" });
@@ -42,6 +48,7 @@ function render({ model, el }) {
     stop.hidden = !live || !["running", "stopping"].includes(state.phase);
     stop.disabled = state.phase === "stopping";
     resume.hidden = !live || state.phase !== "stopped";
+    resume.disabled = false;
     bar.value = steps ? step / steps : 0;
     const parts = steps ? [`epoch ${Math.min(history.length + 1, state.epochs)} of ${state.epochs}`, `step ${step.toLocaleString("en")} of ${steps.toLocaleString("en")}`] : [];
     if (rate && running) parts.push(`${Math.round(rate).toLocaleString("en")} faces a second`);

@@ -58,6 +58,7 @@ class TrainingMonitor(Widget):
         # Fit recognizes its checkpoint by the weights that training began with.
         self._start_weights = copy.deepcopy(network.state_dict())
         self._thread = self._handle = self._history = self._error = None
+        self._stop = threading.Event()
         self._sums: dict[int, list[float]] = {}
         self.on_msg(self._heard)
 
@@ -70,7 +71,9 @@ class TrainingMonitor(Widget):
             return self
         if self._handle is None:
             self._handle = display(self, display_id=True)
-        if self._thread is None or not self._thread.is_alive():
+        if self.state["phase"] not in ("running", "stopping"):
+            if self._thread is not None:
+                self._thread.join()  # it has said that it is done; it may not quite have ended
             self._stop, self._error = threading.Event(), None
             self._began, self._told, self._first = time.monotonic(), 0.0, None
             self._recent = deque()
@@ -81,9 +84,7 @@ class TrainingMonitor(Widget):
 
     def stop(self) -> None:
         """End training after this step, with a checkpoint."""
-        if self._thread is not None and self._thread.is_alive():
-            self._stop.set()
-            self.state = self.state | {"phase": "stopping"}
+        self._stop.set()
 
     def wait(self) -> pd.DataFrame:
         """Wait until training has ended or was stopped; return what `fit` returns.
@@ -130,7 +131,9 @@ class TrainingMonitor(Widget):
         done, recent = progress.step - self._first, self._recent
         passed = now - recent[0][0]
         epochs = self._recipe.epochs
+        # While training runs, this thread alone writes the state.
         self.state = self.state | {
+            "phase": "stopping" if self._stop.is_set() else "running",
             "step": progress.step,
             "steps": progress.steps,
             "rate": sum(faces for _, faces in list(recent)[1:]) / passed if passed > 0 else None,

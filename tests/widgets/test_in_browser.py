@@ -261,3 +261,37 @@ def test_webcam_says_what_is_wrong_and_goes_on(lab, page, tmp_path):
     page.get_by_text("The kernel has gone. Run this cell again.").wait_for()
     opened.command("notebook:run-all-cells")
     page.get_by_text("Press Start and look into the camera").wait_for()
+
+
+MONITOR = """
+import tempfile
+from ssrlib import Recipe
+from ssrlib.datasets import synthetic
+from ssrlib.training import new_network
+from ssrlib.widgets import TrainingMonitor
+
+recipe = Recipe(epochs=100, batch_size=32)
+store = synthetic.store(240, seed=1, path=tempfile.mkdtemp() + "/drawn")
+monitor = TrainingMonitor(new_network(recipe), store, recipe)
+monitor.start()
+None
+"""
+
+
+def test_training_monitor_stops_and_goes_on(lab, page, screenshot):
+    opened = lab("monitor", MONITOR)
+    page.get_by_text(re.compile(r"faces a second")).wait_for()
+    page.wait_for_function("() => document.querySelectorAll('.ssr-monitor circle').length >= 2")
+    screenshot("monitor-lab-light")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("Stopped, with a checkpoint.").wait_for()
+    phase, step = opened.run("[monitor.state['phase'], monitor.state['step']]")
+    assert phase == "stopped"
+    assert len(opened.run("monitor.wait().to_dict('records')")) >= 2
+    opened.dark()
+    page.get_by_role("button", name="Resume").click()
+    page.wait_for_function("() => document.querySelector('.ssr-phase').textContent === 'Training'")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("Stopped, with a checkpoint.").wait_for()
+    assert opened.run("monitor.state['step']") > step
+    screenshot("monitor-lab-dark")

@@ -42,6 +42,7 @@ def test_stopped_and_resumed_training_ends_as_one_that_ran_through(in_notebook, 
     assert 1 <= stopped_at < watched.state["steps"]
     assert (tmp_path / "checkpoint.pt").exists()
 
+    watched.unobserve_all()
     watched._handle_custom_msg({"kind": "resume"}, [])
     history = watched.wait()
     assert watched.state["phase"] == "finished"

@@ -1,0 +1,63 @@
+"""What does watching cost? Training with the monitor and with fit's own progress bar, turn by turn.
+
+    python benchmarks/monitor.py [--rounds 5]
+
+The monitor sends its state to a kernel's browser side, which is not there; the packing and the thread
+are. Each round trains 2 epochs on 2,000 drawn faces both ways; the first round is not counted.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from types import SimpleNamespace
+
+from ssrlib import Recipe, evaluation, fit
+from ssrlib.datasets import synthetic
+from ssrlib.training import new_network
+from ssrlib.widgets import TrainingMonitor, monitor
+
+RECIPE = Recipe(epochs=2)
+
+
+def seconds_plain(store) -> float:
+    network = new_network(RECIPE)
+    start = time.perf_counter()
+    fit(network, store, RECIPE, tempfile.mkdtemp())
+    return time.perf_counter() - start
+
+
+def seconds_watched(store) -> float:
+    watched = TrainingMonitor(new_network(RECIPE), store, RECIPE, tempfile.mkdtemp())
+    watched.send_state = lambda key=None: watched.get_state(key)  # packed, for nobody
+    start = time.perf_counter()
+    watched.start().wait()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    # As in a notebook, but without one.
+    monitor.get_ipython = lambda: SimpleNamespace(kernel=None)
+    monitor.display = lambda shown, display_id: SimpleNamespace(update=lambda shown: None)
+    with tempfile.TemporaryDirectory() as folder:
+        store = synthetic.store(2000, seed=0, path=f"{folder}/drawn")
+        pairs = [(seconds_plain(store), seconds_watched(store)) for _ in range(rounds + 1)][1:]
+    ratio = statistics.median(watched / plain for plain, watched in pairs)
+    figures = {
+        "seconds with a progress bar": statistics.median(plain for plain, _ in pairs),
+        "seconds with the monitor": statistics.median(watched for _, watched in pairs),
+        "ratio, median of pairs": ratio,
+        "rounds": rounds,
+    }
+    for name, value in figures.items():
+        print(f"{value:8.3f}  {name}")
+    evaluation.record(
+        "book/results/benchmark-monitor.json", figures, data="2,000 drawn faces, seed 0", seed=0
+    )
+
+
+if __name__ == "__main__":
+    main()
