@@ -92,8 +92,7 @@ function render({ model, el }) {
     // The first losses are far above the rest, and would press all that matters into a line.
     const sorted = [...loss.map(([, value]) => value), ...points.map(([, value]) => value)].sort((a, b) => a - b);
     const high = sorted.length ? 1.15 * Math.min(sorted.at(-1), 2.5 * sorted[sorted.length >> 1]) : 1;
-    const step = Math.max(1, Math.ceil(epochs / 8));
-    const marks = Array.from({ length: Math.floor(epochs / step) + 1 }, (_, i) => [i * step, `${i * step}`]);
+    const marks = ticks(0, epochs, Math.min(epochs, 8)).map((epoch) => [epoch, `${epoch}`]);
     const summary = points.length ? `Validation error after ${points.length} epochs: ${points.at(-1)[1].toFixed(2)}` : "No epoch has ended yet";
     const { x, y } = frame(curves, curvesPlace, 210, [0, epochs], [0, high], marks, summary);
     const line = (values, name) => s("polyline", { class: name, fill: "none", points: values.map(([a, b]) => `${x(a)},${y(Math.min(b, high))}`).join(" ") });
