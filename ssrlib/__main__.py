@@ -1,6 +1,7 @@
-"""The command line: `python -m ssrlib prepare | train | evaluate | predict`."""
+"""The command line: `python -m ssrlib prepare | train | evaluate | predict | card`."""
 
 import json
+import os
 import sys
 from collections import Counter
 from enum import StrEnum
@@ -172,16 +173,32 @@ def train(
         for watcher in watchers:
             watcher(progress)
 
+    place = out / target.value
     if chain:
         stores = [FaceStore(_store_named(name)) for name in chain.split(",")]
-        histories = training.chain(stores, plan, out / target.value, watch=watch)
+        training.chain(stores, plan, place, watch=watch)
+        places = [place / f"{number}-{store.path.name}" for number, store in enumerate(stores, start=1)]
     else:
-        network = files.load(start) if start else training.new_network(plan)
-        histories = [training.fit(network, FaceStore(store), plan, out / target.value, watch)]
-    for history in histories:
-        best = history.loc[history["mae"].idxmin()]
-        figures = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
-        print(f"best epoch {best['epoch']:.0f} on validation: {figures}; weights in {out / target.value}")
+        stores, places = [FaceStore(store)], [place]
+        training.fit(files.load(start) if start else training.new_network(plan), *stores, plan, place, watch)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
+        for folder, trained_on in zip(places, stores, strict=True):
+            _report_training(folder, trained_on, target.value)
+
+
+def _report_training(folder: Path, store, target: str) -> None:
+    import pandas as pd
+
+    from ssrlib import evaluation, plots, weights
+
+    history = pd.read_csv(folder / "history.csv")
+    best = history.loc[history["mae"].idxmin()]
+    faces, rows = store.split("validation")
+    values = evaluation.predict(weights.load(folder / "best.safetensors"), faces)
+    by_age = evaluation.errors_by_age(values, rows["age"].to_numpy()) if target == "age" else []
+    plots.training_summary(history, by_age).savefig(folder / "summary.png", dpi=120)
+    figures = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
+    print(f"best epoch {best['epoch']:.0f} on validation: {figures}; weights and summary.png in {folder}")
 
 
 def _store_named(name: str) -> Path:
@@ -196,19 +213,58 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="by default the built-in weights")] = None,
     split: Annotated[Split, typer.Option(help="the faces to measure on")] = Split.validation,
     out: Annotated[
-        Path | None, typer.Option(help="also write the figures and where they come from as JSON")
+        Path | None,
+        typer.Option(
+            help="also write the figures, and where they come from, to this JSON file; pictures beside it"
+        ),
     ] = None,
 ) -> None:
-    """Measure a network on a split of a store."""
+    """Measure a network on a split of a store, overall and by group, each figure with its interval."""
     from ssrlib import evaluation
     from ssrlib import weights as files
     from ssrlib.store import FaceStore
 
     weights = weights or files.pretrained(target.value)
-    figures = evaluation.measure(files.load(weights), FaceStore(store), target.value, split.value)
+    network = files.load(weights)
+    if evaluation.target_of(network) != target.value:
+        raise ValueError(f"{weights}: reads {evaluation.target_of(network)}, not {target.value}")
+    calibration = files.read_card(weights).get("calibration")
+    figures = evaluation.evaluate(network, FaceStore(store), split.value, calibration)
     print(json.dumps(figures, indent=2))
     if out:
         evaluation.record(out, figures, data=str(store), weights=weights.name)
+        for name, picture in _pictures(figures).items():
+            picture.savefig(out.with_name(f"{out.stem}-{name}.png"), dpi=120)
+
+
+def _pictures(figures: dict) -> dict:
+    """The figures of `evaluate` as pictures: each way to group, and the curve of the target."""
+    from ssrlib import plots
+
+    merit = ("mae", "mean absolute error (years)") if figures["target"] == "age" else ("accuracy", "accuracy")
+    found = {
+        f"by-{name.replace(' ', '-')}": plots.groups(groups, *merit)
+        for name, groups in figures["groups"].items()
+    }
+    if figures["target"] == "age":
+        return found | {"cs": plots.cumulative_score(figures["cs"])}
+    return found | {"reliability": plots.reliability(figures["reliability"])}
+
+
+@app.command()
+def card(
+    weights: Annotated[Path, typer.Argument(help="a weights file, or the built-in age or gender")],
+    figures: Annotated[
+        Path | None, typer.Option(help="a JSON file from `evaluate --out`, for the tables by group")
+    ] = None,
+) -> None:
+    """Print the card of a weights file: what it reads, what it is for and not for, and how good it is."""
+    from ssrlib import cards, evaluation
+    from ssrlib import weights as files
+
+    path = files.pretrained(weights.name) if str(weights) in ("age", "gender") else weights
+    measured = evaluation.recorded(figures) if figures else None
+    print(cards.model_card(path.name, files.read_card(path), measured))
 
 
 @app.command()
@@ -242,6 +298,8 @@ def predict(
         for reading in readings:
             answer = {
                 "age": round(reading.age, 1),
+                "age_low": _year(reading.age_low),
+                "age_high": _year(reading.age_high),
                 "gender": reading.gender,
                 "p_male": round(reading.p_male, 3),
             }
@@ -256,6 +314,11 @@ def predict(
         print(pd.DataFrame(found).to_string(index=False))
     if failed:
         raise typer.Exit(1)
+
+
+def _year(bound: float) -> float | None:
+    """A bound for a table or for JSON, which has no NaN."""
+    return None if bound != bound else round(bound, 1)
 
 
 def main() -> None:

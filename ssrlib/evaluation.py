@@ -220,13 +220,16 @@ def summary(per_face: pd.DataFrame) -> dict:
 def groupings(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the ways to sort faces into groups: by decade of age, and by every column of text.
 
-    For an age network also by decade of its answer: that is the one age that its user knows.
+    For an age network also by decade of its answer, the one age that its user knows, and in quarters
+    by how far the answers to the face and to its mirror image are apart.
     """
     found = {}
     if "age" in table and table["age"].notna().any():
         found["age"] = decades(table["age"])
     if "low" in table:
         found["predicted age"] = decades(table["value"].clip(lower=0))
+        quarter = np.ceil(4 * table["difference"].rank(method="first", pct=True)).astype(int)
+        found["mirror disagreement"] = "quarter " + quarter.astype(str)
     for name in table.columns.difference(NAMES, sort=False):
         if pd.api.types.is_string_dtype(table[name]) and 2 <= table[name].nunique() <= CURVE:
             found[name] = table[name].fillna("unknown")
@@ -337,3 +340,21 @@ def record(path: str | Path, figures: dict, **origin) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"figures": figures, "origin": origin}, indent=2) + "\n")
+
+
+def recorded(path: str | Path) -> dict:
+    """Return the figures of `evaluate` that `record` wrote to a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is another one.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file of figures")
+    try:
+        figures = json.loads(Path(path).read_text())["figures"]
+        if {"target", "split", "groups"} <= figures.keys():
+            return figures
+    except (KeyError, TypeError, AttributeError, ValueError):
+        pass
+    raise ValueError(f"{path}: not the figures that `python -m ssrlib evaluate --out` writes")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -12,7 +13,7 @@ from ssrlib.faces import Box, crop_square
 from ssrlib.predict import Reading
 from ssrlib.store import FaceStore
 
-BLUE, ORANGE, GREY = "#2f6f9f", "#d9792b", "#8a8a8a"
+BLUE, ORANGE, GREY, GREEN = "#2f6f9f", "#d9792b", "#8a8a8a", "#4c956c"
 
 
 def _figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray | Axes]:
@@ -191,4 +192,162 @@ def curves(x: np.ndarray, ys: dict[str, np.ndarray], xlabel: str, ylabel: str) -
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if len(ys) > 1:
         axes.legend(frameon=False)
+    return figure
+
+
+def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = ()) -> Figure:
+    """A training's curves, epoch by epoch, and the last errors on validation by age.
+
+    Args:
+        history: from `fit`.
+        by_age: from `evaluation.errors_by_age`; may be empty.
+    """
+    figure, axes = _figure(9 if by_age else 5, 2.8, ncols=2 if by_age else 1, squeeze=False)
+    left = _plain(axes[0, 0])
+    left.plot(history["epoch"], history["loss"], color=GREY, label="loss, train (changed faces)")
+    left.plot(history["epoch"], history["mae"], color=BLUE, lw=2, label="mean absolute error, validation")
+    best = history.loc[history["mae"].idxmin()]
+    left.plot(best["epoch"], best["mae"], "o", color=ORANGE)
+    left.annotate(f"{best['mae']:.3g}", (best["epoch"], best["mae"]), (0, 8), textcoords="offset points")
+    left.set(xlabel="epoch", ylim=(0, None))
+    left.legend(frameon=False, fontsize=8)
+    if by_age:
+        right = _plain(axes[0, 1])
+        bars = right.bar([group["ages"] for group in by_age], [group["mae"] for group in by_age], color=BLUE)
+        right.bar_label(bars, [f"{group['faces']:,}" for group in by_age], fontsize=8, color=GREY)
+        right.set(xlabel="age (years)", ylabel="mean absolute error\n(years)")
+        right.tick_params(axis="x", labelrotation=45, labelsize=8)
+    return figure
+
+
+def runs(histories: dict[str, pd.DataFrame], column: str, ylabel: str) -> Figure:
+    """One column of several trainings' histories, epoch by epoch."""
+    figure, axes = _figure(6.5, 3)
+    for (name, history), color in zip(histories.items(), (BLUE, ORANGE, GREY, GREEN), strict=False):
+        _plain(axes).plot(history["epoch"], history[column], color=color, lw=2, label=name)
+    axes.set(xlabel="epoch", ylabel=ylabel, ylim=(0, None))
+    axes.legend(frameon=False)
+    return figure
+
+
+def cumulative_score(curve: Sequence[dict]) -> Figure:
+    """The share of faces whose error is smaller than n years, with its 95 % interval as a band."""
+    figure, axes = _figure(6, 2.8)
+    years = [point["years"] for point in curve]
+    _plain(axes).plot(years, [point["share"] for point in curve], color=BLUE, lw=2)
+    bounds = [point["interval"] or [np.nan] * 2 for point in curve]
+    axes.fill_between(years, *np.transpose(bounds), color=BLUE, alpha=0.25, lw=0)
+    axes.set(xlabel="n (years)", ylabel="share of errors\nsmaller than n", ylim=(0, 1), xlim=(1, years[-1]))
+    axes.set_xticks([1, *range(5, years[-1] + 1, 5)])
+    return figure
+
+
+def groups(
+    found: Sequence[dict], name: str, label: str, line: float | None = None, lowest: float | None = 0.0
+) -> Figure:
+    """One figure of merit of each group of faces, with its 95 % interval and its number of faces.
+
+    Args:
+        found: from `evaluation.by_group`, the worst first.
+        name: the figure of merit, such as "mae".
+        label: what to write on the axis.
+        line: a value to compare with, dashed.
+        lowest: where the axis begins.
+    """
+    figure, axes = _figure(6.5, 0.8 + 0.3 * len(found))
+    values = [group[name] for group in found]
+    places = range(len(found))
+    _plain(axes).plot(values, places, "o", color=BLUE)
+    for place, group in zip(places, found, strict=True):
+        if group["intervals"][name]:
+            axes.plot(group["intervals"][name], [place] * 2, color=BLUE, lw=2, alpha=0.5)
+    if line is not None:
+        axes.axvline(line, color=ORANGE, ls="--", lw=1.5)
+    axes.set_yticks(places, [f"{group['group']}  ({group['faces']:,})" for group in found])
+    axes.set(xlabel=label, xlim=(lowest, None), ylim=(len(found) - 0.5, -0.5))
+    return figure
+
+
+def reliability(bins: Sequence[dict]) -> Figure:
+    """What a probability said against how often it was so; an honest one lies on the dashed line."""
+    figure, axes = _figure(4.4, 3.6)
+    _plain(axes).plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+    for part in bins:
+        if part["intervals"]["was"]:
+            axes.plot([part["said"]] * 2, part["intervals"]["was"], color=BLUE, lw=2, alpha=0.5)
+        axes.plot(part["said"], part["was"], "o", color=BLUE)
+        axes.annotate(
+            f"{part['faces']:,}",
+            (part["said"], part["was"]),
+            (6, -9),
+            fontsize=8,
+            color=GREY,
+            textcoords="offset points",
+        )
+    axes.set(xlabel="probability of male", ylabel="share labeled male", xlim=(0, 1), ylim=(0, 1))
+    return figure
+
+
+def intervals(truth: np.ndarray, ages: np.ndarray, low: np.ndarray, high: np.ndarray) -> Figure:
+    """Each face's interval, sorted by the age read from it; a true age outside is drawn in orange."""
+    figure, axes = _figure(7, 3.2)
+    order = np.argsort(ages, kind="stable")
+    place, inside = np.arange(len(ages)), ((low <= truth) & (truth <= high))[order]
+    _plain(axes).vlines(place, low[order], high[order], color=BLUE, alpha=0.3, lw=2)
+    axes.plot(place, ages[order], ".", color=BLUE, ms=4, label="read")
+    axes.plot(place[inside], truth[order][inside], ".", color=GREY, ms=4, label="true, inside")
+    axes.plot(place[~inside], truth[order][~inside], ".", color=ORANGE, ms=7, label="true, outside")
+    axes.set(xlabel="faces, sorted by the age read", ylabel="age (years)")
+    axes.set_xticks([])
+    axes.legend(frameon=False, ncols=3, fontsize=8)
+    return figure
+
+
+def heat_maps(face: np.ndarray, maps: dict[str, np.ndarray]) -> Figure:
+    """Maps of any square size over a grey face; above 0 in red, below in blue, deeper is stronger."""
+    figure, axes = _figure(2.6 * len(maps), 3.1, ncols=len(maps), squeeze=False)
+    for axis, (title, values) in zip(axes.flat, maps.items(), strict=True):
+        limit = float(np.abs(values).max()) or 1.0
+        signed = {"cmap": "RdBu_r", "vmin": -limit} if values.min() < 0 else {"cmap": "Reds", "vmin": 0}
+        extent = (0, face.shape[1], face.shape[0], 0)
+        axis.imshow(face.mean(axis=2), cmap="gray", extent=extent)
+        shown = axis.imshow(values, **signed, vmax=limit, alpha=0.6, extent=extent, interpolation="bicubic")
+        axis.set_title(title, fontsize=9)
+        axis.set_axis_off()
+        figure.colorbar(shown, ax=axis, orientation="horizontal", shrink=0.8)
+    return figure
+
+
+def stage_terms(names: Sequence[str], terms: np.ndarray, unit: str = "years") -> Figure:
+    """What each stage (column of `terms`) adds to the answers (rows), stacked from coarse to fine."""
+    figure, axes = _figure(7, 0.9 + 0.28 * len(names))
+    left = np.zeros(len(names))
+    for k, (column, color) in enumerate(zip(terms.T, (BLUE, ORANGE, GREY), strict=False)):
+        _plain(axes).barh(names, column, left=left, color=color, label=f"stage {k + 1}")
+        left = left + column
+    axes.invert_yaxis()
+    axes.set(xlabel=unit)
+    axes.legend(frameon=False, ncols=len(terms.T), fontsize=8)
+    return figure
+
+
+def histogram(values: np.ndarray, lines: Sequence[float], label: str) -> Figure:
+    """How often values occur, with lines at some of them."""
+    figure, axes = _figure(6, 2.4)
+    _plain(axes).hist(values, bins=40, color=BLUE)
+    for line in lines:
+        axes.axvline(line, color=ORANGE, lw=2)
+    axes.set(xlabel=label, ylabel="count")
+    return figure
+
+
+def bars(
+    names: Sequence, values: Sequence[float], xlabel: str, ylabel: str, line: float | None = None
+) -> Figure:
+    """Bars side by side, and a value to compare them with, dashed."""
+    figure, axes = _figure(6, 2.4)
+    _plain(axes).bar([str(name) for name in names], values, color=BLUE)
+    if line is not None:
+        axes.axhline(line, color=ORANGE, ls="--", lw=1.5)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     return figure

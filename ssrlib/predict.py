@@ -20,7 +20,7 @@ class Reading(NamedTuple):
 
     `box` is where the face is in the photo. `age` is in years; `age_low` and `age_high` bound the
     ages that the face is compatible with: in each decade of age, 90 % of people are meant to be
-    inside. `p_male` is the probability that an annotator would have labelled the face male. Weights
+    inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
     without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
     to 1.
     """

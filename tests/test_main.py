@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -39,6 +40,7 @@ def test_predict_goes_on_after_a_bad_photo(photo, tmp_path):
     assert answer["photo"] == str(photo)
     assert answer["gender"] == "female"
     assert {"x", "y", "width", "height", "age", "p_male"} <= answer.keys()
+    assert answer["age_low"] < answer["age"] < answer["age_high"]
     for line in ("text.jpg: not an image", "a folder, not a photo", "none.jpg: no such photo"):
         assert line in err
     assert "Traceback" not in err
@@ -70,6 +72,7 @@ def test_prepare_train_evaluate(tmp_path):
     )
     assert code == 0, err
     assert "best epoch 1 on validation" in out
+    assert faces.read(tmp_path / "gender" / "summary.png").shape[2] == 3
     best = tmp_path / "gender" / "best.safetensors"
     assert weights.load(best).settings["value_range"] == 1.0
 
@@ -84,7 +87,28 @@ def test_prepare_train_evaluate(tmp_path):
     ].keys()
     assert figures["faces"] == len(store.split("validation")[0])
     trained = weights.read_card(best)["validation"]
-    assert figures["mae"] == pytest.approx(trained["mae"], abs=1e-5)
+    assert figures["one_look"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
+    pictures = {path.name for path in record.parent.glob("*.png")}
+    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-reliability.png"}
+
+    code, out, err = run("card", best, "--figures", record)
+    assert code == 0, err
+    assert "### By gender" in out
+    arguments[1] = "age"
+    assert "best.safetensors: reads gender, not age" in run("evaluate", "--store", store.path, *arguments)[2]
+
+
+def test_card_of_built_in_weights():
+    code, out, _ = run("card", "age")
+    assert code == 0
+    assert out.startswith("# Model card: age.safetensors")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"figures": {"mae": 1}}', "no JSON", '{"figures": 3}'])
+def test_card_refuses_other_figures(content, tmp_path):
+    (tmp_path / "other.json").write_text(content)
+    assert "other.json: not the figures" in run("card", "age", "--figures", tmp_path / "other.json")[2]
+    assert "none.json: no such file of figures" in run("card", "age", "--figures", tmp_path / "none.json")[2]
 
 
 def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
@@ -95,6 +119,17 @@ def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
     assert "1 faces, 2 rejects" in out
     assert "1 rejected: not an image, or a damaged one" in out
     assert faces.read(tmp_path / "store" / "report.png").shape[2] == 3
+
+
+def test_train_along_a_chain(drawn_store, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(drawn_store.path, other)
+    arguments = ["--chain", f"{drawn_store.path},{other}", "--out", tmp_path / "runs", "--epochs", "1"]
+    code, out, err = run("train", *arguments, "--tensorboard")
+    assert code == 0, err
+    assert out.count("best epoch 1 on validation") == 2
+    assert (tmp_path / "runs" / "age" / "2-other" / "summary.png").is_file()
+    assert list((tmp_path / "runs" / "age").glob("events.out.tfevents*"))
 
 
 @pytest.mark.parametrize("dataset", ["imdb", "wiki", "megaage", "morph", "utkface", "folder", "synthetic"])
@@ -110,6 +145,9 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["train", "--store", "nowhere"], "error: nowhere: no such store"),
         (["prepare", "utkface", "nowhere", "--out", "x"], "error: nowhere: no such file or folder"),
         (["train", "--store", ".", "--target", "height"], "height"),
+        (["train"], "error: give either --store or --chain"),
+        (["train", "--chain", "imdb,wiki"], "error: data/imdb: no such store"),
+        (["train", "--store", "x", "--learning-rate", "-1"], "learning_rate must be above 0, not -1.0"),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -7,7 +8,19 @@ from ssrlib.faces import Box
 from ssrlib.predict import Reading
 
 FACES = np.zeros((7, 64, 64, 3), np.uint8)
-READING = Reading(Box(10, 10, 40, 40), 31.4, 0.25)
+READING = Reading(Box(10, 10, 40, 40), 31.4, 22.0, 44.5, 0.25)
+
+GROUPS = [
+    {"group": "a", "faces": 1, "mae": 3.0, "intervals": {"mae": None}},
+    {"group": "b", "faces": 9, "mae": 2.0, "intervals": {"mae": [1.5, 2.5]}},
+]
+BINS = [
+    {"faces": 5, "said": 0.2, "was": 0.1, "intervals": {"was": [0.0, 0.4]}},
+    {"faces": 1, "said": 0.9, "was": 1.0, "intervals": {"was": None}},
+]
+FOUR = np.array([20.0, 30.0, 40.0, 50.0])
+
+HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "loss": [9.0, 8, 7], "mae": [8.0, 6.25, 7]})
 
 FIGURES = {
     "face_sheet": lambda: plots.face_sheet(FACES, list("abcdefg"), columns=3),
@@ -17,6 +30,15 @@ FIGURES = {
     "stages": lambda: plots.stages([[0, 1, 0], [0.2, 0.8]], [[0, 0, 0], [0.1, 0]], [0, -0.5], 90),
     "scatter": lambda: plots.scatter(np.array([1.0, 50]), np.array([3.0, 40])),
     "error_by_age": lambda: plots.error_by_age([{"ages": "0-9", "faces": 3, "mae": 2.0}]),
+    "cumulative_score": lambda: plots.cumulative_score(
+        [{"years": 1, "share": 0.2, "interval": [0.1, 0.3]}, {"years": 2, "share": 0.4, "interval": None}]
+    ),
+    "groups": lambda: plots.groups(GROUPS, "mae", "error (years)", line=2.5),
+    "reliability": lambda: plots.reliability(BINS),
+    "intervals": lambda: plots.intervals(FOUR, FOUR + 5, FOUR - [0, 0, 0, -9], FOUR + 12),
+    "heat_maps": lambda: plots.heat_maps(FACES[0], {"flat": np.zeros((3, 3)), "some": np.eye(16)}),
+    "stage_terms": lambda: plots.stage_terms(["a", "b"], np.array([[30.0, 5, 1], [50, -3, 2]])),
+    "runs": lambda: plots.runs({"a": HISTORY, "b": HISTORY}, "mae", "years"),
     "curves": lambda: plots.curves(np.arange(3), {"a": np.arange(3), "b": np.ones(3)}, "x", "y"),
 }
 
@@ -47,6 +69,12 @@ def test_a_photos_readings_are_written_on_it():
     assert "31 years, p_male 0.25" in texts(
         plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), [READING])
     )
+
+
+def test_a_trainings_summary_names_its_best_epoch():
+    by_age = [{"ages": "0-9", "faces": 3, "mae": 2.0}]
+    assert "6.25" in texts(plots.training_summary(HISTORY, by_age))
+    assert len(plots.training_summary(HISTORY).axes) == 1
 
 
 def test_store_report_counts_what_is_there(drawn_store, tmp_path):

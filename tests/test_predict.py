@@ -24,6 +24,25 @@ def test_astronaut_is_one_woman(estimator, tmp_path):
     )
 
 
+def test_a_face_and_its_mirror_image_get_the_same_reading(estimator):
+    face = faces.crop(PHOTO, faces.find(PHOTO)[0])
+    for values in estimator.read_all(np.stack([face, face[:, ::-1]])):
+        assert values[0] == pytest.approx(values[1], abs=1e-3)
+
+
+def test_the_interval_holds_the_age_and_weights_without_calibration_have_none(
+    estimator, age_network, tmp_path
+):
+    (reading,) = estimator.faces(PHOTO)
+    assert reading.age_low <= reading.age <= reading.age_high
+    crop = {"crop": weights.read_card(weights.pretrained("age"))["crop"]}
+    bare = AgeGenderEstimator(age=weights.save(age_network, tmp_path / "bare.safetensors", crop))
+    (without,) = bare.faces(PHOTO)
+    assert without.age == reading.age
+    assert np.isnan([without.age_low, without.age_high]).all()
+    assert draw(PHOTO, [without]).shape == PHOTO.shape
+
+
 def test_collage_has_its_faces_largest_first(estimator):
     collage = np.hstack([PHOTO[::2, ::2], PHOTO[::2, ::-2]])
     collage = np.vstack([np.hstack([PHOTO, PHOTO[:, ::-1]]), np.pad(collage, ((0, 0), (0, 512), (0, 0)))])

@@ -88,3 +88,11 @@ def test_built_in_weights_are_small_and_say_what_they_are(target):
     assert path.stat().st_size < 200_000
     assert "non-commercial" in card["terms"]
     assert {"data", "crop", "validation", "test", "command"} <= card.keys()
+
+
+def test_a_new_card_leaves_the_tensors_alone(tmp_path, age_network):
+    path = weights.save(age_network, tmp_path / "age.safetensors", {"data": "none"})
+    weights.write_card(path, {"data": "said more clearly"})
+    assert weights.read_card(path) == {"data": "said more clearly"}
+    before, after = age_network.state_dict(), weights.load(path).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)

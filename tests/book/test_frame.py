@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -114,3 +115,10 @@ def test_built_in_weights_and_results_tell_the_same_story(target):
     figures = json.loads((ROOT / "book" / "results" / f"{target}-test.json").read_text())["figures"]
     card = weights.read_card(weights.pretrained(target))
     assert {name: figures[name] for name in card["test"]} == card["test"]
+
+
+def test_cards_and_datasheet_say_what_the_weights_and_results_say():
+    pages = runpy.run_path(str(ROOT / "tools" / "pages.py"))["pages"]()
+    assert len(pages) == 3
+    for name, text in pages.items():
+        assert (ROOT / "book" / name).read_text() == text, "run `python tools/pages.py`"

@@ -1,0 +1,208 @@
+"""Model cards and a datasheet as Markdown, written from JSON: weights' cards and recorded figures.
+
+References: M. Mitchell et al., "Model Cards for Model Reporting", 2019; T. Gebru et al., "Datasheets for
+Datasets", 2021.
+"""
+
+USE = """\
+## Meant for
+
+Learning and teaching how regression, networks and their errors work; measuring biases; demonstrations for
+people who stand in front of the camera on purpose.
+
+## Must not be used for
+
+- decisions about a person: whether they may enter, buy, work, travel, or be believed;
+- proof of age: single faces are off by decades;
+- telling who somebody is, or what gender they are: the labels are other people's guesses, and know two words;
+- watching people who have not agreed to it;
+- groups, cameras or crops it was not measured on, as if the figures below held for them.
+"""
+
+FAILURES = """\
+## Known failures
+
+- It always answers. A drawing, a coin or a wall that the detector takes for a face gets an age, too.
+- It expects faces cropped as in training; another margin costs years.
+- Rare ages are pulled toward frequent ones: see the bias by age.
+- An interval holds in each decade of true age as a whole. It promises nothing about one face, and where the
+  photos differ from UTKFace's, nothing at all.
+"""
+
+LABELS = """\
+Ages in UTKFace were estimated by an algorithm and checked by annotators; gender and race were assigned by
+looking, gender as one of two words, race as one of five. Nobody asked the people in the photos. Every error
+reported here is a distance from such a label, not from the truth.
+"""
+
+UNITS = {
+    "mae": ("mean absolute error", "{:.2f} years"),
+    "rmse": ("root mean squared error", "{:.2f} years"),
+    "bias": ("bias", "{:+.2f}"),
+    "ca3": ("errors smaller than 3 years", "{:.1%}"),
+    "ca5": ("errors smaller than 5 years", "{:.1%}"),
+    "coverage": ("true age inside the interval", "{:.1%}"),
+    "width": ("width of the interval", "{:.1f} years"),
+    "accuracy": ("gender as labeled", "{:.1%}"),
+    "brier": ("Brier score", "{:.4f}"),
+}
+# A gender network's mean absolute error has no unit.
+PLAIN_MAE = ("mean absolute error", "{:.4f}")
+
+
+def model_card(name: str, card: dict, figures: dict | None = None) -> str:
+    """Return the card of a weights file as Markdown.
+
+    Args:
+        name: what to call the weights.
+        card: from `weights.read_card`; what it does not say is named as unknown.
+        figures: from `evaluation.evaluate`, for the tables by group.
+
+    >>> print(model_card("age.safetensors", {"data": "drawn faces"})[:29])
+    # Model card: age.safetensors
+    """
+    recipe = card.get("recipe", {})
+    target = (figures or recipe).get("target", "unknown")
+    parts = [
+        f"# Model card: {name}",
+        f"An SSR-Net of the `ssrlib` package. It reads **{target}** from an RGB face of 64 x 64 pixels.",
+        USE,
+        FAILURES,
+        "## Training\n\n" + _list(_training(card)),
+        "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
+        "## Results\n\n" + _results(card, target),
+    ]
+    if figures:
+        parts.append(_by_group(figures))
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def datasheet(people: dict) -> str:
+    """Return the datasheet of the training data, UTKFace as it is used here, as Markdown.
+
+    Args:
+        people: `figures["people"]` of book/results/utkface.json.
+    """
+    ages = [
+        {"ages": f"{row['from']} to {row['from'] + 9}", "female": row["female"], "male": row["male"]}
+        for row in people["ages"]
+    ]
+    races = [
+        {"label": name, "faces": count, "share": f"{count / people['faces']:.0%}"}
+        for name, count in people["race"].items()
+    ]
+    return f"""\
+# Datasheet: UTKFace, as used here
+
+## Why it exists
+
+UTKFace {{cite:p}}`zhang2017` was collected from the web by its authors for research on how faces age. This
+project uses it because it has ages from 0 to 116, comes as aligned and cropped faces, and may be used for
+non-commercial research.
+
+## What is in it
+
+{people["faces"]:,} faces are used here. The hash of a photo's file name decides its split, for ever: of 100
+hash values, 70 are train, 10 validation, 10 test, and 10 were set aside and are not here. Photos whose
+names lack a field are left out. Each face has an age, a gender and a race in its file name.
+
+{_table(ages)}
+
+{_table(races)}
+
+The words for race are the data set's own. They sort people in a way that the people themselves may not
+share. They are used here for one thing: to measure for whom the network works.
+
+## How the labels came about
+
+{LABELS.strip()} Ages are whole years, and round ones are more frequent than they should be.
+
+## How it was made, and who was asked
+
+The photos were found on the web. Their owners keep their rights; the people in them were not asked. The
+photos are therefore not part of this book or of its repository, which holds only counts, errors and weights
+learned from them.
+
+## What was done to it
+
+Photos are resized from 200 x 200 to 64 x 64 pixels. Splits are by file name: UTKFace does not say whom a
+photo shows, so photos of one person can be in both train and test, which makes errors on test look a little
+smaller than they are.
+
+## What it may be used for
+
+Non-commercial research, by the terms on the [authors' page](https://susanqq.github.io/UTKFace/). Weights
+learned from it are for research and teaching only, and not for decisions about people.
+"""
+
+
+def _training(card: dict) -> dict:
+    recipe = ", ".join(f"{name} {value}" for name, value in card.get("recipe", {}).items())
+    first = card.get("first")
+    return {
+        "data": card.get("data", "unknown"),
+        "command": f"`{card['command']}`" if "command" in card else "unknown",
+        **({"started from weights trained by": first} if first else {}),
+        "recipe": recipe or "unknown",
+        "crop": ", ".join(f"{name} {value}" for name, value in card.get("crop", {}).items()) or "unknown",
+        "terms": card.get("terms", "unknown"),
+    }
+
+
+def _results(card: dict, target: str) -> str:
+    lines = {}
+    for split in ("validation", "test"):
+        scores = card.get(split, {})
+        text = ", ".join(f"{_say(name, value, target)} ({_label(name)})" for name, value in scores.items())
+        lines[split] = text or "not measured"
+    calibration = card.get("calibration")
+    lines["calibration"] = (
+        f"on {calibration['faces']:,} validation faces"
+        if calibration
+        else ("none: ages come without an interval, and p_male is a score rather than a probability")
+    )
+    return _list(lines)
+
+
+def _by_group(figures: dict) -> str:
+    target = figures["target"]
+    names = [name for name in UNITS if name in figures and name not in ("rmse", "ca3", "brier")]
+    parts = [
+        f"## Results by group, {figures['split']} split\n\n{figures['faces']:,} faces, the worst group "
+        "first. In brackets the 95 % interval of the bootstrap; one face has none."
+    ]
+    for grouping, groups in figures["groups"].items():
+        rows = [
+            {grouping: group["group"], "faces": f"{group['faces']:,}"}
+            | {_label(name): _with_interval(group, name, target) for name in names}
+            for group in groups
+        ]
+        parts.append(f"### By {grouping}\n\n{_table(rows)}")
+    return "\n\n".join(parts)
+
+
+def _with_interval(group: dict, name: str, target: str) -> str:
+    interval, text = group["intervals"][name], _say(name, group[name], target)
+    return (
+        f"{text} ({' to '.join(_say(name, bound, target).split()[0] for bound in interval)})"
+        if interval
+        else text
+    )
+
+
+def _label(name: str) -> str:
+    return UNITS.get(name, (name, ""))[0]
+
+
+def _say(name: str, value: float, target: str) -> str:
+    _, text = PLAIN_MAE if name == "mae" and target == "gender" else UNITS.get(name, (name, "{:.4g}"))
+    return text.format(value)
+
+
+def _list(lines: dict) -> str:
+    return "\n".join(f"- {name}: {text}" for name, text in lines.items())
+
+
+def _table(rows: list[dict]) -> str:
+    lines = [list(rows[0]), ["---"] * len(rows[0])] + [[str(value) for value in row.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

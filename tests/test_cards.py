@@ -1,0 +1,29 @@
+import pytest
+
+from ssrlib import cards, evaluation, weights
+
+
+def test_a_card_says_what_it_knows_and_what_it_does_not():
+    text = cards.model_card("bare.safetensors", {})
+    assert "- data: unknown" in text
+    assert "- test: not measured" in text
+    assert "a score rather than a probability" in text
+    assert "Must not be used for" in text
+    assert "UTKFace were estimated" not in text
+
+
+@pytest.mark.parametrize("target", ["age", "gender"])
+def test_built_in_cards_name_their_data_terms_and_calibration(target):
+    path = weights.pretrained(target)
+    text = cards.model_card(path.name, weights.read_card(path))
+    assert "UTKFace were estimated" in text
+    assert "research" in text
+    assert "validation faces" in text
+
+
+def test_groups_become_tables_worst_first(age_network, drawn_store):
+    figures = evaluation.evaluate(age_network, drawn_store, "test")
+    text = cards.model_card("any", {}, figures)
+    table = text.split("### By gender")[1].splitlines()
+    worst = figures["groups"]["gender"][0]
+    assert table[4].startswith(f"| {worst['group']} | {worst['faces']} | {worst['mae']:.2f} years (")

@@ -1,0 +1,100 @@
+"""What each part of SSR-Net is worth: without it, three seeds each, on UTKFace's validation split.
+
+    python tools/ablations.py --store data/utkface
+
+Writes book/results/ablations.json. Every run is short, so its errors are larger than the built-in
+network's; the rows compare with one another. Stopped, the same command goes on.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from ssrlib import FaceStore, Recipe, SSRNet, evaluation, fit
+from ssrlib.training import new_network
+
+EPOCHS = 3
+SEEDS = (0, 1, 2)
+
+
+class Ones(nn.Module):
+    """In place of a stream's features: ones, which change nothing when they are multiplied."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.features = features
+
+    def forward(self, faces_or_map: Tensor) -> Tensor:
+        return faces_or_map.new_ones(len(faces_or_map), self.features)
+
+
+def without_stream(network: SSRNet, stream: str) -> SSRNet:
+    setattr(network, stream, nn.ModuleList(nn.Identity() for _ in range(4)))
+    for head, (_, _, features) in zip(network.fusions, network.STAGES, strict=True):
+        setattr(head, stream, Ones(features))
+    return network
+
+
+def with_softmax(network: SSRNet) -> SSRNet:
+    for head in network.fusions:
+        head.p[1] = nn.Softmax(dim=1)
+    return network
+
+
+VARIANTS = {
+    "as it is": new_network,
+    "no dynamic range (both lambdas 0)": lambda recipe: new_network(recipe, lambda_eta=0, lambda_delta=0),
+    "one stage of 27 bins": lambda recipe: new_network(recipe, bins=(27,)),
+    "one stage of 101 bins": lambda recipe: new_network(recipe, bins=(101,)),
+    "three stages of 5 bins": lambda recipe: new_network(recipe, bins=(5, 5, 5)),
+    "stream 1 only": lambda recipe: without_stream(new_network(recipe), "stream2"),
+    "stream 2 only": lambda recipe: without_stream(new_network(recipe), "stream1"),
+    "softmax instead of ReLU for p": lambda recipe: with_softmax(new_network(recipe)),
+    "heads that cannot wake": new_network,
+}
+
+
+def train(name: str, seed: int, store: FaceStore, folder: Path) -> tuple[SSRNet, float]:
+    recipe = Recipe(
+        epochs=EPOCHS,
+        seed=seed,
+        waking=name != "heads that cannot wake",
+        precision="bf16-mixed",
+        compile=True,
+    )
+    network = VARIANTS[name](recipe)
+    history = fit(network, store, recipe, folder / name.replace(" ", "-") / str(seed))
+    return network, float(history["mae"].min())
+
+
+def summary(maes: list[float]) -> dict:
+    return {"mae": float(np.mean(maes)), "seeds": maes}
+
+
+def main(store: FaceStore, folder: Path) -> None:
+    figures, swapped = [], []
+    faces, rows = store.split("validation")
+    for name in VARIANTS:
+        runs = [train(name, seed, store, folder) for seed in SEEDS]
+        size = sum(weight.numel() for weight in runs[0][0].parameters())
+        figures.append({"network": name, "parameters": size} | summary([mae for _, mae in runs]))
+        if name == "as it is":
+            for network, _ in runs:
+                values = evaluation.predict(network, np.ascontiguousarray(faces[..., ::-1]))
+                swapped.append(evaluation.score(values, rows["age"].to_numpy(), "age")["mae"])
+            row = {"network": "red and blue swapped when read", "parameters": size}
+            figures.append(row | summary(swapped))
+    for row in figures:
+        print(f"{row['mae']:6.2f} years  {row['parameters']:7,} parameters  {row['network']}")
+    origin = {"data": "UTKFace, validation", "seeds": SEEDS, "epochs": EPOCHS}
+    evaluation.record("book/results/ablations.json", figures, **origin)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("data/utkface"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
+    arguments = parser.parse_args()
+    main(FaceStore(arguments.store), arguments.runs)
