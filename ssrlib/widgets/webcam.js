@@ -334,6 +334,7 @@ function render({ model, el }) {
   };
   const setRunning = (now) => {
     running = now;
+    root.classList.toggle("ssr-idle", !now && !photo);
     start.textContent = now ? "Stop" : "Start";
     freeze.disabled = !now;
     setFrozen(false);
@@ -370,6 +371,7 @@ function render({ model, el }) {
       photo = await toJpeg(image, Math.round(image.width * scale), Math.round(image.height * scale));
       stage.style.aspectRatio = `${image.width} / ${image.height}`;
       showStill(canvas);
+      root.classList.remove("ssr-idle");
     } catch {
       return say(MESSAGES.image);
     }
@@ -417,7 +419,10 @@ function render({ model, el }) {
 
   stop(live ? first : MESSAGES.page);
   if (source) for (const part of [open, mirror]) part.hidden = true;
-  if (!live) for (const part of [start, open, what, form.lastChild]) part.disabled = true;
+  if (!live) {
+    root.classList.add("ssr-note-only");
+    for (const part of [bar, status, details, notes]) part.hidden = true;
+  }
   model.on("msg:custom", hear);
   model.on("comm_live_update", onGone);
   model.on("change:notes", drawNotes);
