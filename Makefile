@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 CHAPTERS := $(wildcard book/[0-9]*.ipynb)
 
-.PHONY: help book lab test check lint bench notebooks lock
+.PHONY: help book lab test check lint bench notebooks lock chromium
 
 help:
 	@echo "make book | lab | test | check | bench"
@@ -16,6 +16,18 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+# The widgets' tests need a browser. Debian has one; only root may install it.
+CHROMIUM := /usr/bin/chromium
+GET_CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium fonts-dejavu-core
+chromium:
+	@if [ ! -x $(CHROMIUM) ]; then \
+	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
+	    echo "The browser tests are skipped, for they need Chromium: sudo apt-get install chromium"; \
+	  else \
+	    { $(GET_CHROMIUM) || { apt-get update -qq && $(GET_CHROMIUM); }; } > /dev/null 2>&1 || \
+	      echo "The browser tests are skipped, for apt-get could not install Chromium"; \
+	  fi; fi
+
 book: $(READY)  ## the rendered book, every chapter executed
 	$(BIN)/jupyter-book build . --all --warningiserror --keep-going
 	mkdir -p _build/html/_static/mathjax
@@ -25,7 +37,7 @@ book: $(READY)  ## the rendered book, every chapter executed
 lab: $(READY)
 	$(BIN)/jupyter lab book
 
-test: $(READY) lint
+test: $(READY) chromium lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile ssrlib tests book
 
 check: $(READY) lint
@@ -35,10 +47,13 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(READY)
+bench: $(READY) chromium
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/synthetic.py
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/monitor.py
+	$(BIN)/python -m benchmarks.webcam
 
 notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
 	$(BIN)/jupytext --sync book/text/*.md

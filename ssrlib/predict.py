@@ -1,6 +1,7 @@
 """A photo in, faces with ages and genders out."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,18 +62,20 @@ class AgeGenderEstimator:
             message = "the networks for age and gender learned from faces that were cropped differently"
             warnings.warn(f"{message}; using the crop of the first", stacklevel=2)
 
-    def faces(self, photo: np.ndarray | str | Path) -> list[Reading]:
+    def faces(self, photo: np.ndarray | str | Path, boxes: Sequence[Box] | None = None) -> list[Reading]:
         """Return one reading a face, the largest face first; an empty list if there is none.
 
         Args:
             photo: a file, or an RGB image: uint8, height x width x 3, 0 to 255.
+            boxes: where its faces are, if that is known: then they are not looked for, and the
+                readings come in the order of the boxes.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file is not an image, or the array breaks the contract above.
         """
         photo = _checked(photo) if isinstance(photo, np.ndarray) else photos.read(photo)
-        boxes = photos.find(photo)
+        boxes = photos.find(photo) if boxes is None else boxes
         if not boxes:
             return []
         found = np.stack([photos.face_of(photo, box, self.crop) for box in boxes])

@@ -13,6 +13,7 @@ import yaml
 from ssrlib import weights
 
 ROOT = Path(__file__).parents[2]
+WIDGET = "application/vnd.jupyter.widget-view+json"
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 
 
@@ -50,6 +51,22 @@ def test_chapters_have_all_their_parts(notebook):
     assert text.count(":::{solution-end}") == len(exercises)
     figures, captions, alts = (text.count(f"{word}:") for word in ("  figure", "    caption", "    alt"))
     assert figures == captions == alts >= 3
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+def test_widgets_work_on_pages_with_no_kernel_and_no_network(notebook):
+    cells = [c for c in jupytext.read(notebook).cells if "remove-output" not in c.metadata.get("tags", [])]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    shown = [output.data for output in outputs if WIDGET in output.get("data", {})]
+    assert all('<script type="module">' in data.get("text/html", "") for data in shown), (
+        "use ssrlib.widgets.Playground instead of ipywidgets' sliders, and remove-output for progress bars"
+    )
+
+
+def test_pages_do_not_ask_for_a_widget_manager():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    assert ["html", WIDGET, None] in config["nb_mime_priority_overrides"]
+    assert config["nb_ipywidgets_js"] == {}
 
 
 def test_every_chapter_is_in_the_table_of_contents():

@@ -1,0 +1,55 @@
+"""How many frames a second does the webcam demo read, from the camera to the box on the screen?
+
+    python -m benchmarks.webcam [--seconds 20]
+
+JupyterLab, its kernel and headless Chromium run on this machine; a fake camera plays a slow zoom and pan
+over a portrait, 640 x 480, one face. Read are the numbers that the demo itself shows. It needs Chromium,
+as the browser tests do.
+"""
+
+import argparse
+import re
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from ssrlib import evaluation
+from tests.widgets.lab import Lab, open_browser, open_page, run_jupyter, write_video
+
+RATE = r"(\d+) frames a second; (\d+) ms from frame to answer, (\d+) of them in Python"
+CELL = "from ssrlib.widgets import WebcamDemo\ndemo = WebcamDemo()\ndemo"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=int, default=20)
+    seconds = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory() as name, run_jupyter(Path(name)) as address:
+        folder = Path(name)
+        video = write_video(folder / "camera.mjpeg")
+        with open_browser(video) as browser, open_page(browser) as page:
+            lab = Lab(page, address, folder, "webcam", [CELL])
+            lab.command("notebook:run-all-cells")
+            page.get_by_role("button", name="Start", exact=True).click()
+            page.wait_for_function("() => document.querySelector('.ssr-rate').textContent")
+            shown = []
+            for _ in range(seconds):
+                time.sleep(1)
+                shown.append(
+                    [int(n) for n in re.match(RATE, page.locator(".ssr-rate").inner_text()).groups()]
+                )
+    rate, latency, python = (statistics.median(column) for column in zip(*shown, strict=True))
+    figures = {
+        "frames a second": rate,
+        "milliseconds from frame to answer": latency,
+        "milliseconds of them in Python": python,
+    }
+    for name, value in figures.items():
+        print(f"{value:6.0f}  {name}")
+    data = "a zoom and pan over scikit-image's astronaut, 640 x 480"
+    evaluation.record("book/results/benchmark-webcam.json", figures, data=data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""What a notebook shows: the formula to move, the training to watch, and a camera to look into.
+
+Each widget is a Python class and a plain JavaScript module, with no build step in between. `common.js`
+and `style.css` are shared, and so is `stages.js`, which draws the bins.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "Playground": "playground",
+    "StagewiseExplorer": "explorer",
+    "TrainingMonitor": "monitor",
+    "WebcamDemo": "webcam",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    """Import on first use: the webcam demo need not load what training needs."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ssrlib.widgets' has no attribute {name!r}")
+    return getattr(import_module(f"ssrlib.widgets.{_HOMES[name]}"), name)

@@ -1,0 +1,166 @@
+"""Training to watch: live curves, errors by age, speed, time left, and a button to stop and go on."""
+
+import copy
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import pandas as pd
+import traitlets
+from IPython import get_ipython
+from IPython.display import display
+
+from ssrlib.network import SSRNet
+from ssrlib.store import FaceStore
+from ssrlib.training import Progress, Recipe, fit
+from ssrlib.widgets.base import STYLE, Widget, module
+
+# How often the browser is told (seconds), over how long the speed is measured, and into how many
+# points the loss of all steps is averaged.
+TELL_EVERY, SPEED_SECONDS, POINTS = 0.25, 5.0, 300
+
+
+class TrainingMonitor(Widget):
+    """Run `fit` in the background and show how it goes; Stop keeps a checkpoint, Resume goes on from it.
+
+        monitor = TrainingMonitor(network, store, recipe, "runs/age")
+        monitor.start()
+        history = monitor.wait()
+
+    `start` shows the monitor and returns at once; put `wait` in a cell of its own. Outside notebooks
+    `start` trains with a progress bar and returns when that is done.
+
+    Args:
+        network, store, recipe, folder: as for `fit`. Without a folder, a temporary one keeps the
+            checkpoint.
+
+    Attributes:
+        state: what is shown: `phase` ("ready", "running", "stopping", "stopped", "finished" or "failed"),
+            `step`, `steps`, `rate` (faces a second), `left` (seconds), `loss` (pairs of epoch and loss),
+            `history` and `by_age`.
+
+    Random numbers that other cells draw from torch meanwhile mix with those of training.
+    """
+
+    _esm = module("common.js", "monitor.js")
+    _css = STYLE
+
+    state = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, network: SSRNet, store: FaceStore, recipe: Recipe, folder: str | Path | None = None):
+        unknown = {"rate": None, "left": None, "loss": [], "history": [], "by_age": [], "message": ""}
+        begin = {"phase": "ready", "target": recipe.target, "epochs": recipe.epochs, "step": 0, "steps": 0}
+        super().__init__(state=begin | unknown)
+        self._network, self._store, self._recipe = network, store, recipe
+        self._folder = folder or tempfile.mkdtemp(prefix="ssrlib-")
+        # Fit recognizes its checkpoint by the weights that training began with.
+        self._start_weights = copy.deepcopy(network.state_dict())
+        self._thread = self._handle = self._history = self._error = None
+        self._stop = threading.Event()
+        self._sums: dict[int, list[float]] = {}
+        self.on_msg(self._heard)
+
+    def start(self) -> "TrainingMonitor":
+        """Begin, or go on after a stop. Does nothing while training runs."""
+        if not _in_notebook():
+            self._train(watch=None)
+            if self._error:
+                raise self._error
+            return self
+        if self._handle is None:
+            self._handle = display(self, display_id=True)
+        if self.state["phase"] not in ("running", "stopping"):
+            if self._thread is not None:
+                self._thread.join()  # it has said that it is done; it may not quite have ended
+            self._stop, self._error = threading.Event(), None
+            self._began, self._told, self._first = time.monotonic(), 0.0, None
+            self._recent = deque()
+            self.state = self.state | {"phase": "running", "message": ""}
+            self._thread = threading.Thread(target=self._train, args=(self.watch,), daemon=True)
+            self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End training after this step, with a checkpoint."""
+        self._stop.set()
+
+    def wait(self) -> pd.DataFrame:
+        """Wait until training has ended or was stopped; return what `fit` returns.
+
+        Interrupting this stops training as the button does.
+
+        Raises:
+            RuntimeError: it was not started.
+            Exception: whatever ended training.
+        """
+        if self._thread is None and self._history is None:
+            raise RuntimeError("training was not started: call start() first")
+        try:
+            while self._thread is not None and self._thread.is_alive():
+                self._thread.join(0.1)
+        except KeyboardInterrupt:
+            self.stop()
+            self._thread.join()
+            raise
+        finally:
+            if self._handle is not None:
+                self._handle.update(self)  # so that the page, which has no kernel, shows the end
+        if self._error:
+            raise self._error
+        return self._history
+
+    def watch(self, progress: Progress) -> bool:
+        """Take in a step, tell the browser now and then, and return whether to stop: for `fit`."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._began = progress.step, now
+        self._recent.append((now, progress.faces))
+        while now - self._recent[0][0] > SPEED_SECONDS:
+            self._recent.popleft()
+        total = self._sums.setdefault((progress.step - 1) * POINTS // progress.steps, [0.0, 0])
+        total[0] += progress.loss
+        total[1] += 1
+        if now - self._told > TELL_EVERY or progress.step == progress.steps or self._stop.is_set():
+            self._told = now
+            self._tell(progress, now)
+        return self._stop.is_set()
+
+    def _tell(self, progress: Progress, now: float) -> None:
+        done, recent = progress.step - self._first, self._recent
+        passed = now - recent[0][0]
+        epochs = self._recipe.epochs
+        # While training runs, this thread alone writes the state.
+        self.state = self.state | {
+            "phase": "stopping" if self._stop.is_set() else "running",
+            "step": progress.step,
+            "steps": progress.steps,
+            "rate": sum(faces for _, faces in list(recent)[1:]) / passed if passed > 0 else None,
+            "left": (progress.steps - progress.step) * (now - self._began) / done if done else None,
+            "loss": [
+                [epochs * (i + 0.5) / POINTS, total / n] for i, (total, n) in sorted(self._sums.items())
+            ],
+            "history": list(progress.history),
+            "by_age": list(progress.by_age),
+        }
+
+    def _train(self, watch) -> None:
+        try:
+            self._network.load_state_dict(self._start_weights)
+            self._history = fit(self._network, self._store, self._recipe, self._folder, watch)
+            ended = len(self._history) == self._recipe.epochs
+            self.state = self.state | {"phase": "finished" if ended else "stopped", "left": None}
+        except Exception as error:
+            # Raised again by wait(); a thread's exception would only end up in a log.
+            self._error = error
+            self.state = self.state | {"phase": "failed", "message": str(error)}
+
+    def _heard(self, _widget, asked: dict, _buffers: list) -> None:
+        action = {"stop": self.stop, "resume": self.start}.get(asked.get("kind"))
+        if action:
+            action()
+
+
+def _in_notebook() -> bool:
+    return hasattr(get_ipython(), "kernel")

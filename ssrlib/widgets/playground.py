@@ -1,0 +1,61 @@
+"""Sliders for a function of a few values, which also work on a page: all answers are known beforehand."""
+
+import base64
+import itertools
+from collections.abc import Callable, Sequence
+from io import BytesIO
+
+import cv2
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+
+from ssrlib.widgets.base import STYLE, Widget, module
+
+
+class Playground(Widget):
+    """Call a function with every combination of values now, and show one answer at a time.
+
+    Args:
+        function: returns a text, an image (uint8, height x width x 3, RGB) or a matplotlib figure, or
+            one of them and a text as a pair.
+        choices: for each of the function's parameters, the values to choose from. Their product
+            should be some hundreds at most: every answer becomes part of the page.
+
+    >>> both = Playground(lambda a, b: f"{a + b}", a=[1, 2], b=[10, 20, 30])
+    >>> both.answers[-1]["text"]
+    '32'
+    """
+
+    _esm = module("common.js", "playground.js")
+    _css = STYLE
+
+    choices = traitlets.List().tag(sync=True)
+    answers = traitlets.List().tag(sync=True)
+
+    def __init__(self, function: Callable, **choices: Sequence):
+        products = itertools.product(*choices.values())
+        answers = [function(**dict(zip(choices, values, strict=True))) for values in products]
+        named = [{"name": name, "values": [_text(v) for v in values]} for name, values in choices.items()]
+        super().__init__(choices=named, answers=[_as_json(answer) for answer in answers])
+
+
+def _text(value) -> str:
+    return f"{round(value, 6) + 0:.3g}" if isinstance(value, float) else str(value)
+
+
+def _as_json(answer) -> dict:
+    shown, text = answer if isinstance(answer, tuple) else (answer, "")
+    if isinstance(shown, str):
+        return {"text": shown}
+    if isinstance(shown, Figure):
+        buffer = BytesIO()
+        shown.savefig(buffer, format="png", dpi=110)
+        return {"text": text, "figure": _address("png", buffer.getvalue())}
+    pixels = cv2.cvtColor(np.asarray(shown), cv2.COLOR_RGB2BGR)
+    jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    return {"text": text, "image": _address("jpeg", jpeg.tobytes())}
+
+
+def _address(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

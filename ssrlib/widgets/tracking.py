@@ -1,0 +1,149 @@
+"""Faces over time: which face is the one of a moment ago, and a calmer reading of it.
+
+Two neighboring frames show the same face in nearly the same place. So each new reading goes to the
+track whose box overlaps its own most (intersection over union, IoU), and what overlaps nothing
+begins a track. A track's numbers are exponential averages of its readings.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ssrlib import faces
+from ssrlib.faces import Box
+from ssrlib.predict import Reading
+
+MIN_IOU = 0.3
+# After this time, a change has arrived to 63 % in a track's box, and in its age and the rest.
+BOX_SECONDS, READING_SECONDS = 0.1, 1.0
+# A face that was not seen for so long is gone. A pattern that looks like a face for one frame is not shown.
+LOST_SECONDS, SHOWN_FROM = 0.6, 2
+
+# Frames are searched for new faces at this many pixels on the longer side, and known faces at this
+# width. More would find smaller faces, and take longer.
+SEARCH_SIDE, KNOWN_WIDTH = 320, 60
+
+
+@dataclass
+class Track:
+    """One face over time.
+
+    Attributes:
+        number: the same for as long as the face is followed; never given twice.
+        latest: the last reading as it was.
+        smooth: its averages over the last second or so, its box the average of a shorter time.
+        seen: when the last reading came, in seconds.
+        readings: how many there were.
+    """
+
+    number: int
+    latest: Reading
+    smooth: Reading
+    seen: float
+    readings: int = 1
+
+    def add(self, reading: Reading, now: float) -> None:
+        """Take in what was read at the time `now`, in seconds."""
+        self.readings += 1
+        passed = max(0.0, now - self.seen)
+        # The first readings count equally: one that came first should not weigh longer than the next.
+        share = max(1 / self.readings, 1 - math.exp(-passed / READING_SECONDS))
+        values = zip(self.smooth[1:], reading[1:], strict=True)
+        box_share = 1 - math.exp(-passed / BOX_SECONDS)
+        box = [
+            old + (new - old) * box_share
+            for old, new in zip(self.smooth.box[:4], reading.box[:4], strict=True)
+        ]
+        self.smooth = Reading(Box(*box), *(old + (new - old) * share for old, new in values))
+        self.latest, self.seen = reading, now
+
+
+class Tracker:
+    """Follow faces from frame to frame.
+
+    >>> tracker = Tracker()
+    >>> face = Reading(Box(10, 10, 50, 50), age=30.0, age_low=24.0, age_high=37.0, p_male=0.2)
+    >>> [track.number for track in tracker.update([face], now=0.0)]  # not yet: it may be a pattern
+    []
+    >>> [track.number for track in tracker.update([face._replace(box=Box(14, 10, 50, 50))], now=0.1)]
+    [1]
+    """
+
+    def __init__(self):
+        self.tracks: list[Track] = []
+        self._count = 0
+
+    def update(self, readings: Sequence[Reading], now: float) -> list[Track]:
+        """Take in one frame's readings at the time `now` (seconds); return the tracks it shows.
+
+        The best overlap is matched first; each track gets at most one reading. The largest face comes
+        first.
+        """
+        pairs = [
+            (iou(track.latest.box, reading.box), t, r)
+            for t, track in enumerate(self.tracks)
+            for r, reading in enumerate(readings)
+        ]
+        tracked, matched = set(), set()
+        for overlap, t, r in sorted(pairs, reverse=True):
+            if overlap >= MIN_IOU and t not in tracked and r not in matched:
+                self.tracks[t].add(readings[r], now)
+                tracked.add(t)
+                matched.add(r)
+        for r in sorted(set(range(len(readings))) - matched):
+            self._count += 1
+            self.tracks.append(Track(self._count, readings[r], readings[r], now))
+        self.tracks = [track for track in self.tracks if now - track.seen < LOST_SECONDS]
+        shown = [track for track in self.tracks if track.seen == now and track.readings >= SHOWN_FROM]
+        return sorted(shown, key=lambda track: track.smooth.box.width, reverse=True)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Return the area that two boxes share, as a share of the area that they cover together.
+
+    >>> iou(Box(0, 0, 10, 10), Box(5, 0, 10, 10)) == 50 / 150
+    True
+    """
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    shared = max(0, width) * max(0, height)
+    return shared / (a.width * a.height + b.width * b.height - shared) if shared else 0.0
+
+
+def find_new(photo: np.ndarray) -> list[Box]:
+    """Find faces in a frame (uint8, height x width x 3, RGB), quickly: at reduced size."""
+    scale = max(1.0, max(photo.shape[:2]) / SEARCH_SIDE)
+    return [_moved(box, scale, 0, 0) for box in faces.find(_shrunk(photo, scale))]
+
+
+def find_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
+    """Find the faces that were at `boxes` a moment ago, near there and of about that size.
+
+    For a few faces this takes a small part of the time that a search of the whole frame takes.
+    """
+    found = []
+    for box in boxes:
+        x, y, width, height = (round(value) for value in box[:4])
+        left, top = max(0, x - width // 2), max(0, y - height // 2)
+        right, bottom = max(0, x + width + width // 2), max(0, y + height + height // 2)
+        region = photo[top:bottom, left:right]
+        scale = max(1.0, width / KNOWN_WIDTH)
+        if min(region.shape[:2]) >= scale:
+            near = [_moved(new, scale, left, top) for new in faces.find(_shrunk(region, scale))]
+            near = [new for new in near if all(iou(new, other) < MIN_IOU for other in found)]
+            found += sorted(near, key=lambda new: iou(new, box))[-1:]
+    return found
+
+
+def _shrunk(photo: np.ndarray, scale: float) -> np.ndarray:
+    size = tuple(max(1, round(side / scale)) for side in photo.shape[1::-1])
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+
+
+def _moved(box: Box, scale: float, left: int, top: int) -> Box:
+    landmarks = box.landmarks and tuple((x * scale + left, y * scale + top) for x, y in box.landmarks)
+    x, y, width, height = (round(value * scale) for value in box[:4])
+    return Box(x + left, y + top, width, height, landmarks)

@@ -1,0 +1,160 @@
+"""The webcam demo: the browser's camera, read by the kernel, drawn over the live picture."""
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import traitlets
+
+from ssrlib import faces
+from ssrlib.predict import AgeGenderEstimator, Reading
+from ssrlib.widgets.base import STYLE, Widget, module
+from ssrlib.widgets.explorer import terms_of
+from ssrlib.widgets.tracking import Tracker, find_again, find_new
+
+# A frame with this many faces or fewer is searched only near them, and as a whole this often (seconds).
+FEW_FACES, SEARCH_EVERY = 3, 0.5
+# Frames from a video or from the kernel's own camera are sent no wider than this many pixels.
+SENT_WIDTH = 960
+
+
+class WebcamDemo(Widget):
+    """Boxes, ages with their intervals and genders over live video, in a notebook.
+
+    The browser takes the pictures, so the kernel may run on another machine. It sends a frame, as a
+    JPEG in memory, only while fewer than two are unanswered: however slow the kernel is, no queue
+    grows. Frames are never written to disk.
+
+    Args:
+        source: instead of the browser's camera, a video file, or the number of a camera of the
+            machine that runs the kernel, as OpenCV counts them.
+        estimator: what reads the faces; by default one with the built-in weights.
+
+    Attributes:
+        notes: what the button "Write down" has collected, a list of dicts; `pandas.DataFrame(demo.notes)`
+            makes a table of it.
+
+    Raises:
+        FileNotFoundError: there is no such video.
+
+    >>> WebcamDemo().notes
+    []
+    """
+
+    _esm = module("common.js", "stages.js", "webcam.js")
+    _css = STYLE
+
+    notes = traitlets.List(traitlets.Dict()).tag(sync=True)
+    source = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, source: str | Path | int | None = None, estimator: AgeGenderEstimator | None = None):
+        if source is not None and not isinstance(source, int) and not Path(source).is_file():
+            raise FileNotFoundError(f"{source}: no such video")
+        super().__init__(source="" if source is None else str(source))
+        self._source, self._video = source, None
+        self._estimator = estimator or AgeGenderEstimator()
+        self._following: dict[str, _Following] = {}
+        self.on_msg(self._heard)
+
+    def _heard(self, _widget, asked: dict, buffers: list) -> None:
+        """Answer one message of the browser, whatever is in it: the browser waits for an answer."""
+        started = time.perf_counter()
+        if asked.get("kind") == "stop":
+            self._release()
+            return
+        answer, sent = {"id": asked.get("id"), "view": asked.get("view")}, []
+        try:
+            if asked.get("kind") == "next":
+                photo = self._next()
+                sent.append(_jpeg(photo))
+            else:
+                photo = _decoded(buffers)
+            answer |= self._read(photo, asked, sent)
+        except (ValueError, OSError) as error:
+            answer["error"] = str(error)
+        answer["milliseconds"] = 1000 * (time.perf_counter() - started)
+        self.send(answer, sent)
+
+    def _read(self, photo: np.ndarray, asked: dict, sent: list) -> dict:
+        """Return what a frame shows, as JSON; the chosen face's pixels are added to `sent`."""
+        following = self._following.setdefault(str(asked.get("view")), _Following())
+        if asked.get("still"):
+            read = [(number, face, face) for number, face in enumerate(self._estimator.faces(photo), start=1)]
+        else:
+            now = float(asked.get("time", 1000 * time.monotonic())) / 1000
+            tracks = following.follow(photo, now, self._estimator)
+            read = [(track.number, track.latest, track.smooth) for track in tracks]
+        shown = [_as_json(number, latest, smooth) for number, latest, smooth in read]
+        answer = {"width": photo.shape[1], "height": photo.shape[0], "faces": shown}
+        if asked.get("details") and read:
+            numbers = [number for number, _, _ in read]
+            chosen = numbers.index(asked["chosen"]) if asked.get("chosen") in numbers else 0
+            face = faces.face_of(photo, read[chosen][1].box, self._estimator.crop)
+            answer["details"] = terms_of(face, self._estimator.age) | {"track": numbers[chosen]}
+            sent.append(face.tobytes())
+        return answer
+
+    def _next(self) -> np.ndarray:
+        """Return the frame of the source that is due now."""
+        if self._source is None:
+            raise ValueError("there is no source to take a frame from: use WebcamDemo(source=...)")
+        if self._video is None:
+            self._video, self._began = cv2.VideoCapture(self._source), time.monotonic()
+            if not self._video.isOpened():
+                self._release()
+                raise ValueError(f"{self._source}: OpenCV can open no video or camera of this name")
+        # A video goes on at its own speed; the frames that there was no time for are left out.
+        due = (time.monotonic() - self._began) * 1000
+        while isinstance(self._source, str | Path) and self._video.get(cv2.CAP_PROP_POS_MSEC) < due:
+            if not self._video.grab():
+                break
+        has_frame, frame = self._video.read()
+        if not has_frame:
+            self._release()
+            raise ValueError(f"{self._source} has ended; Start plays it again")
+        scale = min(1.0, SENT_WIDTH / frame.shape[1])
+        return cv2.cvtColor(cv2.resize(frame, None, fx=scale, fy=scale), cv2.COLOR_BGR2RGB)
+
+    def _release(self) -> None:
+        if self._video is not None:
+            self._video.release()
+        self._video = None
+
+
+class _Following:
+    """The faces of one stream of frames, and when it was last searched as a whole."""
+
+    def __init__(self):
+        self.tracker, self.searched = Tracker(), -np.inf
+
+    def follow(self, photo: np.ndarray, now: float, estimator: AgeGenderEstimator) -> list:
+        boxes = [track.latest.box for track in self.tracker.tracks]
+        if 0 < len(boxes) <= FEW_FACES and now - self.searched < SEARCH_EVERY:
+            boxes = find_again(photo, boxes)
+        else:
+            boxes, self.searched = find_new(photo), now
+        return self.tracker.update(estimator.faces(photo, boxes), now)
+
+
+def _decoded(buffers: list) -> np.ndarray:
+    if not buffers:
+        raise ValueError("the message holds no frame")
+    return faces.read(bytes(buffers[0]), name="the frame")
+
+
+def _jpeg(photo: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[
+        1
+    ].tobytes()
+
+
+def _as_json(number: int, latest: Reading, smooth: Reading) -> dict:
+    # JSON knows no NaN, which the bounds are where the weights have no calibration.
+    values = {
+        name: None if np.isnan(value) else float(value)
+        for name, value in smooth._asdict().items()
+        if name != "box"
+    }
+    box = [float(value) for value in smooth.box[:4]]
+    return values | {"track": number, "box": box, "gender": smooth.gender, "latest": latest.age}

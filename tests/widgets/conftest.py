@@ -1,0 +1,56 @@
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.widgets.lab import CHROMIUM, Lab, open_browser, open_page, run_jupyter, write_video
+
+SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "ssrlib-screenshots"))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if not CHROMIUM.exists():
+        pytest.skip("the browser tests need Chromium: sudo apt-get install chromium")
+    with open_browser(write_video(tmp_path_factory.mktemp("camera") / "camera.mjpeg")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser):
+    with open_page(browser) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def jupyter(browser, tmp_path_factory):
+    """The address and the folder of a running JupyterLab."""
+    folder = tmp_path_factory.mktemp("lab")
+    with run_jupyter(folder) as address:
+        yield address, folder
+
+
+@pytest.fixture
+def lab(page, jupyter):
+    """Open cells of code, and an empty one, as a notebook in JupyterLab, and run them."""
+
+    def open_lab(name: str, *cells: str) -> Lab:
+        opened = Lab(page, *jupyter, name, [*cells, ""])
+        opened.command("notebook:run-all-cells")
+        return opened
+
+    yield open_lab
+    # A kernel that nobody looks at any more takes time from the next test.
+    page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
+
+
+@pytest.fixture
+def screenshot(page):
+    """Save a picture for people to look at."""
+
+    def save(name: str, selector: str = ".ssr") -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.locator(selector).first.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    return save

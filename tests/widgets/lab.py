@@ -1,0 +1,163 @@
+"""A real browser, a real JupyterLab, and a camera that plays a video of a portrait that anyone may use."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import nbformat
+import numpy as np
+from skimage import data
+
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+# A machine may be slow and busy. Nothing here waits for a fixed time, only for things to happen.
+PATIENCE = 60_000
+
+
+def write_video(path: Path) -> Path:
+    """Write a slow zoom and pan over a portrait, 640 x 480: what the fake camera plays, again and again."""
+    portrait = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+    with path.open("wb") as file:
+        for turn in np.linspace(0, 2 * np.pi, 240, endpoint=False):
+            width = 360 + 40 * np.cos(turn)
+            left, top = 50 + 30 * np.sin(turn), 8 + 8 * np.cos(2 * turn)
+            scale = 640 / width
+            matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+            file.write(cv2.imencode(".jpg", cv2.warpAffine(portrait, matrix, (640, 480)))[1].tobytes())
+    return path
+
+
+@contextmanager
+def open_browser(camera_file: Path):
+    """Start Chromium, with a file for a camera."""
+    from playwright.sync_api import sync_playwright
+
+    fake_camera = [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera_file}",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + fake_camera)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def open_page(browser):
+    context = browser.new_context(viewport={"width": 1100, "height": 1400})
+    context.set_default_timeout(PATIENCE)
+    yield context.new_page()
+    context.close()
+
+
+@contextmanager
+def run_jupyter(folder: Path):
+    """Start JupyterLab in a folder, with settings of its own, and return its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--IdentityProvider.token=",
+    ]
+    options += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"]
+    quiet = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    own = {
+        name: str(folder / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "jupyter", "lab", *options]
+    log = folder / "log"
+    with log.open("w") as file:
+        server = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | own)
+    try:
+        address = f"http://127.0.0.1:{port}/"
+        _wait_until_up(server, address, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_until_up(server: subprocess.Popen, address: str, log: Path) -> None:
+    while server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}api/status", timeout=60):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+class Lab:
+    """One notebook, open in JupyterLab: run its cells, change them, read what they printed."""
+
+    def __init__(self, page, address: str, folder: Path, name: str, cells: list[str]):
+        self.page = page
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+        page.goto(f"{address}lab/tree/{name}.ipynb?reset")
+        page.wait_for_function(
+            """() => {
+                const open = window.jupyterapp?.shell.currentWidget;
+                return open?.sessionContext?.session?.kernel?.status === "idle";
+            }"""
+        )
+
+    def command(self, name: str) -> None:
+        self.page.evaluate("name => { window.jupyterapp.commands.execute(name) }", name)
+
+    def run(self, code: str):
+        """Run code as the last cell, and return what it printed as JSON."""
+        self.page.evaluate(
+            """code => {
+                const { content } = window.jupyterapp.shell.currentWidget;
+                const last = content.widgets.length - 1;
+                content.activeCellIndex = last;
+                content.widgets[last].model.sharedModel.setSource(code);
+                content.widgets[last].model.outputs.clear();
+                window.jupyterapp.commands.execute("notebook:run-cell");
+            }""",
+            f"import json\nprint('\\u2192' + json.dumps({code}))",
+        )
+        printed = self.page.wait_for_function(
+            """() => {
+                const { content } = window.jupyterapp.shell.currentWidget;
+                const outputs = content.widgets.at(-1).model.outputs.toJSON();
+                const error = outputs.find((output) => output.output_type === "error");
+                if (error) return "error: " + error.evalue;
+                const text = outputs.map((output) => [output.text].flat().join("")).join("");
+                return text.includes("\\u2192") && text.endsWith("\\n") ? text : false;
+            }"""
+        ).json_value()
+        assert not printed.startswith("error"), printed
+        return json.loads(printed.split("\u2192")[1])
+
+    def dark(self) -> None:
+        self.page.evaluate(
+            """() => {
+                window.jupyterapp.commands.execute("apputils:change-theme", { theme: "JupyterLab Dark" });
+            }"""
+        )
+        self.page.wait_for_selector("[data-jp-theme-light=false]", state="attached")

@@ -1,0 +1,102 @@
+import copy
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ssrlib import Recipe, fit
+from ssrlib.training import Progress, new_network
+from ssrlib.widgets import TrainingMonitor, monitor
+
+RECIPE = Recipe(epochs=2, batch_size=64)
+
+
+@pytest.fixture
+def in_notebook(monkeypatch):
+    """Do as if this were a notebook; nothing is displayed."""
+    handle = SimpleNamespace(update=lambda shown: None)
+    monkeypatch.setattr(monitor, "get_ipython", lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setattr(monitor, "display", lambda shown, display_id: handle)
+
+
+def until(condition) -> None:
+    give_up = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+
+
+def test_stopped_and_resumed_training_ends_as_one_that_ran_through(in_notebook, drawn_store, tmp_path):
+    network = new_network(RECIPE)
+    straight = copy.deepcopy(network)
+    expected = fit(straight, drawn_store, RECIPE)
+
+    watched = TrainingMonitor(network, drawn_store, RECIPE, tmp_path)
+    # Stopped by the very first step, whenever the clicks of a real browser would come.
+    watched.observe(lambda change: change["new"]["step"] == 1 and watched.stop(), "state")
+    watched.start()
+    until(lambda: watched.state["phase"] in ("stopped", "failed"))
+    assert watched.state["message"] == ""
+    stopped_at = watched.state["step"]
+    assert 1 <= stopped_at < watched.state["steps"]
+    assert (tmp_path / "checkpoint.pt").exists()
+
+    watched.unobserve_all()
+    watched._handle_custom_msg({"kind": "resume"}, [])
+    history = watched.wait()
+    assert watched.state["phase"] == "finished"
+    assert watched.state["step"] == watched.state["steps"]
+    assert history.equals(expected)
+    for name, weight in straight.state_dict().items():
+        assert torch.equal(weight, network.state_dict()[name]), name
+
+
+def test_state_is_what_the_browser_needs(in_notebook, drawn_store, tmp_path):
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE, tmp_path).start()
+    history = watched.wait()
+    assert watched.state["history"] == history.to_dict("records")
+    assert watched.state["by_age"]
+    assert watched.state["rate"] > 0
+    epochs, losses = zip(*watched.state["loss"], strict=True)
+    assert list(epochs) == sorted(epochs)
+    assert 0 < min(losses) <= max(losses) < 200
+    assert "finished" in watched.page()
+
+
+def test_outside_notebooks_training_runs_with_a_bar_and_returns(drawn_store, capsys):
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE)
+    history = watched.start().wait()
+    assert len(history) == 2
+    assert "train" in capsys.readouterr().err
+
+
+def test_what_ends_training_is_shown_and_raised(in_notebook, drawn_store, tmp_path):
+    huge = Recipe(epochs=1, batch_size=10_000)
+    watched = TrainingMonitor(new_network(huge), drawn_store, huge, tmp_path).start()
+    with pytest.raises(ValueError, match="do not fill a batch"):
+        watched.wait()
+    assert watched.state["phase"] == "failed"
+    assert "do not fill a batch" in watched.state["message"]
+
+
+def test_waiting_for_what_was_not_started(drawn_store):
+    with pytest.raises(RuntimeError, match="call start"):
+        TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE).wait()
+
+
+def test_messages_that_make_no_sense_change_nothing(drawn_store):
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE)
+    for message in ({}, {"kind": "?"}, {"kind": "stop"}):
+        watched._handle_custom_msg(message, [])
+    assert watched.state["phase"] == "ready"
+
+
+def test_long_training_sends_few_points(in_notebook, drawn_store):
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE)
+    watched._train = lambda watch: None
+    watched.start()
+    for step in range(1, 5001):
+        watched.watch(Progress(step, 5000, 32, 10.0, [], []))
+    assert len(watched.state["loss"]) == monitor.POINTS
+    assert all(loss == pytest.approx(10.0) for _, loss in watched.state["loss"])

@@ -1,0 +1,108 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage import data
+
+from ssrlib import faces
+from ssrlib.faces import Box
+from ssrlib.predict import Reading
+from ssrlib.widgets.tracking import LOST_SECONDS, Tracker, find_again, find_new, iou
+
+boxes = st.builds(Box, *[st.integers(0, 300)] * 2, *[st.integers(1, 300)] * 2)
+
+
+def reading(x: int, age: float = 30.0, y: int = 100, side: int = 80) -> Reading:
+    return Reading(Box(x, y, side, side), age, age - 10, age + 10, 0.2)
+
+
+@given(boxes, boxes)
+def test_iou_is_a_symmetric_share_and_1_only_for_the_same_box(a, b):
+    assert iou(a, b) == iou(b, a)
+    assert 0 <= iou(a, b) <= 1
+    assert (iou(a, b) == 1) == (a[:4] == b[:4])
+
+
+def test_two_faces_keep_their_numbers_while_they_move_and_change_their_order():
+    tracker = Tracker()
+    for step in range(20):
+        left, right = reading(20 + 8 * step, age=20, y=20), reading(300 - 8 * step, age=60, y=220)
+        order = [left, right] if step % 2 else [right, left]
+        shown = tracker.update(order, now=step / 15)
+    assert {track.number: round(track.smooth.age) for track in shown} in ({1: 60, 2: 20}, {1: 20, 2: 60})
+    assert len(tracker.tracks) == 2
+
+
+def test_best_overlap_wins():
+    tracker = Tracker()
+    for now in (0.0, 0.1):
+        tracker.update([reading(0, age=20), reading(60, age=60)], now)
+    shown = tracker.update([reading(50, age=60)], 0.2)
+    assert [round(track.smooth.age) for track in shown] == [60]
+
+
+def test_a_face_seen_once_is_not_shown_and_one_long_gone_gets_a_new_number():
+    tracker = Tracker()
+    assert tracker.update([reading(0)], 0.0) == []
+    assert [track.number for track in tracker.update([reading(0)], 0.1)] == [1]
+    assert tracker.update([], 0.2) == []
+    assert [track.number for track in tracker.update([reading(0)], 0.3)] == [1]
+    tracker.update([], 0.31 + LOST_SECONDS)
+    tracker.update([reading(0)], 1.0)
+    assert [track.number for track in tracker.update([reading(0)], 1.1)] == [2]
+
+
+def test_smoothing_calms_noise_and_follows_a_change_within_its_time():
+    rng = np.random.default_rng(0)
+    tracker, latest, smooth = Tracker(), [], []
+    for step in range(150):
+        (track, *_) = tracker.update([reading(0, 30 + rng.normal(0, 3))], step / 15) or [None]
+        if track:
+            latest.append(track.latest.age)
+            smooth.append(track.smooth.age)
+    assert np.std(smooth[15:]) < 0.4 * np.std(latest[15:])
+    assert abs(np.mean(smooth) - 30) < 1
+    for step in range(150, 165):  # one second of another age
+        (track,) = tracker.update([reading(0, 50.0)], step / 15)
+    assert 30 + 20 * (1 - math.exp(-1)) == pytest.approx(track.smooth.age, abs=1)
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=30), st.floats(0.001, 0.5))
+def test_smooth_values_stay_within_what_was_read(ages, seconds):
+    tracker = Tracker()
+    for step, age in enumerate(ages):
+        shown = tracker.update([reading(0, age)], step * seconds)
+    assert min(ages) - 1e-9 <= shown[0].smooth.age <= max(ages) + 1e-9
+
+
+def test_a_clock_that_stands_still_does_no_harm():
+    tracker = Tracker()
+    for _ in range(3):
+        shown = tracker.update([reading(0)], 5.0)
+    assert shown[0].smooth.age == pytest.approx(30.0)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return np.ascontiguousarray(cv2.resize(data.astronaut(), (640, 640))[:480])
+
+
+def test_quick_searches_find_the_face_that_the_thorough_one_finds(frame):
+    (thorough,) = faces.find(frame)
+    (new,) = find_new(frame)
+    (again,) = find_again(frame, [Box(new.x + 20, new.y - 15, new.width, new.height)])
+    assert iou(thorough, new) > 0.7
+    assert iou(thorough, again) > 0.7
+
+
+def test_two_tracks_near_one_face_find_it_once(frame):
+    (box,) = find_new(frame)
+    assert len(find_again(frame, [box, Box(box.x + 10, box.y, box.width, box.height)])) == 1
+
+
+@pytest.mark.parametrize("box", [Box(-200, -200, 50, 50), Box(630, 470, 100, 100), Box(0, 0, 1, 1)])
+def test_a_box_beyond_the_border_finds_nothing(frame, box):
+    assert find_again(frame, [box]) == []

@@ -1,0 +1,145 @@
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from ssrlib import AgeGenderEstimator, faces
+from ssrlib.widgets import WebcamDemo
+
+PHOTO = data.astronaut()
+
+
+class Browser:
+    """Stands in for the browser: sends messages to a demo and keeps its answers."""
+
+    def __init__(self, demo: WebcamDemo):
+        self.demo, self.heard, self.count = demo, [], 0
+        demo.send = lambda content, buffers=None: self.heard.append((content, buffers))
+
+    def ask(self, buffers=(), **content) -> dict:
+        """Send one message; there must be exactly one answer, to this very message."""
+        self.count += 1
+        before = len(self.heard)
+        asked = {"kind": "frame", "id": self.count, "view": "a", "time": 66.0 * self.count} | content
+        self.demo._handle_custom_msg(asked, list(buffers))
+        assert len(self.heard) == before + 1
+        assert self.heard[-1][0]["id"] == self.count
+        return self.heard[-1][0]
+
+    def frame(self, photo: np.ndarray = PHOTO, **content) -> dict:
+        return self.ask([jpeg(photo)], **content)
+
+
+def jpeg(photo: np.ndarray) -> memoryview:
+    return memoryview(cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes())
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    return AgeGenderEstimator()
+
+
+@pytest.fixture
+def browser(estimator):
+    return Browser(WebcamDemo(estimator=estimator))
+
+
+def test_a_face_is_followed_and_read_as_the_estimator_reads_it(browser, estimator):
+    answers = [browser.frame() for _ in range(5)]
+    assert answers[0]["faces"] == []  # one frame may be a mistake
+    numbers = {face["track"] for answer in answers[1:] for face in answer["faces"]}
+    assert numbers == {1}
+    (face,) = answers[-1]["faces"]
+    (still,) = browser.frame(still=True)["faces"]
+    (reading,) = estimator.faces(PHOTO)
+    assert still["box"] == pytest.approx(reading.box[:4], abs=3)
+    assert still["age"] == pytest.approx(reading.age, abs=2)  # a JPEG is not quite the photo
+    assert face["age"] == pytest.approx(reading.age, abs=8)
+    assert face["age_low"] < face["age"] < face["age_high"]
+    assert face["gender"] == reading.gender
+
+
+def test_details_are_the_pixels_and_the_stages_of_the_chosen_face(browser):
+    for _ in range(3):
+        answer = browser.frame(details=True, chosen=1)
+    assert answer["details"]["track"] == 1
+    assert [len(row) for row in answer["details"]["p"]] == [3, 3, 3]
+    (pixels,) = browser.heard[-1][1]
+    assert len(pixels) == 64 * 64 * 3
+    assert np.frombuffer(pixels, np.uint8).std() > 20
+
+
+@pytest.mark.parametrize(
+    ("buffers", "message"),
+    [
+        ([], "the message holds no frame"),
+        ([memoryview(b"")], "the frame: the file is empty"),
+        ([memoryview(b"<html>")], "the frame: not an image, or a damaged one"),
+        ([memoryview(bytes(jpeg(PHOTO))[:3000])], "the frame: not an image, or a damaged one"),
+    ],
+)
+def test_what_is_not_a_frame_gets_an_answer_that_says_so_and_the_next_frame_is_read(
+    browser, buffers, message
+):
+    browser.frame()
+    answer = browser.ask(buffers)
+    assert answer["error"].startswith(message)
+    assert len(browser.frame()["faces"]) == 1
+
+
+def test_messages_that_make_no_sense_are_answered(browser):
+    assert "source" in browser.ask(kind="next")["error"]
+    assert browser.frame(chosen="nobody", details=True, kind="?")["faces"] == []
+    assert "error" in browser.frame(time="late")
+
+
+def test_fifty_faces_in_a_frame(browser):
+    x, y, side, _ = faces.find(PHOTO)[0][:4]
+    face = PHOTO[y - side // 8 : y + side + side // 8, x - side // 8 : x + side + side // 8]
+    crowd = np.tile(cv2.resize(face, (80, 80), interpolation=cv2.INTER_AREA), (7, 8, 1))
+    for _ in range(3):
+        answer = browser.frame(crowd)
+    assert len(answer["faces"]) > 40
+    assert len({face["track"] for face in answer["faces"]}) == len(answer["faces"])
+
+
+def test_two_views_do_not_mix_their_faces(browser):
+    for _ in range(3):
+        first = browser.frame(view="a")
+    assert browser.frame(view="b")["faces"] == []
+    assert len(first["faces"]) == 1
+
+
+def test_a_video_is_played_read_and_ends(tmp_path, estimator):
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 500, (512, 512))
+    for _ in range(500):
+        writer.write(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR))
+    writer.release()
+    browser = Browser(WebcamDemo(source=path, estimator=estimator))
+    answers = [browser.ask(kind="next")]
+    while "error" not in answers[-1]:
+        assert browser.heard[-1][1][0].startswith(b"\xff\xd8")  # the frame itself, as a JPEG
+        answers.append(browser.ask(kind="next"))
+    # It keeps to the video's own second: most of its frames are left out.
+    assert 3 < len(answers) < 200
+    assert len(answers[-2]["faces"]) == 1
+    assert answers[-1]["error"].endswith("has ended; Start plays it again")
+    assert "error" not in browser.ask(kind="next")
+    browser.demo._handle_custom_msg({"kind": "stop"}, [])
+
+
+def test_sources_that_cannot_be_opened(tmp_path, estimator):
+    with pytest.raises(FileNotFoundError, match="no such video"):
+        WebcamDemo(source=tmp_path / "none.mp4", estimator=estimator)
+    (tmp_path / "text.mp4").write_text("not a video")
+    for source in (tmp_path / "text.mp4", 97):
+        answer = Browser(WebcamDemo(source=source, estimator=estimator)).ask(kind="next")
+        assert "OpenCV can open no video or camera of this name" in answer["error"]
+
+
+def test_nothing_is_written_to_disk(browser, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        browser.frame(details=True)
+    assert list(tmp_path.iterdir()) == []
