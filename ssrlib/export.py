@@ -228,12 +228,11 @@ def to_ncnn(
     with _workshop(path) as folder:
         param = folder / Path(path).name
         made = [param, param.with_suffix(".bin")]
-        options = [f"ncnnparam={made[0]}", f"ncnnbin={made[1]}", "inputshape=[1,3,64,64]", "fp16=0"]
+        face = torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)
         with _quietly():
-            torch.jit.trace(slim(*networks), torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)).save(
-                folder / "traced.pt"
-            )
-        command = [pnnx.EXEC_PATH, "traced.pt", *options]
+            torch.jit.trace(slim(*networks), face).save(folder / "traced.pt")
+        names = [f"ncnnparam={made[0].name}", f"ncnnbin={made[1].name}"]
+        command = [pnnx.EXEC_PATH, "traced.pt", *names, "inputshape=[1,3,64,64]", "fp16=0"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         param.with_suffix(".json").write_text(json.dumps({"targets": [], "cards": []}))
         checked = _check_values(runtime.open_ncnn(param).read, networks)

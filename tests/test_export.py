@@ -234,6 +234,14 @@ def test_int8_loses_less_than_a_tenth_of_a_year_on_utkface(utkface_store, tmp_pa
     assert (tmp_path / "x.onnx").stat().st_size <= 2 * 70_000
 
 
+@pytest.mark.parametrize(("to", "name"), [(export.to_onnx, "x.onnx"), (export.to_ncnn, "x.ncnn.param")])
+def test_a_path_may_be_relative(to, name, networks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    to(networks[1], f"deep/{name}")
+    assert (tmp_path / "deep" / name).is_file()
+    assert (tmp_path / "deep" / name).with_suffix(".json").is_file()
+
+
 def test_a_path_for_ncnn_ends_as_its_tools_expect(networks, tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.ncnn\.param"):
         export.to_ncnn(networks, tmp_path / "x.onnx")
