@@ -25,7 +25,7 @@ QUIET = [
     "--no-first-run",
 ]
 # A machine may be slow and busy. Nothing here waits for a fixed time, only for things to happen.
-PATIENCE = 60_000
+PATIENCE = 180_000
 
 
 def write_video(path: Path) -> Path:
