@@ -383,31 +383,31 @@ def two_streams(sides: Sequence[int], channels: Sequence[int], stages: Sequence[
         channels: of stream 1 and stream 2.
         stages: the block that each stage reads (from 0), its pooling and its values, as `SSRNet.STAGES`.
     """
-    figure, axes = _figure(9, 4.4)
-    half = [0.05 * side**0.5 for side in sides]
+    figure, axes = _figure(9, 4)
+    half, gap = [0.05 * side**0.5 for side in sides], 1.7
     axes.add_patch(Rectangle((-half[0], -half[0]), 2 * half[0], 2 * half[0], fc=GREY, alpha=0.4))
     axes.text(0, 0, f"face\n3 x {sides[0]} x {sides[0]}", ha="center", va="center", fontsize=8)
     arrow = {"arrowstyle": "->", "color": GREY}
-    for lane, count, color in ((1.4, channels[0], BLUE), (-1.4, channels[1], ORANGE)):
-        axes.annotate("", (1 - half[1], lane), (0, np.sign(lane) * half[0]), arrowprops=arrow)
+    for lane, count, color in ((1, channels[0], BLUE), (-1, channels[1], ORANGE)):
+        axes.annotate("", (gap - half[1], lane), (0, lane * half[0]), arrowprops=arrow)
         for block in range(1, len(sides)):
-            side, size = sides[block], half[block]
-            axes.add_patch(Rectangle((block - size, lane - size), 2 * size, 2 * size, fc=color, alpha=0.6))
-            axes.text(block, lane * 1.37, f"{count} x {side} x {side}", ha="center", va="center", fontsize=8)
+            x, side, size = gap * block, sides[block], half[block]
+            axes.add_patch(Rectangle((x - size, lane - size), 2 * size, 2 * size, fc=color, alpha=0.6))
+            axes.text(x, lane * 1.42, f"{count} x {side} x {side}", ha="center", va="center", fontsize=8)
             if block > 1:
-                start = block - 1 + half[block - 1]
-                axes.annotate("", (block - size, lane), (start, lane), arrowprops=arrow)
+                start = x - gap + half[block - 1]
+                axes.annotate("", (x - size, lane), (start, lane), arrowprops=arrow)
         for block, _, _ in stages:
-            start = lane - np.sign(lane) * half[block + 1]
-            axes.annotate("", (block + 1, np.sign(lane) * 0.42), (block + 1, start), arrowprops=arrow)
+            x, start = gap * (block + 1), lane * (1 - half[block + 1])
+            axes.annotate("", (x, lane * 0.33), (x, start), arrowprops=arrow)
     for k, (block, pool, values) in enumerate(stages, start=1):
         size = "no pooling" if pool == 1 else f"pooled {pool} x {pool}"
         text = f"stage {k}\n{size}\n{values} + {values} values"
         box = {"boxstyle": "round", "fc": "white", "ec": GREEN}
-        axes.text(block + 1, 0, text, ha="center", va="center", fontsize=8, bbox=box)
+        axes.text(gap * (block + 1), 0, text, ha="center", va="center", fontsize=8, bbox=box)
     for block in range(1, len(sides)):
-        axes.text(block, 2.35, f"block {block}", ha="center", fontsize=9)
-    axes.set(xlim=(-0.5, len(sides) - 0.4), ylim=(-2.2, 2.6), aspect=0.75)
+        axes.text(gap * block, 1.62, f"block {block}", ha="center", fontsize=9)
+    axes.set(xlim=(-0.5, gap * len(sides) - 0.9), ylim=(-1.6, 1.85), aspect="equal")
     axes.set_axis_off()
     return figure
 
