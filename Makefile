@@ -50,6 +50,8 @@ lint: $(READY)
 bench: $(READY) chromium
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/synthetic.py
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python -m benchmarks.webcam
 
@@ -59,6 +61,6 @@ notebooks: $(READY)  ## after editing book/text: bring the notebooks and their s
 
 lock:  ## newest versions of everything but torch
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[keras,tensorboard,book,test]"
+	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[predict,train,export,keras,tensorboard,book,test]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	@touch $(READY)

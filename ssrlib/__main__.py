@@ -1,4 +1,4 @@
-"""The command line: `python -m ssrlib prepare | train | evaluate | predict | card`."""
+"""The command line: `python -m ssrlib prepare | train | evaluate | predict | card | export`."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="SSR-Net: prepare faces, train, evaluate, and read age and gender from photos.",
+    help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,6 +33,12 @@ class RecipeName(StrEnum):
 class Split(StrEnum):
     validation = "validation"
     test = "test"
+
+
+class Format(StrEnum):
+    onnx = "onnx"
+    ncnn = "ncnn"
+    int8 = "int8"
 
 
 Store = Annotated[Path, typer.Option(help="a folder made by `prepare`")]
@@ -140,6 +146,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="passes over the train split")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="the schedule's peak")] = None,
     batch_size: Annotated[int | None, typer.Option(help="faces in one step")] = None,
+    loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     start: Annotated[Path | None, typer.Option(help="weights to go on from, instead of random ones")] = None,
     fast: Annotated[
@@ -161,7 +168,7 @@ def train(
         raise ValueError("give either --store or --chain")
     if chain and start:
         raise ValueError("--start and --chain exclude each other: a chain's first network is untrained")
-    chosen = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    chosen = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "loss": loss}
     changes = {name: value for name, value in chosen.items() if value is not None} | {"seed": seed}
     changes |= {"precision": "bf16-mixed", "compile": True} if fast else {}
     plan = getattr(training.Recipe, recipe.value)(target=target.value, **changes)
@@ -189,10 +196,10 @@ def train(
 def _report_training(folder: Path, store, target: str) -> None:
     import pandas as pd
 
-    from ssrlib import evaluation, plots, weights
+    from ssrlib import evaluation, plots, training, weights
 
     history = pd.read_csv(folder / "history.csv")
-    best = history.loc[history["mae"].idxmin()]
+    best = history.loc[training.best_epoch(history) - 1]
     faces, rows = store.split("validation")
     values = evaluation.predict(weights.load(folder / "best.safetensors"), faces)
     by_age = evaluation.errors_by_age(values, rows["age"].to_numpy()) if target == "age" else []
@@ -262,9 +269,56 @@ def card(
     from ssrlib import cards, evaluation
     from ssrlib import weights as files
 
-    path = files.pretrained(weights.name) if str(weights) in ("age", "gender") else weights
+    path = _built_in(weights)
     measured = evaluation.recorded(figures) if figures else None
     print(cards.model_card(path.name, files.read_card(path), measured))
+
+
+def _built_in(weights: Path) -> Path:
+    """The weights file itself, or the built-in one that the word `age` or `gender` stands for."""
+    from ssrlib import weights as files
+
+    return files.pretrained(weights.name) if str(weights) in ("age", "gender") else weights
+
+
+@app.command()
+def export(
+    weights: Annotated[
+        list[Path],
+        typer.Argument(
+            help="a weights file, or the built-in age or gender; several become one network",
+            metavar="WEIGHTS...",
+        ),
+    ],
+    to: Annotated[Format, typer.Option(help="what is going to run it")],
+    out: Annotated[Path, typer.Option(help="the folder to write to")],
+    store: Annotated[
+        Path | None,
+        typer.Option(help="for int8: a folder made by `prepare`, to calibrate and to check"),
+    ] = None,
+) -> None:
+    """Write a network for ONNX Runtime or ncnn, or in 8-bit integers, with a JSON file on its use.
+
+    The new file is run before it is kept, and its answers are held against PyTorch's.
+    """
+    if to == Format.int8 and not store:
+        raise ValueError("int8 is calibrated on faces: name a store with --store")
+    from ssrlib import export as exports
+    from ssrlib import weights as files
+    from ssrlib.store import FaceStore
+
+    paths = [_built_in(path) for path in weights]
+    networks, cards = [files.load(path) for path in paths], [files.read_card(path) for path in paths]
+    name = "-".join(path.stem for path in paths)
+    if to == Format.onnx:
+        facts = exports.to_onnx(networks, out / f"{name}.onnx", cards)
+    elif to == Format.ncnn:
+        facts = exports.to_ncnn(networks, out / f"{name}.ncnn.param", cards)
+    else:
+        facts = exports.to_int8(networks, out / f"{name}-int8.onnx", FaceStore(store), cards)
+    for file in facts["sha256"]:
+        print(f"{(out / file).stat().st_size:9,} bytes  {out / file}")
+    print(json.dumps(facts["checked"], indent=2))
 
 
 @app.command()
@@ -324,7 +378,7 @@ def _year(bound: float) -> float | None:
 def main() -> None:
     try:
         app()
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped; what is done is kept")

@@ -182,7 +182,8 @@ def _by_group(figures: dict) -> str:
 
 
 def _with_interval(group: dict, name: str, target: str) -> str:
-    interval, text = group["intervals"][name], _say(name, group[name], target)
+    interval = group["intervals"][name] if name != "width" else None
+    text = _say(name, group[name], target)
     return (
         f"{text} ({' to '.join(_say(name, bound, target).split()[0] for bound in interval)})"
         if interval

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from ssrlib.faces import Box, crop_square
 from ssrlib.predict import Reading
 from ssrlib.store import FaceStore
+from ssrlib.training import best_epoch
 
 BLUE, ORANGE, GREY, GREEN = "#2f6f9f", "#d9792b", "#8a8a8a", "#4c956c"
 
@@ -206,9 +207,9 @@ def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = ()) -> Figu
     left = _plain(axes[0, 0])
     left.plot(history["epoch"], history["loss"], color=GREY, label="loss, train (changed faces)")
     left.plot(history["epoch"], history["mae"], color=BLUE, lw=2, label="mean absolute error, validation")
-    best = history.loc[history["mae"].idxmin()]
-    left.plot(best["epoch"], best["mae"], "o", color=ORANGE)
-    left.annotate(f"{best['mae']:.3g}", (best["epoch"], best["mae"]), (0, 8), textcoords="offset points")
+    kept = history.loc[best_epoch(history) - 1]
+    left.plot(kept["epoch"], kept["mae"], "o", color=ORANGE)
+    left.annotate(f"{kept['mae']:.3g}", (kept["epoch"], kept["mae"]), (0, 8), textcoords="offset points")
     left.set(xlabel="epoch", ylim=(0, None))
     left.legend(frameon=False, fontsize=8)
     if by_age:
@@ -331,6 +332,27 @@ def stage_terms(names: Sequence[str], terms: np.ndarray, unit: str = "years") ->
     return figure
 
 
+def lying_bars(values: dict[str, float], label: str) -> Figure:
+    """Lying bars with their names and numbers, from top to bottom in the order given."""
+    figure, axes = _figure(7, 0.7 + 0.34 * len(values))
+    _bars(axes, pd.Series(values), label)
+    return figure
+
+
+def cost(layers: Sequence[dict]) -> Figure:
+    """Where a network's parameters and its multiply-adds are: `layers` is what `export.cost` returns."""
+    table = pd.DataFrame(layers)
+    parts = table["layer"].str.extract(r"^stream(\d)\.(\d)")
+    names = "stream " + parts[0] + ", block " + (parts[1].astype(float) + 1).astype("Int64").astype(str)
+    sums = table.groupby(names.fillna("the three heads")).sum()
+    figure, axes = _figure(8.5, 3.4, ncols=2)
+    for axis, key in zip(axes, ("parameters", "multiply_adds"), strict=True):
+        _bars(axis, sums[key], key.replace("_", "-"))
+        axis.ticklabel_format(axis="x", style="plain", useOffset=False)
+        axis.locator_params(axis="x", nbins=4)
+    return figure
+
+
 def histogram(values: np.ndarray, lines: Sequence[float], label: str) -> Figure:
     """How often values occur, with lines at some of them."""
     figure, axes = _figure(6, 2.4)
@@ -350,4 +372,84 @@ def bars(
     if line is not None:
         axes.axhline(line, color=ORANGE, ls="--", lw=1.5)
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    return figure
+
+
+def two_streams(sides: Sequence[int], channels: Sequence[int], stages: Sequence[Sequence[int]]) -> Figure:
+    """The network from left to right: the face, each block's maps in both streams, the stages between them.
+
+    Args:
+        sides: the side of the face, then of each block's maps.
+        channels: of stream 1 and stream 2.
+        stages: the block that each stage reads (from 0), its pooling and its values, as `SSRNet.STAGES`.
+    """
+    figure, axes = _figure(9, 4.4)
+    half = [0.05 * side**0.5 for side in sides]
+    axes.add_patch(Rectangle((-half[0], -half[0]), 2 * half[0], 2 * half[0], fc=GREY, alpha=0.4))
+    axes.text(0, 0, f"face\n3 x {sides[0]} x {sides[0]}", ha="center", va="center", fontsize=8)
+    arrow = {"arrowstyle": "->", "color": GREY}
+    for lane, count, color in ((1.4, channels[0], BLUE), (-1.4, channels[1], ORANGE)):
+        axes.annotate("", (1 - half[1], lane), (0, np.sign(lane) * half[0]), arrowprops=arrow)
+        for block in range(1, len(sides)):
+            side, size = sides[block], half[block]
+            axes.add_patch(Rectangle((block - size, lane - size), 2 * size, 2 * size, fc=color, alpha=0.6))
+            axes.text(block, lane * 1.37, f"{count} x {side} x {side}", ha="center", va="center", fontsize=8)
+            if block > 1:
+                start = block - 1 + half[block - 1]
+                axes.annotate("", (block - size, lane), (start, lane), arrowprops=arrow)
+        for block, _, _ in stages:
+            start = lane - np.sign(lane) * half[block + 1]
+            axes.annotate("", (block + 1, np.sign(lane) * 0.42), (block + 1, start), arrowprops=arrow)
+    for k, (block, pool, values) in enumerate(stages, start=1):
+        size = "no pooling" if pool == 1 else f"pooled {pool} x {pool}"
+        text = f"stage {k}\n{size}\n{values} + {values} values"
+        box = {"boxstyle": "round", "fc": "white", "ec": GREEN}
+        axes.text(block + 1, 0, text, ha="center", va="center", fontsize=8, bbox=box)
+    for block in range(1, len(sides)):
+        axes.text(block, 2.35, f"block {block}", ha="center", fontsize=9)
+    axes.set(xlim=(-0.5, len(sides) - 0.4), ylim=(-2.2, 2.6), aspect=0.75)
+    axes.set_axis_off()
+    return figure
+
+
+def map_sheet(rows: dict[str, np.ndarray]) -> Figure:
+    """Maps (N x height x width each row) side by side; black is the row's lowest value, white its highest."""
+    columns = max(len(maps) for maps in rows.values())
+    figure, axes = _figure(9, 1.2 * len(rows), nrows=len(rows), ncols=columns, squeeze=False)
+    for line, (name, maps) in zip(axes, rows.items(), strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for axis, values in zip(line, maps, strict=False):
+            axis.imshow(values, cmap="gray", vmin=maps.min(), vmax=maps.max())
+        line[0].set_title(name, fontsize=9, loc="left")
+    return figure
+
+
+def windows(face: np.ndarray, panels: Sequence[dict[str, Box]]) -> Figure:
+    """A grey face in each panel, and named windows on it."""
+    figure, axes = _figure(3.4 * len(panels), 3.9, ncols=len(panels), squeeze=False)
+    for axis, named in zip(axes.flat, panels, strict=True):
+        axis.imshow(face.mean(axis=2), cmap="gray")
+        for (name, box), color in zip(named.items(), (BLUE, ORANGE, GREEN, GREY), strict=False):
+            corner = (box.x - 0.5, box.y - 0.5)
+            axis.add_patch(
+                Rectangle(corner, box.width, box.height, fill=False, color=color, lw=2.5, label=name)
+            )
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False, fontsize=8, ncols=2)
+        axis.set_axis_off()
+    return figure
+
+
+def shares(names: Sequence[str], columns: dict[str, Sequence[float]]) -> Figure:
+    """How each column's total is shared out among the same names, with amounts and percentages."""
+    size = (4.5 * len(columns), 0.8 + 0.26 * len(names))
+    figure, axes = _figure(*size, ncols=len(columns), sharey=True, squeeze=False)
+    for axis, (title, amounts), color in zip(axes.flat, columns.items(), (BLUE, ORANGE), strict=False):
+        total = sum(amounts)
+        bars = _plain(axis).barh(names, amounts, color=color)
+        axis.bar_label(bars, [f" {amount:,}  {amount / total:.1%}" for amount in amounts], fontsize=8)
+        axis.set(title=title, xlim=(0, 1.4 * max(amounts)))
+        axis.set_xticks([])
+        axis.spines["bottom"].set_visible(False)
+    axes[0, 0].invert_yaxis()
     return figure

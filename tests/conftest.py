@@ -16,6 +16,15 @@ def drawn_store(tmp_path_factory) -> FaceStore:
 
 
 @pytest.fixture(scope="session")
+def utkface_store() -> FaceStore:
+    """UTKFace as `python -m ssrlib prepare utkface` leaves it."""
+    folder = Path(__file__).parents[1] / "data" / "utkface"
+    if not folder.is_dir():
+        pytest.skip("UTKFace is not prepared here")
+    return FaceStore(folder)
+
+
+@pytest.fixture(scope="session")
 def age_network():
     return weights.load(weights.pretrained("age"))
 

@@ -132,6 +132,17 @@ def test_train_along_a_chain(drawn_store, tmp_path):
     assert list((tmp_path / "runs" / "age").glob("events.out.tfevents*"))
 
 
+def test_export_writes_files_for_ncnn_and_onnx(tmp_path):
+    code, out, err = run("export", "age", "gender", "--to", "ncnn", "--out", tmp_path)
+    assert code == 0, err
+    names = {"age-gender.ncnn.param", "age-gender.ncnn.bin", "age-gender.ncnn.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert "largest difference" in out
+    code, out, err = run("export", weights.pretrained("age"), "--to", "onnx", "--out", tmp_path / "onnx")
+    assert code == 0, err
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"age.onnx", "age.json"}
+
+
 @pytest.mark.parametrize("dataset", ["imdb", "wiki", "megaage", "morph", "utkface", "folder", "synthetic"])
 def test_every_dataset_says_where_it_comes_from(dataset):
     code, out, _ = run("prepare", dataset, "--help")
@@ -148,6 +159,8 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["train"], "error: give either --store or --chain"),
         (["train", "--chain", "imdb,wiki"], "error: data/imdb: no such store"),
         (["train", "--store", "x", "--learning-rate", "-1"], "learning_rate must be above 0, not -1.0"),
+        (["export", "age", "--to", "int8", "--out", "x"], "error: int8 is calibrated on faces"),
+        (["export", "none.safetensors", "--to", "onnx", "--out", "x"], "none.safetensors: no such"),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from ssrlib import plots
+from ssrlib import SSRNet, plots
 from ssrlib.faces import Box
 from ssrlib.predict import Reading
 
@@ -40,6 +40,10 @@ FIGURES = {
     "stage_terms": lambda: plots.stage_terms(["a", "b"], np.array([[30.0, 5, 1], [50, -3, 2]])),
     "runs": lambda: plots.runs({"a": HISTORY, "b": HISTORY}, "mae", "years"),
     "curves": lambda: plots.curves(np.arange(3), {"a": np.arange(3), "b": np.ones(3)}, "x", "y"),
+    "two_streams": lambda: plots.two_streams([64, 31, 14, 6, 4], (32, 16), SSRNet.STAGES),
+    "map_sheet": lambda: plots.map_sheet({"a": np.ones((2, 4, 4)), "b": np.arange(8.0).reshape(2, 2, 2)}),
+    "windows": lambda: plots.windows(FACES[0], [{"small": Box(1, 2, 3, 3)}, {"large": Box(0, 0, 60, 60)}]),
+    "shares": lambda: plots.shares(["a", "b"], {"parameters": [1, 3], "work": [2000, 0]}),
 }
 
 
@@ -82,3 +86,35 @@ def test_store_report_counts_what_is_there(drawn_store, tmp_path):
     train = (drawn_store.rows["split"] == "train").sum()
     assert f"{train:,}  train" in texts(figure)
     figure.savefig(tmp_path / "report.png")
+
+
+def test_shares_are_of_their_columns_total():
+    written = texts(plots.shares(["a", "b"], {"parameters": [1, 3], "work": [2000, 0]}))
+    assert "3  75.0%" in written
+    assert "2,000  100.0%" in written
+
+
+def test_windows_lie_on_whole_pixels():
+    (axes,) = plots.windows(FACES[0], [{"small": Box(10, 20, 4, 6)}]).axes
+    assert axes.patches[0].get_bbox().extents.tolist() == [9.5, 19.5, 13.5, 25.5]
+
+
+def test_cost_adds_up_the_heads_and_counts_blocks_from_one():
+    layers = [
+        {"layer": "stream1.0.0", "parameters": 7, "multiply_adds": 1000},
+        {"layer": "fusions.0.p.0", "parameters": 1, "multiply_adds": 20},
+        {"layer": "fusions.1.p.0", "parameters": 2, "multiply_adds": 30},
+    ]
+    written = texts(plots.cost(layers))
+    assert "7  stream 1, block 1" in written
+    assert "3  the three heads" in written
+    assert "50  the three heads" in written
+
+
+def test_bars_keep_their_order():
+    assert texts(plots.lying_bars({"slow": 2.5, "fast": 0.25}, "ms")).split() == [
+        "2.5",
+        "slow",
+        "0.25",
+        "fast",
+    ]

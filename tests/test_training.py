@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ssrlib import FaceStore, Recipe, SSRNet, fit, store, weights
 from ssrlib.datasets import synthetic
 from ssrlib.evaluation import predict, score, targets
-from ssrlib.training import _optimizer, chain, new_network, tensorboard
+from ssrlib.training import _optimizer, best_epoch, chain, new_network, tensorboard
 
 ROOT = Path(__file__).parents[1]
 QUICK = Recipe(epochs=2, batch_size=32)
@@ -97,6 +97,7 @@ def test_unknown_labels_are_left_out(drawn_store, tmp_path):
         {"learning_rate": float("nan")},
         {"batch_size": 0},
         {"loss": "cosine"},
+        {"loss": "logistic"},
         {"schedule": "random"},
         {"augmentation": "wild"},
     ],
@@ -104,6 +105,14 @@ def test_unknown_labels_are_left_out(drawn_store, tmp_path):
 def test_impossible_recipes_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize("loss", ["l1", "smooth l1", "l2", "logistic"])
+def test_every_loss_falls(drawn_store, loss):
+    recipe = Recipe(target="gender", epochs=4, batch_size=32, loss=loss)
+    history = fit(new_network(recipe), drawn_store, recipe)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert 1 <= best_epoch(history) <= 4
 
 
 def test_exploding_loss_is_named(drawn_store):

@@ -1,11 +1,11 @@
-"""Make the best of several trained networks the built-in one, and measure them all.
+"""Make the best of several trainings the built-in network, and record how they went.
 
-    python tools/publish.py age runs/seed0 runs/seed1 runs/seed2
+    python tools/publish.py age runs/seed0 runs/longer --first "python -m ssrlib train ... --out runs/seed0"
 
-Each folder is what `python -m ssrlib train --out` wrote. The network with the smallest error on validation,
+Each folder is what `python -m ssrlib train --out` wrote. The network with the best figure on validation,
 each face read together with its mirror image, becomes ssrlib/pretrained/TARGET.safetensors; it is then
-calibrated and measured as tools/calibrate.py does. All networks are measured on the test split too, in
-book/results/TARGET-seeds.json: that chooses nothing, it tells how much seeds differ.
+calibrated and measured as tools/calibrate.py does. The trainings' courses, and their figures on validation,
+go to book/results/TARGET-runs.json.
 """
 
 import argparse
@@ -24,45 +24,52 @@ TERMS = (
 MERIT = {"age": "mae", "gender": "accuracy"}
 
 
-def measure(path: Path, store: FaceStore, target: str) -> dict:
-    """One training's course, and its figure of merit on both splits with and without the mirror image."""
+def course(path: Path, store: FaceStore, target: str) -> dict:
+    """One training's recipe and history, and its figure on validation with and without the mirror image."""
     network, recipe = weights.load(path), weights.read_card(path)["recipe"]
     if recipe["target"] != target:
         raise ValueError(f"{path}: reads {recipe['target']}, not {target}")
-    run = {"seed": recipe["seed"]}
-    for split in ("validation", "test"):
-        table = evaluation.predictions(network, store, split)
-        for name, column in ((split, "value"), (f"{split}, one look", "one_look")):
-            run[name] = evaluation.score(table[column].to_numpy(), table["truth"].to_numpy(), target)[
-                MERIT[target]
-            ]
-    run["outside 0 to 1"] = float(((table["one_look"] < 0) | (table["one_look"] > 1)).mean())
-    run["history"] = pd.read_csv(path.with_name("history.csv")).to_dict("records")
-    return run
+    table = evaluation.predictions(network, store, "validation")
+    with_mirror, one_look = (
+        evaluation.score(table[column].to_numpy(), table["truth"].to_numpy(), target)[MERIT[target]]
+        for column in ("value", "one_look")
+    )
+    return {
+        "run": path.parents[1].name,
+        "recipe": recipe,
+        "validation": with_mirror,
+        "validation, one look": one_look,
+        "outside 0 to 1": float(((table["one_look"] < 0) | (table["one_look"] > 1)).mean()),
+        "history": pd.read_csv(path.with_name("history.csv")).to_dict("records"),
+    }
 
 
-def publish(target: str, folders: list[Path], store: FaceStore) -> None:
+def command(recipe: dict, out: str) -> str:
+    options = [f"--target {recipe['target']}", f"--epochs {recipe['epochs']}", f"--seed {recipe['seed']}"]
+    options += [f"--learning-rate {recipe['learning_rate']}"] + ["--fast"] * recipe["compile"]
+    return f"python -m ssrlib train --store data/utkface {' '.join(options)} --out runs/{out}"
+
+
+def publish(target: str, folders: list[Path], store: FaceStore, first: str) -> None:
     paths = [folder / target / "best.safetensors" for folder in folders]
-    runs = [measure(path, store, target) for path in paths]
+    runs = [course(path, store, target) for path in paths]
     pick = np.argmin if target == "age" else np.argmax
     kept = int(pick([run["validation"] for run in runs]))
-    trained = weights.read_card(paths[kept])
-    recipe = trained["recipe"]
-    command = f"python -m ssrlib train --store data/utkface --target {target} --epochs {recipe['epochs']}"
-    command += f" --seed {recipe['seed']}" + " --fast" * recipe["compile"]
+    trained, name = weights.read_card(paths[kept]), runs[kept]["run"]
     splits = store.rows["split"].value_counts().to_dict()
     card = {
         "data": f"UTKFace, {len(store):,} faces: {splits}",
-        "command": command,
+        "first": first,
+        "command": command(trained["recipe"], name),
         "terms": TERMS,
     }
     card |= {name: trained[name] for name in ("crop", "recipe", "epoch", "validation")}
     weights.save(weights.load(paths[kept]), weights.PRETRAINED / f"{target}.safetensors", card)
-    figures = {"merit": MERIT[target], "kept": runs[kept]["seed"], "runs": runs}
+    figures = {"merit": MERIT[target], "kept": name, "runs": runs}
     for run in runs:
-        print({name: value for name, value in run.items() if name != "history"})
-    origin = {"data": card["data"], "recipe": recipe, "trained by": f"{command}, and with the other seeds"}
-    evaluation.record(Path("book/results") / f"{target}-seeds.json", figures, **origin)
+        print({key: run[key] for key in ("run", "validation", "validation, one look")})
+    origin = {"data": card["data"], "first": first, "trained by": card["command"]}
+    evaluation.record(Path("book/results") / f"{target}-runs.json", figures, **origin)
     calibrate(target, store)
 
 
@@ -71,5 +78,6 @@ if __name__ == "__main__":
     parser.add_argument("target", choices=list(MERIT))
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
+    parser.add_argument("--first", default="", help="the command that made the weights of --start, if any")
     arguments = parser.parse_args()
-    publish(arguments.target, arguments.folders, FaceStore(arguments.store))
+    publish(arguments.target, arguments.folders, FaceStore(arguments.store), arguments.first)

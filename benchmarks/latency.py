@@ -1,0 +1,247 @@
+"""How long one answer takes: every runtime side by side, and the way from a camera's frame to boxes.
+
+    python benchmarks/latency.py
+
+One face and 64 faces, with one thread and with two. Each row is measured in 25 short turns that
+alternate with those of all other rows, so that whatever disturbs the machine disturbs all of them,
+and the median turn counts. It takes minutes on a machine that has nothing else to do, and much longer
+on one that has. Where TensorFlow is installed (`pip install tensorflow-cpu`; the book does not need it), the
+authors' network runs in Keras too, in the fastest of three ways. "Peak" is what a large matrix product
+reaches on one core.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from skimage import data
+
+from ssrlib import AgeGenderEstimator, evaluation, export, runtime, weights
+from ssrlib.datasets import synthetic
+from ssrlib.predict import draw
+
+COUNTS, THREADS = (1, 64), (1, 2)
+TURNS, TURN_SECONDS = 25, 0.03
+KERAS = "authors' network, Keras"
+
+
+def keras_network(threads: int):
+    """The authors' network as their Keras code builds it; random weights take as long as trained ones."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import tensorflow as tf
+    from tensorflow.keras import Input, Model, layers
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    image = Input((64, 64, 3))
+
+    def stream(channels: int, activation: str, pool) -> list:
+        maps, x = [], image
+        for block in range(4):
+            x = layers.BatchNormalization()(layers.Conv2D(channels, 3)(x))
+            x = layers.Activation(activation)(x)
+            x = pool(2)(x) if block < 3 else x
+            maps.append(x)
+        return maps
+
+    def dense(units: int, activation: str, x):
+        return layers.Dense(units, activation=activation)(x)
+
+    maps1 = stream(32, "relu", layers.AveragePooling2D)
+    maps2 = stream(16, "tanh", layers.MaxPooling2D)
+    value, width = 0.0, 101.0
+    for block, pool in ((3, 1), (1, 4), (0, 8)):
+        a, b = (layers.Conv2D(10, 1, activation="relu")(maps[block]) for maps in (maps1, maps2))
+        if pool > 1:
+            a, b = layers.AveragePooling2D(pool)(a), layers.MaxPooling2D(pool)(b)
+        a, b = layers.Flatten()(a), layers.Flatten()(b)
+        delta = dense(1, "tanh", layers.Multiply()([a, b]))
+        mixed = layers.Multiply()([dense(3, "relu", layers.Dropout(0.2)(x)) for x in (a, b)])
+        hidden = dense(6, "relu", mixed)
+        p, eta = dense(3, "relu", hidden), dense(3, "tanh", hidden)
+        width = width / (3 * (1 + delta))
+        inner = (eta + np.arange(3, dtype=np.float32)) * p
+        value = value + width * (inner[:, :1] + inner[:, 1:2] + inner[:, 2:])
+    network = Model(image, value)
+    if network.count_params() != 40_915:
+        raise ValueError("this is not the authors' network")
+    return network
+
+
+def keras_runs(threads: int, faces: np.ndarray) -> dict[str, Callable]:
+    import tensorflow as tf
+
+    network = keras_network(threads)
+    images = tf.constant(faces, tf.float32)
+    graph, compiled = (
+        tf.function(lambda x: network(x, training=False), jit_compile=jit) for jit in (False, True)
+    )
+    return {
+        f"{KERAS}: graph": lambda: graph(images).numpy(),
+        f"{KERAS}: compiled": lambda: compiled(images).numpy(),
+        f"{KERAS}: predict": lambda: network.predict(images, verbose=0),
+    }
+
+
+def torch_run(network: torch.nn.Module, faces: np.ndarray) -> Callable:
+    images = torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
+
+    def run() -> np.ndarray:
+        with torch.inference_mode():
+            return network(images).numpy()
+
+    return run
+
+
+def runs(threads: int, faces: np.ndarray, folder: Path) -> dict[str, Callable]:
+    """What to measure: each a function that reads all faces once."""
+    network = weights.load(weights.pretrained("age"))
+    compiled = torch.compile(weights.load(weights.pretrained("age")))
+    files = {"ONNX Runtime": "age.onnx", "ONNX Runtime, int8": "age-int8.onnx"}
+    read = {name: runtime.open_onnx(folder / file, threads).read for name, file in files.items()}
+    for name, exact in (("ncnn", True), ("ncnn, half precision where it can", False)):
+        read[name] = runtime.open_ncnn(folder / "age.ncnn.param", threads, exact).read
+    found = {
+        "PyTorch": torch_run(network, faces),
+        "PyTorch, compiled": torch_run(compiled, faces),
+        "PyTorch, slim": torch_run(export.slim(network), faces),
+    }
+    found |= {name: lambda function=function: function(faces) for name, function in read.items()}
+    if importlib.util.find_spec("tensorflow"):
+        found |= keras_runs(threads, faces)
+    return found
+
+
+def frame_runs() -> dict[str, Callable]:
+    """From a frame of 640 x 480 with one face to the frame with a labelled box."""
+    portrait = cv2.resize(data.astronaut(), (480, 480), interpolation=cv2.INTER_AREA)
+    frame = cv2.copyMakeBorder(portrait, 0, 0, 80, 80, cv2.BORDER_REPLICATE)
+    found = {}
+    for backend in ("torch", "onnx"):
+        estimator = AgeGenderEstimator(backend=backend)
+        found[f"search all of the frame, {backend}"] = lambda e=estimator: draw(frame, e.faces(frame))
+        if importlib.util.find_spec("ssrlib.widgets"):
+            from ssrlib.widgets.tracking import find_again
+
+            boxes = estimator.faces(frame)[0].box
+            found[f"follow the face, {backend}"] = lambda e=estimator, boxes=[boxes]: draw(
+                frame, e.faces(frame, find_again(frame, boxes))
+            )
+    return found
+
+
+def medians(functions: dict[str, Callable]) -> dict[str, float]:
+    """The median milliseconds of each function, all measured in turns."""
+    repeats, times = {}, {name: [] for name in functions}
+    for name, function in functions.items():
+        for _ in range(3):
+            start = time.perf_counter()
+            function()
+        repeats[name] = max(1, round(TURN_SECONDS / (time.perf_counter() - start)))
+    for _ in range(TURNS):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                function()
+            times[name].append((time.perf_counter() - start) / repeats[name] * 1000)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def peak() -> float:
+    """Billions of multiply-adds a second in a product of large matrices, on one thread."""
+    a, b = torch.randn(2, 1024, 1024)
+    return 1024**3 / medians({"product": lambda: a @ b})["product"] / 1e6
+
+
+def measure(threads: int) -> dict:
+    """All rows with so many threads, on as many cores. Runs in a process of its own."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    faces, _ = synthetic.generate(max(COUNTS), seed=8)
+    network = weights.load(weights.pretrained("age"))
+    figures = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        export.to_onnx(network, folder / "age.onnx")
+        export.to_ncnn(network, folder / "age.ncnn.param")
+        # The speed of int8 does not depend on what it is calibrated on, so the drawn faces will do.
+        shutil.copy(folder / "age.onnx", folder / "age-int8.onnx")
+        export.quantize(folder / "age-int8.onnx", faces)
+        for count in COUNTS:
+            times = medians(runs(threads, faces[:count], folder))
+            figures[str(count)] = {name: value / count for name, value in times.items()}
+    figures["frame"] = medians(frame_runs())
+    if threads == 1:
+        figures["peak"] = peak()
+    return figures
+
+
+def processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def main() -> None:
+    results = {}
+    for threads in THREADS:
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, __file__, str(threads)]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        results[threads] = json.loads(done.stdout.splitlines()[-1])
+    rows = [
+        {"runtime": name, "faces": count, "threads": threads, "ms a face": ms}
+        for threads, found in results.items()
+        for count in COUNTS
+        for name, ms in found[str(count)].items()
+    ]
+    frames = [
+        {"way": name, "threads": threads, "ms": ms, "frames a second": 1000 / ms}
+        for threads, found in results.items()
+        for name, ms in found["frame"].items()
+    ]
+    alone = results[1]["1"]
+    network = weights.load(weights.pretrained("age"))
+    slim = sum(layer["multiply_adds"] for layer in export.cost(export.slim(network)))
+    figures = {
+        "rows": rows,
+        "frames": frames,
+        "multiply-adds": sum(layer["multiply_adds"] for layer in export.cost(network)),
+        "multiply-adds, slim": slim,
+        "peak, billion multiply-adds a second": results[1]["peak"],
+        "share of the peak, ONNX Runtime": slim / alone["ONNX Runtime"] / 1e6 / results[1]["peak"],
+        "PyTorch / ONNX Runtime": alone["PyTorch"] / alone["ONNX Runtime"],
+    }
+    keras = [ms for name, ms in alone.items() if name.startswith(KERAS)]
+    if keras:
+        figures["Keras at its fastest / ONNX Runtime"] = min(keras) / alone["ONNX Runtime"]
+    table = pd.DataFrame(rows).pivot(index="runtime", columns=["threads", "faces"], values="ms a face")
+    print(table.round(3).to_string(), pd.DataFrame(frames).round(1).to_string(index=False), sep="\n\n")
+    for name, value in figures.items():
+        if not isinstance(value, list):
+            print(f"{value:14,.2f}  {name}")
+    packages = ("torch", "onnxruntime", "ncnn", *(["tensorflow"] if keras else []))
+    versions = {package: version(package) for package in packages}
+    origin = {"data": "64 drawn faces, seed 8", "seed": 8, "processor": processor(), "versions": versions}
+    evaluation.record("book/results/latency.json", figures, **origin)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        print(json.dumps(measure(int(sys.argv[1]))))
+    else:
+        main()

@@ -1,0 +1,428 @@
+"""A trained network as a file for ONNX Runtime, for ncnn, or in 8-bit integers.
+
+Every export is checked before it is kept: the new file reads faces that no network has trained on,
+and its answers are held against PyTorch's. A file that differs is not written.
+"""
+
+import copy
+import hashlib
+import json
+import logging
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ssrlib import FACE_SIZE, runtime
+from ssrlib.datasets import synthetic
+from ssrlib.evaluation import predict, score, target_of, targets
+from ssrlib.network import SSRNet
+from ssrlib.store import FaceStore
+
+try:
+    import onnx
+    import pnnx
+except ImportError as error:
+    raise ImportError("export needs more packages: pip install 'ssrlib[train,predict,export]'") from error
+
+# Three poolings halve 64 pixels, and each drops what is left over. What is dropped in the third
+# comes from the last two rows and columns: no answer depends on them.
+SEEN = FACE_SIZE - 2
+
+# How far any one face's value may be from PyTorch's, in years and in p_male.
+FLOAT_TOLERANCE = {"age": 1e-3, "gender": 1e-4}
+# How much larger than PyTorch's the mean absolute error may be in int8.
+INT8_TOLERANCE = {"age": 0.1, "gender": 1e-3}
+
+CHECK_FACES, CHECK_SEED = 64, 2026
+CALIBRATION_FACES = 512
+
+ONNX_CONTRACT = {
+    "input": {"name": "faces", "type": "uint8", "shape": ["N", 3, 64, 64], "channels": "RGB"},
+    "output": {"name": "values", "type": "float32", "shape": ["N", "one column a target"]},
+}
+NCNN_CONTRACT = {
+    "input": {"name": "in0", "pixels": "PIXEL_RGB, 64 x 64, 0 to 255: no mean, no norm"},
+    "output": {"name": "out0", "type": "float32", "shape": ["one a target"]},
+    "options": dict.fromkeys(runtime.NCNN_HALVES, False),
+}
+
+
+class Slim(nn.Module):
+    """SSR-Net with everything folded away that only training needs; see `slim`."""
+
+    def __init__(self, network: SSRNet):
+        super().__init__()
+        network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+        settings = network.settings
+        self.stream1 = nn.ModuleList(map(_slim_block, network.stream1))
+        self.stream2 = nn.ModuleList(map(_slim_block, network.stream2))
+        for stream in (self.stream1, self.stream2):
+            _fold_normalization(stream[0][0], network.mean, network.std)
+        self.fusions = network.fusions
+        self.blocks = [block for block, _, _ in network.STAGES]
+        self.lambda_eta, self.lambda_delta = settings["lambda_eta"], settings["lambda_delta"]
+        width = settings["value_range"]
+        for k, (fusion, bins) in enumerate(zip(self.fusions, settings["bins"], strict=True)):
+            for name in ("stream1", "stream2", "mix1", "mix2"):
+                setattr(fusion, name, _without_idle(getattr(fusion, name)))
+            # A ReLU lets a positive factor through, so p's layer can carry the width of the bins.
+            width = width / bins
+            fusion.p[0].weight.mul_(width)
+            fusion.p[0].bias.mul_(width)
+            self.register_buffer(f"indices{k}", getattr(network, f"indices{k}"))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        map1 = map2 = faces[:, :, :SEEN, :SEEN].float()
+        maps = []
+        for block1, block2 in zip(self.stream1, self.stream2, strict=True):
+            map1, map2 = block1(map1), block2(map2)
+            maps.append((map1, map2))
+        value = 0.0
+        # Horner's way to sum the stages: the first is divided by one (1 + delta), the last by all.
+        for k, fusion in reversed(list(enumerate(self.fusions))):
+            map1, map2 = maps[self.blocks[k]]
+            a, b = fusion.stream1(map1), fusion.stream2(map2)
+            hidden = fusion.hidden(fusion.mix1(a) * fusion.mix2(b))
+            bins = getattr(self, f"indices{k}") + self.lambda_eta * fusion.eta(hidden)
+            value = value + (bins * fusion.p(hidden)).sum(dim=1, keepdim=True)
+            value = value / (1 + self.lambda_delta * fusion.delta(a * b))
+        return value
+
+
+class SideBySide(nn.Module):
+    """Several slim networks as one: their values in columns."""
+
+    def __init__(self, networks: Sequence[SSRNet]):
+        super().__init__()
+        self.networks = nn.ModuleList(map(Slim, networks))
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return torch.cat([network(faces) for network in self.networks], dim=1)
+
+
+def slim(*networks: SSRNet) -> nn.Module:
+    """Return one network that gives the values of all `networks`, with nothing that only training needs.
+
+    Dropout is gone. Batch norm is folded into the convolution before it, the normalization of the input
+    into the first convolutions, and V and the numbers of bins into the layers of p. All of this is exact,
+    up to rounding, because each is a linear step next to another and no convolution pads its input. In
+    stream 2 the maximum is taken before the tanh, and the last two rows and columns, which no answer
+    depends on, are left out.
+
+    Args:
+        networks: one, or several that read the same faces, such as those for age and for gender.
+
+    Returns:
+        A module in inference mode: N x 3 x 64 x 64 faces in (RGB, 0 to 255, uint8 or float), N x
+        `len(networks)` values out.
+
+    >>> network = SSRNet().eval()
+    >>> faces = torch.randint(256, (5, 3, 64, 64), dtype=torch.uint8)
+    >>> torch.allclose(slim(network)(faces)[:, 0], network(faces), atol=1e-3)
+    True
+    >>> slim(network, SSRNet(value_range=1.0))(faces).shape
+    torch.Size([5, 2])
+    """
+    return (Slim(networks[0]) if len(networks) == 1 else SideBySide(networks)).eval()
+
+
+def _slim_block(block: nn.Sequential) -> nn.Sequential:
+    convolution, batch_norm, *rest = block
+    # Tanh grows, so the largest tanh is the tanh of the largest: a fourth of the work.
+    rest.sort(key=lambda layer: isinstance(layer, nn.Tanh))
+    return nn.Sequential(fuse_conv_bn_eval(convolution, batch_norm), *rest)
+
+
+def _fold_normalization(convolution: nn.Conv2d, mean: Tensor, std: Tensor) -> None:
+    """W (x - mean) / std + b is W' x + b' with W' = W / std and b' = b - W' mean."""
+    convolution.weight.div_(std)
+    convolution.bias.sub_((convolution.weight * mean).sum(dim=(1, 2, 3)))
+
+
+def _without_idle(layers: nn.Sequential) -> nn.Sequential:
+    """Leave out dropout, and poolings of one pixel."""
+
+    def idle(layer: nn.Module) -> bool:
+        pool = isinstance(layer, nn.AvgPool2d | nn.MaxPool2d)
+        return isinstance(layer, nn.Dropout) or (pool and layer.kernel_size == 1)
+
+    return nn.Sequential(*(layer for layer in layers if not idle(layer)))
+
+
+def cost(network: nn.Module) -> list[dict]:
+    """Return each convolution's and linear layer's parameters, and its multiply-adds for one face.
+
+    >>> layers = cost(SSRNet())
+    >>> layers[0]
+    {'layer': 'stream1.0.0', 'parameters': 896, 'multiply_adds': 3321216}
+    >>> sum(layer["multiply_adds"] for layer in layers)
+    17078926
+    """
+    network, layers = copy.deepcopy(network).eval(), []
+
+    def note(name: str, module: nn.Module, output: Tensor) -> None:
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        multiply_adds = output.numel() * module.weight[0].numel()
+        layers.append({"layer": name, "parameters": parameters, "multiply_adds": multiply_adds})
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda module, _, output, name=name: note(name, module, output))
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE))
+    return layers
+
+
+def to_onnx(
+    networks: SSRNet | Sequence[SSRNet], path: str | Path, cards: dict | Sequence[dict] | None = None
+) -> dict:
+    """Write an ONNX file, and beside it a JSON file that says how to use it.
+
+    The network's only input is `faces`, uint8, N x 3 x 64 x 64, RGB; its only output is `values`,
+    float32, N x the number of networks. The cards go into the file, so that
+    `AgeGenderEstimator(backend="onnx")` needs nothing but the file.
+
+    Args:
+        networks: one, or several to pack into one file; see `slim`.
+        path: where the file goes, such as `age.onnx`.
+        cards: the networks' model cards.
+
+    Returns:
+        What the JSON file says.
+
+    Raises:
+        ValueError: on 64 drawn faces the file's values differ from PyTorch's by more than 0.001 years,
+            or 0.0001 of p_male.
+        OSError: the folder cannot be written.
+    """
+    networks, cards = _lists(networks, cards)
+    with _workshop(path) as folder:
+        made = folder / Path(path).name
+        made.write_bytes(_onnx_bytes(networks, cards))
+        checked = _check_values(runtime.open_onnx(made).read, networks)
+        return _deliver([made], path, networks, cards, ONNX_CONTRACT | {"checked": checked})
+
+
+def to_ncnn(
+    networks: SSRNet | Sequence[SSRNet], path: str | Path, cards: dict | Sequence[dict] | None = None
+) -> dict:
+    """Write `NAME.ncnn.param` and `NAME.ncnn.bin`, and beside them `NAME.ncnn.json`.
+
+    The network's only input is the image, `in0`, as `ncnn::Mat::from_pixels` makes it of 64 x 64 RGB
+    pixels; its only output is `out0`, one float a network. pnnx makes the two files, in float32.
+
+    Args, Returns, Raises: as `to_onnx` has them. The path ends in `.ncnn.param`.
+    """
+    networks, cards = _lists(networks, cards)
+    if not Path(path).name.endswith(".ncnn.param"):
+        raise ValueError(f"{path}: the name of a network for ncnn must end in .ncnn.param")
+    with _workshop(path) as folder:
+        param = folder / Path(path).name
+        made = [param, param.with_suffix(".bin")]
+        face = torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)
+        with _quietly():
+            torch.jit.trace(slim(*networks), face).save(folder / "traced.pt")
+        names = [f"ncnnparam={made[0].name}", f"ncnnbin={made[1].name}"]
+        command = [pnnx.EXEC_PATH, "traced.pt", *names, "inputshape=[1,3,64,64]", "fp16=0"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        param.with_suffix(".json").write_text(json.dumps({"targets": [], "cards": []}))
+        checked = _check_values(runtime.open_ncnn(param).read, networks)
+        return _deliver(made, path, networks, cards, NCNN_CONTRACT | {"checked": checked})
+
+
+def to_int8(
+    networks: SSRNet | Sequence[SSRNet],
+    path: str | Path,
+    store: FaceStore,
+    cards: dict | Sequence[dict] | None = None,
+) -> dict:
+    """Write an ONNX file whose convolutions multiply 8-bit integers, and beside it a JSON file.
+
+    Input and output are those of `to_onnx`. 512 faces of the store's train split tell how large the
+    activations get; the error is measured on its test split.
+
+    Args:
+        networks, path, cards: as `to_onnx` has them.
+        store: faces with labels, cropped like those that the networks learned from.
+
+    Returns:
+        What the JSON file says.
+
+    Raises:
+        ValueError: the store has no train or no test faces; or the mean absolute error on the test
+            faces is more than 0.1 years, or 0.001 of p_male, above PyTorch's.
+        OSError: the folder cannot be written.
+    """
+    networks, cards = _lists(networks, cards)
+    (train_faces, _), (test_faces, rows) = store.split("train"), store.split("test")
+    for split, faces in (("train", train_faces), ("test", test_faces)):
+        if not len(faces):
+            raise ValueError(f"{store.path}: has no {split} faces; int8 needs train and test faces")
+    with _workshop(path) as folder:
+        made = folder / Path(path).name
+        made.write_bytes(_onnx_bytes(networks, cards))
+        quantize(made, train_faces)
+        checked = _check_errors(runtime.open_onnx(made).read, networks, test_faces, rows)
+        return _deliver([made], path, networks, cards, ONNX_CONTRACT | {"checked": checked})
+
+
+def _lists(networks, cards) -> tuple[list[SSRNet], list[dict]]:
+    networks = [networks] if isinstance(networks, SSRNet) else list(networks)
+    cards = [cards] if isinstance(cards, dict) else list(cards or [{}] * len(networks))
+    crops = [runtime.crop_recipe(card) for card in cards]
+    if crops != crops[:1] * len(networks):
+        raise ValueError(f"networks in one file must share one crop of the face, not {crops}")
+    return networks, cards
+
+
+@contextmanager
+def _workshop(path: str | Path) -> Iterator[Path]:
+    """A folder beside `path`, for files that are not checked yet; gone in the end, whatever happens."""
+    parent = Path(path).parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=parent, prefix=".export-")
+    except OSError as error:
+        raise OSError(f"{parent}: nothing can be written there ({error.strerror})") from error
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """The exporters warn of old ways in each other's code, and of packages that nobody needs here."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict]) -> bytes:
+    with _quietly():
+        model = torch.onnx.export(
+            slim(*networks),
+            (torch.zeros(2, 3, FACE_SIZE, FACE_SIZE, dtype=torch.uint8),),
+            input_names=["faces"],
+            output_names=["values"],
+            dynamic_shapes={"faces": {0: torch.export.Dim("n")}},
+            dynamo=True,
+            verbose=False,
+        ).model_proto
+    for key, value in (("targets", list(map(target_of, networks))), ("cards", cards)):
+        model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
+    return _lean(model)
+
+
+def quantize(path: str | Path, faces: np.ndarray) -> None:
+    """Turn the convolutions of an ONNX file from `to_onnx` into 8-bit integers, in place and unchecked.
+
+    Each output channel's weights get a scale of their own; the inputs get the range that they have on
+    `faces` (uint8, N x 64 x 64 x 3), of which 512 are used. `to_int8` also checks the result.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    chosen = np.random.default_rng(0).permutation(len(faces))[:CALIBRATION_FACES]
+    batches = iter(np.array_split(faces[chosen].transpose(0, 3, 1, 2), -(-len(chosen) // 64)))
+
+    class Faces(CalibrationDataReader):
+        def get_next(self) -> dict | None:
+            batch = next(batches, None)
+            return None if batch is None else {"faces": batch}
+
+    with _quietly():
+        quantize_static(
+            path,
+            path,
+            Faces(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+    Path(path).write_bytes(_lean(onnx.load(path)))
+
+
+def _lean(model: onnx.ModelProto) -> bytes:
+    """Drop what nothing reads from an ONNX model, and shorten its names: two fifths of its bytes."""
+    graph = model.graph
+    kept = {"", *(value.name for value in [*graph.input, *graph.output])}
+    names = [tensor.name for tensor in graph.initializer]
+    names += [name for node in graph.node for name in node.output if name not in kept]
+    short = {name: name for name in kept} | {name: f"{i:x}" for i, name in enumerate(names)}
+    for node in graph.node:
+        node.input[:] = [short[name] for name in node.input]
+        node.output[:] = [short[name] for name in node.output]
+        node.ClearField("name")
+        known = onnx.defs.get_schema(node.op_type, model.opset_import[0].version).attributes
+        said = [item for item in node.attribute if item != known[item.name].default_value]
+        node.ClearField("attribute")
+        node.attribute.extend(said)
+    for tensor in graph.initializer:
+        tensor.name = short[tensor.name]
+    for part in [*graph.node, *graph.initializer, *graph.input, *graph.output, graph]:
+        part.ClearField("metadata_props")
+    graph.ClearField("value_info")
+    return model.SerializeToString()
+
+
+def _check_values(read: Callable, networks: Sequence[SSRNet]) -> dict:
+    """Hold an exported network's values against PyTorch's, on faces drawn for this only."""
+    faces, _ = synthetic.generate(CHECK_FACES, CHECK_SEED)
+    differences = np.abs(read(faces) - _values(networks, faces)).max(axis=0).tolist()
+    for network, difference in zip(networks, differences, strict=True):
+        if not difference <= FLOAT_TOLERANCE[target_of(network)]:
+            raise ValueError(
+                f"not exported: the new file's values differ from PyTorch's by up to {difference:.2g}"
+            )
+    return {"faces": f"{CHECK_FACES} drawn, seed {CHECK_SEED}", "largest difference": differences}
+
+
+def _check_errors(read: Callable, networks: Sequence[SSRNet], faces: np.ndarray, rows) -> dict:
+    """Hold an exported network's mean absolute errors against PyTorch's, on faces with labels."""
+    errors = []
+    for network, *pair in zip(networks, read(faces).T, _values(networks, faces).T, strict=True):
+        target = target_of(network)
+        truth = targets(rows, target)
+        error, reference = (score(values, truth, target)["mae"] for values in pair)
+        if not error - reference <= INT8_TOLERANCE[target]:
+            raise ValueError(
+                f"not exported: in int8 the mean absolute error is {error:.4g} instead of {reference:.4g}"
+            )
+        errors.append({"mae": error, "mae in float": reference})
+    return {"faces": f"{len(faces)} test faces", "errors": errors}
+
+
+def _values(networks: Sequence[SSRNet], faces: np.ndarray) -> np.ndarray:
+    return np.stack([predict(network, faces) for network in networks], axis=1)
+
+
+def _deliver(
+    made: Sequence[Path], path: str | Path, networks: Sequence[SSRNet], cards: Sequence[dict], facts: dict
+) -> dict:
+    """Describe the new files in a JSON file, and move all of them to where they belong."""
+    packages = ("ssrlib", "torch", "onnx", "onnxruntime", "pnnx", "ncnn")
+    description = {
+        "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in made},
+        **facts,
+        "targets": list(map(target_of, networks)),
+        "crop": runtime.crop_recipe(cards[0]),
+        "versions": {package: version(package) for package in packages},
+        "cards": cards,
+    }
+    for file in made:
+        file.replace(Path(path).parent / file.name)
+    text = json.dumps(description, indent=2, ensure_ascii=False)
+    Path(path).with_suffix(".json").write_text(text + "\n")
+    return description
