@@ -94,7 +94,7 @@ function render({ model, el }) {
     encoding = true;
     try {
       const blob = await toJpeg(video, video.videoWidth, video.videoHeight);
-      if (running && blob) await sendFrame({}, blob);
+      if (running && blob && !document.hidden) await sendFrame({}, blob);
     } finally {
       encoding = false;
     }
