@@ -21,8 +21,8 @@ from ssrlib.training import chain, new_network
 SEEDS = (0, 1, 2)
 STEPS = ("drawn", "others", "asian")
 FIRST = Recipe(epochs=12, precision="bf16-mixed", compile=True)
-LATER = replace(FIRST, epochs=5, learning_rate=0.004)
-ALONE = replace(FIRST, epochs=24)
+LATER = replace(FIRST, epochs=3, learning_rate=0.004)
+ALONE = replace(FIRST, epochs=15)
 
 
 def part(whole: FaceStore, chosen: np.ndarray, path: Path) -> FaceStore:
