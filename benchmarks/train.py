@@ -71,15 +71,11 @@ def usual(store: FaceStore, folder: Path) -> float:
 
 
 def ours(store: FaceStore) -> float:
-    recipe, starts = replace(RECIPE, precision="bf16-mixed", compile=True), []
-
-    def watch(progress) -> None:
-        if progress.step % (progress.steps // EPOCHS) == 0:
-            starts.append((progress.step, time.perf_counter()))
-
-    fit(new_network(recipe), store, recipe, watch=watch)
-    (first, start), *_, (last, end) = starts
-    return (last - first) * recipe.batch_size / (end - start)
+    """Validation, which the usual way does without here, falls into an epoch's last step: left out."""
+    recipe, times = replace(RECIPE, precision="bf16-mixed", compile=True), []
+    fit(new_network(recipe), store, recipe, watch=lambda _: times.append(time.perf_counter()))
+    epochs = np.array(times).reshape(EPOCHS, -1)
+    return float(np.diff(epochs[1:, :-1]).size * recipe.batch_size / np.diff(epochs[1:, :-1]).sum())
 
 
 def main() -> None:
