@@ -234,7 +234,7 @@ def main() -> None:
     for name, value in figures.items():
         if not isinstance(value, list):
             print(f"{value:14,.2f}  {name}")
-    packages = ("torch", "onnxruntime", "ncnn", *(["tensorflow"] if keras else []))
+    packages = ("torch", "onnxruntime", "ncnn", *(["tensorflow-cpu"] if keras else []))
     versions = {package: version(package) for package in packages}
     origin = {"data": "64 drawn faces, seed 8", "seed": 8, "processor": processor(), "versions": versions}
     evaluation.record("book/results/latency.json", figures, **origin)
