@@ -10,7 +10,7 @@ MILD = {"rotation": 10.0, "shift": 0.05, "zoom": 0.1, "shear": 0.05, "light": 0.
 """Every face is changed, a little; what we train with."""
 
 PAPER = {"rotation": 20.0, "shift": 0.2, "zoom": 0.2, "shear": 0.2, "chance": 0.25}
-"""A quarter of the faces is changed, and much: the authors' code."""
+"""Each change happens to a quarter of the faces, and is large: the authors' code."""
 
 
 def augment(
