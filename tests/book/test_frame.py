@@ -9,6 +9,7 @@ from pathlib import Path
 import jupytext
 import pytest
 import yaml
+from pybtex.database import parse_file
 
 from ssrlib import weights
 
@@ -67,6 +68,23 @@ def test_pages_do_not_ask_for_a_widget_manager():
     config = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
     assert ["html", WIDGET, None] in config["nb_mime_priority_overrides"]
     assert config["nb_ipywidgets_js"] == {}
+
+
+def test_labels_are_given_once_in_the_whole_book():
+    texts = [path.read_text() for path in (ROOT / "book" / "text").glob("*.md")]
+    labels = [label for text in texts for label in re.findall(r"^:label: (\S+)|^    name: (\S+)", text, re.M)]
+    assert len(labels) > 50
+    assert sorted(labels) == sorted(set(labels))
+
+
+def test_every_citation_is_in_the_bibliography():
+    known = set(parse_file(ROOT / "book" / "references.bib").entries)
+    texts = [path.read_text() for path in (ROOT / "book").rglob("*.md")]
+    cited = {
+        key for text in texts for keys in re.findall(r"{cite:[pt]}`([^`]+)`", text) for key in keys.split(",")
+    }
+    assert cited
+    assert cited <= known
 
 
 def test_every_chapter_is_in_the_table_of_contents():
