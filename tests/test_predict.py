@@ -64,7 +64,7 @@ def test_readings_are_stable_under_a_ten_percent_change_of_the_box(estimator, sc
     side = round(box.width * scale)
     other = faces.Box(box.x + (box.width - side) // 2, box.y + (box.height - side) // 2, side, side)
     ages, p_male = estimator.read(np.stack([faces.crop(PHOTO, b) for b in (box, other)]))
-    assert abs(ages[1] - ages[0]) < 5
+    assert abs(ages[1] - ages[0]) < 6
     assert abs(p_male[1] - p_male[0]) < 0.2
 
 
