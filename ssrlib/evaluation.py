@@ -165,13 +165,6 @@ def evaluate(
     return figures
 
 
-def measure(network: nn.Module, store: FaceStore, target: str, split: str) -> dict:
-    """`evaluate`, after a check that the network reads `target`."""
-    if target_of(network) != target:
-        raise ValueError(f"this network reads {target_of(network)}, not {target}")
-    return evaluate(network, store, split)
-
-
 def figures_per_face(table: pd.DataFrame) -> pd.DataFrame:
     """Return columns whose means are the figures of merit, one row a face, from `predictions`.
 
