@@ -161,7 +161,6 @@ def train(
     torchrun --nproc-per-node 2 -m ssrlib train ...
     """
     from ssrlib import training
-    from ssrlib import weights as files
     from ssrlib.store import FaceStore
 
     if (store is None) == (chain is None):
@@ -187,7 +186,8 @@ def train(
         places = [place / f"{number}-{store.path.name}" for number, store in enumerate(stores, start=1)]
     else:
         stores, places = [FaceStore(store)], [place]
-        training.fit(files.load(start) if start else training.new_network(plan), *stores, plan, place, watch)
+        network = training.start_from(start, plan) if start else training.new_network(plan)
+        training.fit(network, *stores, plan, place, watch)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
         for folder, trained_on in zip(places, stores, strict=True):
             _report_training(folder, trained_on, target.value)

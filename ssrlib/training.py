@@ -195,6 +195,23 @@ def new_network(recipe: Recipe, **settings) -> SSRNet:
     return network
 
 
+def start_from(path: str | Path, recipe: Recipe) -> SSRNet:
+    """Return a network with the weights of a file, to be trained by a recipe, also for another target.
+
+    The formula's value range is only a factor, so what a network learned about age starts gender well.
+
+    >>> network = start_from(weights.PRETRAINED / "age.safetensors", Recipe.best("gender"))
+    >>> network.settings["value_range"]
+    1.0
+    """
+    network = weights.load(path)
+    network.settings |= {"value_range": VALUE_RANGES[recipe.target], "dropout": recipe.dropout}
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = recipe.dropout
+    return network
+
+
 def fit(
     network: SSRNet,
     store: FaceStore,

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ssrlib import FaceStore, Recipe, SSRNet, fit, store, weights
 from ssrlib.datasets import synthetic
 from ssrlib.evaluation import predict, score, targets
-from ssrlib.training import _optimizer, best_epoch, chain, new_network, tensorboard
+from ssrlib.training import _optimizer, best_epoch, chain, new_network, start_from, tensorboard
 
 ROOT = Path(__file__).parents[1]
 QUICK = Recipe(epochs=2, batch_size=32)
@@ -137,7 +137,7 @@ def test_a_waking_recipe_wakes_a_dead_head(drawn_store):
         for fusion in network.fusions:
             fusion.p[0].bias.fill_(-0.05)
             fusion.p[0].weight.zero_()
-    faces = torch.from_numpy(drawn_store.faces[:64]).permute(0, 3, 1, 2)
+    faces = torch.from_numpy(drawn_store.faces[:64].copy()).permute(0, 3, 1, 2)
     assert not any(stage.p.any() for stage in network.eval()(faces, return_stages=True)[1])
     fit(network, drawn_store, QUICK)
     assert all(stage.p.any() for stage in network(faces, return_stages=True)[1])
@@ -226,6 +226,16 @@ def test_a_full_disk_ends_training_only_at_its_end(drawn_store, tmp_path, monkey
         fit(new_network(QUICK), drawn_store, QUICK, tmp_path, lambda progress: steps.append(progress.step))
     assert steps == list(range(1, 11))
     assert (tmp_path / "best.safetensors").is_file()
+
+
+def test_a_gender_network_can_start_from_an_age_network(drawn_store, tmp_path):
+    path = weights.save(new_network(QUICK), tmp_path / "age.safetensors", {})
+    network = start_from(path, replace(QUICK, target="gender", dropout=0.5))
+    faces = torch.from_numpy(drawn_store.faces[:8].copy()).permute(0, 3, 1, 2)
+    ages = weights.load(path).eval()(faces)
+    torch.testing.assert_close(network.eval()(faces), ages / 101)
+    assert {layer.p for layer in network.modules() if isinstance(layer, torch.nn.Dropout)} == {0.5}
+    assert len(fit(network, drawn_store, replace(QUICK, target="gender"))) == QUICK.epochs
 
 
 def test_a_chain_starts_each_step_from_the_best_of_the_one_before(drawn_store, tmp_path):

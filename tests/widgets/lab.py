@@ -154,6 +154,14 @@ class Lab:
         assert not printed.startswith("error"), printed
         return json.loads(printed.split("\u2192")[1])
 
+    def wait_for(self, code: str, holds):
+        """Run code until what it gives holds: a widget's message may still be on its way to the kernel."""
+        for _ in range(100):
+            value = self.run(code)
+            if holds(value):
+                return value
+        raise AssertionError(f"{code} stayed {value}")
+
     def dark(self) -> None:
         self.page.evaluate(
             """() => {

@@ -39,11 +39,8 @@ def test_explorer_in_lab_moves_python_and_is_moved_by_it(lab, page, screenshot):
     for _ in range(10):
         page.keyboard.press("ArrowDown")
     assert shown(page) == pytest.approx(46.0)
-    for _ in range(50):  # the last key's message may still be on its way to the kernel
-        values = opened.run("[explorer.age, *explorer.p[1]]")
-        if values[0] == pytest.approx(46.0, rel=1e-6):
-            break
-    assert values == pytest.approx([46.0, 0, 0, 0.8], rel=1e-6)
+    moved = pytest.approx([46.0, 0, 0, 0.8], rel=1e-6)
+    opened.wait_for("[explorer.age, *explorer.p[1]]", lambda values: values == moved)
 
     assert opened.run("setattr(explorer, 'delta', [0.25, 0]) or explorer.age") == pytest.approx(36.8)
     page.wait_for_function(
@@ -52,7 +49,10 @@ def test_explorer_in_lab_moves_python_and_is_moved_by_it(lab, page, screenshot):
 
     page.get_by_role("button", name="This face").click()
     page.wait_for_function("() => document.querySelectorAll('.ssr-controls fieldset').length === 3")
-    values = opened.run("[explorer.age, explorer.p, explorer.eta, explorer.delta, explorer.value_range]")
+    values = opened.wait_for(
+        "[explorer.age, explorer.p, explorer.eta, explorer.delta, explorer.value_range]",
+        lambda values: len(values[3]) == 3,
+    )
     page.wait_for_function(
         "age => Math.abs(document.querySelector('.ssr-answer').dataset.value - age) < 1e-4", arg=values[0]
     )
@@ -188,7 +188,7 @@ def test_webcam_finds_the_face_keeps_its_rate_and_stops(lab, page, screenshot):
     page.get_by_label("What you try").fill("as I am")
     page.keyboard.press("Enter")
     page.get_by_role("cell", name="as I am").wait_for()
-    (note,) = opened.run("demo.notes")
+    (note,) = opened.wait_for("demo.notes", len)
     assert note["what"] == "as I am"
     assert note["age_low"] < note["age"] < note["age_high"]
     screenshot("webcam-lab-light")
