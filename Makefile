@@ -54,10 +54,12 @@ bench: $(READY) chromium
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python -m benchmarks.webcam
+	$(BIN)/python benchmarks/notebooks.py
 
 notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
 	$(BIN)/jupytext --sync book/text/*.md
 	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 $(CHAPTERS)
+	$(BIN)/python tools/tidy.py $(CHAPTERS)
 
 lock:  ## newest versions of everything but torch
 	$(PYTHON) -m venv --clear .venv

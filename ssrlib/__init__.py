@@ -14,6 +14,7 @@ _HOMES = {
     "Recipe": "training",
     "SSRNet": "network",
     "fit": "training",
+    "results": "evaluation",
     "soft_stagewise_regression": "network",
 }
 __all__ = ["FACE_SIZE", *sorted(_HOMES)]

@@ -335,6 +335,26 @@ def record(path: str | Path, figures: dict, **origin) -> None:
     path.write_text(json.dumps({"figures": figures, "origin": origin}, indent=2) + "\n")
 
 
+def results(name: str) -> dict:
+    """Return one of the book's results, `book/results/NAME.json`, as `record` wrote it.
+
+    It is found from any working folder: in the checkout, or in the installed package, which carries it.
+
+    >>> sorted(results("age-test"))
+    ['figures', 'origin']
+
+    Raises:
+        FileNotFoundError: there is no result of this name; the message lists those that there are.
+    """
+    package = Path(__file__).parent
+    checkout, installed = package.parent / "book" / "results", package / "published"
+    folder = installed if installed.is_dir() else checkout
+    if not (folder / f"{name}.json").is_file():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
+        raise FileNotFoundError(f"the book has no result {name!r}; it has {known}")
+    return json.loads((folder / f"{name}.json").read_text())
+
+
 def recorded(path: str | Path) -> dict:
     """Return the figures of `evaluate` that `record` wrote to a JSON file.
 

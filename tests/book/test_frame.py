@@ -1,5 +1,6 @@
 """The parts of the project that must keep in step with one another."""
 
+import ast
 import json
 import re
 import runpy
@@ -7,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import jupytext
+import nbformat
 import pytest
 import yaml
 from pybtex.database import parse_file
@@ -56,12 +58,43 @@ def test_chapters_have_all_their_parts(notebook):
 
 @pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
 def test_widgets_work_on_pages_with_no_kernel_and_no_network(notebook):
-    cells = [c for c in jupytext.read(notebook).cells if "remove-output" not in c.metadata.get("tags", [])]
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    shown = [output.data for output in outputs if WIDGET in output.get("data", {})]
-    assert all('<script type="module">' in data.get("text/html", "") for data in shown), (
+    outputs = [output for cell in nbformat.read(notebook, 4).cells for output in cell.get("outputs", [])]
+    assert [output for output in outputs if WIDGET in output.get("data", {})] == [], (
         "use ssrlib.widgets.Playground instead of ipywidgets' sliders, and remove-output for progress bars"
     )
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+def test_notebooks_keep_nothing_that_changes_by_itself(notebook):
+    tidy = runpy.run_path(str(ROOT / "tools" / "tidy.py"))["tidy"]
+    assert nbformat.writes(tidy(nbformat.read(notebook, 4))) + "\n" == notebook.read_text(), (
+        "run `python tools/tidy.py book/*.ipynb`"
+    )
+
+
+def test_most_cells_that_print_are_compared():
+    shares = runpy.run_path(str(ROOT / "benchmarks" / "notebooks.py"))["compared"](CHAPTERS)
+    printed, compared = (sum(share[name] for share in shares.values()) for name in ("print", "compared"))
+    assert printed > 100
+    assert compared / printed >= 0.8, shares
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+def test_code_does_not_depend_on_the_working_folder(notebook):
+    code = [cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+    nodes = [node for source in code for node in ast.walk(ast.parse(source))]
+    named = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    paths = [
+        ast.unparse(node)
+        for node in nodes
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("Path", "open", "read_csv", "pd.read_csv", "glob.glob")
+        and (not node.args or isinstance(node.args[0], ast.Constant | ast.JoinedStr))
+    ]
+    assert paths == [], "read the book's results with ssrlib.results(NAME)"
+    folders = (ROOT, ROOT / "book")
+    short = [name for name in named if 0 < len(name) < 200]
+    assert [name for name in short if any((folder / name).is_file() for folder in folders)] == []
 
 
 def test_pages_do_not_ask_for_a_widget_manager():
