@@ -339,20 +339,6 @@ def lying_bars(values: dict[str, float], label: str) -> Figure:
     return figure
 
 
-def cost(layers: Sequence[dict]) -> Figure:
-    """Where a network's parameters and its multiply-adds are: `layers` is what `export.cost` returns."""
-    table = pd.DataFrame(layers)
-    parts = table["layer"].str.extract(r"^stream(\d)\.(\d)")
-    names = "stream " + parts[0] + ", block " + (parts[1].astype(float) + 1).astype("Int64").astype(str)
-    sums = table.groupby(names.fillna("the three heads")).sum()
-    figure, axes = _figure(8.5, 3.4, ncols=2)
-    for axis, key in zip(axes, ("parameters", "multiply_adds"), strict=True):
-        _bars(axis, sums[key], key.replace("_", "-"))
-        axis.ticklabel_format(axis="x", style="plain", useOffset=False)
-        axis.locator_params(axis="x", nbins=4)
-    return figure
-
-
 def histogram(values: np.ndarray, lines: Sequence[float], label: str) -> Figure:
     """How often values occur, with lines at some of them."""
     figure, axes = _figure(6, 2.4)

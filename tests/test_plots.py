@@ -99,18 +99,6 @@ def test_windows_lie_on_whole_pixels():
     assert axes.patches[0].get_bbox().extents.tolist() == [9.5, 19.5, 13.5, 25.5]
 
 
-def test_cost_adds_up_the_heads_and_counts_blocks_from_one():
-    layers = [
-        {"layer": "stream1.0.0", "parameters": 7, "multiply_adds": 1000},
-        {"layer": "fusions.0.p.0", "parameters": 1, "multiply_adds": 20},
-        {"layer": "fusions.1.p.0", "parameters": 2, "multiply_adds": 30},
-    ]
-    written = texts(plots.cost(layers))
-    assert "7  stream 1, block 1" in written
-    assert "3  the three heads" in written
-    assert "50  the three heads" in written
-
-
 def test_bars_keep_their_order():
     assert texts(plots.lying_bars({"slow": 2.5, "fast": 0.25}, "ms")).split() == [
         "2.5",
