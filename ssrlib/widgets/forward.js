@@ -1,9 +1,10 @@
 // SSR-Net's forward pass for one face, in plain JavaScript: ssrlib/network.py, line by line.
 //
-// A map is { data, channels, side }: a Float32Array that holds one plane of side x side values a channel.
-// A layer is { weight, bias }. Each batch norm is folded into the convolution before it; dropout is gone.
+// A map is { data, channels, side }: in data, one plane of side x side values a channel.
+// A layer is { weight, bias }. Both are Float32Arrays. Each batch norm is folded into the
+// convolution before it, and dropout is gone.
 
-/** Read a face: 64 x 64 pixels as a canvas has them (RGBA, 0 to 255). Return its value, and its stages. */
+/** From 64 x 64 pixels, as a canvas has them (RGBA, 0 to 255), to a value and its stages. */
 function forward(network, pixels) {
   const { layers, settings } = network;
   let map1 = normalize(pixels, network.mean, network.std);
@@ -25,12 +26,14 @@ function forward(network, pixels) {
   return { value: softStagewiseRegression(stages, settings), stages };
 }
 
-/** Split RGBA into three planes, each with its mean at 0 and its spread at 1. Alpha is dropped. */
+/** Split RGBA into three planes, and put each on the scale the network learned with. */
 function normalize(pixels, mean, std) {
   const area = pixels.length / 4;
   const data = new Float32Array(3 * area);
   for (let color = 0; color < 3; color++) {
-    for (let i = 0; i < area; i++) data[color * area + i] = (pixels[4 * i + color] - mean[color]) / std[color];
+    for (let i = 0; i < area; i++) {
+      data[color * area + i] = (pixels[4 * i + color] - mean[color]) / std[color];
+    }
   }
   return { data, channels: 3, side: Math.sqrt(area) };
 }
@@ -96,17 +99,18 @@ function pool(map, size, start, join, finish) {
   }
   return { data, channels: map.channels, side };
 }
-const averagePool = (map, size) => pool(map, size, 0, (sum, value) => sum + value, (sum) => sum / size ** 2);
+const averagePool = (map, size) =>
+  pool(map, size, 0, (sum, value) => sum + value, (sum) => sum / size ** 2);
 const maxPool = (map, size) => pool(map, size, -Infinity, Math.max, (largest) => largest);
 
-const relu = (map) => ({ ...map, data: map.data.map((value) => Math.max(0, value)) });
+const positive = (values) => values.map((value) => Math.max(0, value));
+const relu = (map) => ({ ...map, data: positive(map.data) });
 const tanh = (map) => ({ ...map, data: map.data.map(Math.tanh) });
 
-/** One stage: both streams' maps of a block in; weights p and shifts eta of its bins, and delta, out. */
+/** One stage: both streams' maps of a block in; p, eta and delta out. */
 function fuse(map1, map2, size, layer) {
   const a = averagePool(relu(convolvePoints(map1, layer("stream1"))), size).data;
   const b = maxPool(relu(convolvePoints(map2, layer("stream2"))), size).data;
-  const positive = (values) => values.map((value) => Math.max(0, value));
   const mixed = multiply(positive(linear(a, layer("mix1"))), positive(linear(b, layer("mix2"))));
   const hidden = positive(linear(mixed, layer("hidden")));
   return {
@@ -116,11 +120,13 @@ function fuse(map1, map2, size, layer) {
   };
 }
 
-const linear = (values, { weight, bias }) =>
-  bias.map((start, i) => values.reduce((sum, value, j) => sum + weight[i * values.length + j] * value, start));
+function linear(values, { weight, bias }) {
+  const row = values.length;
+  return bias.map((start, i) => values.reduce((sum, value, j) => sum + weight[i * row + j] * value, start));
+}
 const multiply = (a, b) => a.map((value, i) => value * b[i]);
 
-/** The formula: y = V * sum_k [ sum_i (i + lambda_eta * eta_i) * p_i ] / prod_{j<=k} s_j (1 + lambda_delta * delta_j) */
+/** The formula: bins get narrower from stage to stage, and their weighted numbers add up. */
 function softStagewiseRegression(stages, { value_range, lambda_eta, lambda_delta }) {
   let value = 0;
   let width = value_range;
@@ -137,6 +143,8 @@ function unpack({ numbers, layers, ...network }) {
   const floats = new Float32Array(bytes.buffer);
   let at = 0;
   const next = (count) => floats.subarray(at, (at += count));
-  const unpacked = layers.map(([name, weights, biases]) => [name, { weight: next(weights), bias: next(biases) }]);
-  return { ...network, layers: Object.fromEntries(unpacked) };
+  const entries = layers.map(([name, weights, biases]) => {
+    return [name, { weight: next(weights), bias: next(biases) }];
+  });
+  return { ...network, layers: Object.fromEntries(entries) };
 }

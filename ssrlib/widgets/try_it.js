@@ -191,10 +191,11 @@ function render({ model, el }) {
     const likelier = male > 0.5 ? "male" : "female";
     const sure = `${(100 * Math.max(male, 1 - male)).toFixed(0)} %`;
     const facts = {
-      interval: range ? `${range} (90 %)` : "not shown: these weights have no calibration",
+      interval: range ? `${range} (90\u00a0%)` : "not shown: these weights have no calibration",
       gender: calibrations.gender ? `${likelier} ${sure}` : `${likelier}; no calibration, so no probability`,
       p_male: `${male.toFixed(2)}${calibrations.gender ? "" : ", a mere score"}`,
-      time: `${last.milliseconds.toFixed(0)} ms a face, ${quickest.toFixed(0)} at best`,
+      time: `${last.milliseconds.toFixed(0)} ms a face`,
+      "at best": `${quickest.toFixed(0)} ms`,
     };
     lines.replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
     seen.getContext("2d").putImageData(face, 0, 0);

@@ -4,7 +4,6 @@ import base64
 
 import cv2
 import numpy as np
-import traitlets
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -12,15 +11,17 @@ from ssrlib import FACE_SIZE, faces
 from ssrlib.datasets import synthetic
 from ssrlib.network import SSRNet
 from ssrlib.predict import AgeGenderEstimator
-from ssrlib.widgets.base import STYLE, Widget, module
+from ssrlib.widgets.base import as_page, module
 
 # An oval that a face fills from the hairline to the chin, as shares of the square that UTKFace shows:
 # `faces.TEMPLATE` has the eyes and the mouth there, and the usual thirds of a face give the rest.
 OVAL = {"x": 0.5, "y": 0.46, "rx": 0.42, "ry": 0.56}
 
 
-class TryIt(Widget):
+class TryIt:
     """Try the networks on a picture, on the camera or on drawn faces: all of it happens in the browser.
+
+    A notebook shows it as HTML. It is no widget of ipywidgets, for it has nothing to tell a kernel.
 
     Args:
         photo: a picture to begin with, such as a portrait that anyone may use: uint8, height x width x
@@ -40,25 +41,25 @@ class TryIt(Widget):
     ['age', 'gender']
     """
 
-    _esm = module("common.js", "stages.js", "forward.js", "sureness.js", "crop.js", "try_it.js")
-    _css = STYLE
-
-    networks = traitlets.Dict().tag(sync=True)
-    pictures = traitlets.List().tag(sync=True)
-    guide = traitlets.Dict().tag(sync=True)
-
     def __init__(self, photo: np.ndarray | None = None, estimator: AgeGenderEstimator | None = None):
         estimator = estimator or AgeGenderEstimator()
         if not isinstance(estimator.age, SSRNet):
             raise ValueError(
                 'the page is made from PyTorch\'s networks: use an estimator with backend="torch"'
             )
-        networks = {
+        self.networks = {
             "age": pack(estimator.age) | {"calibration": estimator.age_calibration},
             "gender": pack(estimator.gender) | {"calibration": estimator.gender_calibration},
         }
-        pictures = [] if photo is None else [_portrait(photo, estimator.crop)]
-        super().__init__(networks=networks, pictures=pictures + _drawings(), guide=_guide(estimator.crop))
+        self.pictures = ([] if photo is None else [_portrait(photo, estimator.crop)]) + _drawings()
+        self.guide = _guide(estimator.crop)
+
+    def page(self) -> str:
+        """Return all of it as HTML that needs no kernel, no server and no other file."""
+        script = module("common.js", "stages.js", "forward.js", "sureness.js", "crop.js", "try_it.js")
+        return as_page(script, vars(self))
+
+    _repr_html_ = page
 
 
 def pack(network: SSRNet) -> dict:
