@@ -10,6 +10,7 @@ _HOMES = {
     "Playground": "playground",
     "StagewiseExplorer": "explorer",
     "TrainingMonitor": "monitor",
+    "TryIt": "try_it",
     "WebcamDemo": "webcam",
 }
 __all__ = sorted(_HOMES)

@@ -1,6 +1,7 @@
 """What all widgets share: their files, and a form that works on a page with no kernel and no network."""
 
 import json
+import uuid
 from pathlib import Path
 
 import anywidget
@@ -30,6 +31,16 @@ def module(*names: str) -> str:
     return "\n".join((FOLDER / name).read_text() for name in names)
 
 
+def as_page(script: str, state: dict) -> str:
+    """Return a module with a `render`, and its state, as HTML that needs no kernel, server or other file."""
+    place = f"ssr-{uuid.uuid4().hex}"
+    script += f"\nconst state = {json.dumps(state)};" + STAND_IN
+    script += f"render({{ model, el: document.getElementById({place!r}) }});"
+    # A script ends at the first "</script", even within a string.
+    script = script.replace("</", "<\\/")
+    return f'<style>{STYLE}</style><div id="{place}"></div><script type="module">{script}</script>'
+
+
 class Widget(anywidget.AnyWidget):
     """A widget that a notebook shows live, and a page shows as HTML with its module and state inside.
 
@@ -45,8 +56,4 @@ class Widget(anywidget.AnyWidget):
         """Return the widget as HTML that needs no kernel, no server and no other file."""
         own = set(self.keys) - set(ipywidgets.DOMWidget.class_trait_names())
         state = {name: getattr(self, name) for name in sorted(own) if not name.startswith("_")}
-        place, script = f"ssr-{self.model_id}", self._esm + f"\nconst state = {json.dumps(state)};" + STAND_IN
-        script += f"render({{ model, el: document.getElementById({place!r}) }});"
-        # A script ends at the first "</script", even within a string.
-        script = script.replace("</", "<\\/")
-        return f'<style>{STYLE}</style><div id="{place}"></div><script type="module">{script}</script>'
+        return as_page(self._esm, state)

@@ -1,0 +1,470 @@
+"""The networks in the browser: the same answers as the package's, and a page that keeps all to itself."""
+
+import base64
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from ssrlib import AgeGenderEstimator, SSRNet, calibration, faces, weights
+from ssrlib.datasets import synthetic
+from ssrlib.evaluation import predict
+from ssrlib.faces import Box
+from ssrlib.widgets import TryIt
+from ssrlib.widgets.base import module
+from ssrlib.widgets.try_it import pack
+
+PORTRAIT = data.astronaut()
+
+
+@pytest.fixture(scope="module")
+def try_it():
+    return TryIt(PORTRAIT)
+
+
+def test_the_page_holds_everything_and_is_small(try_it):
+    html = try_it.page()
+    assert len(html.encode()) < 1_000_000
+    assert "http:" not in html.replace("http://www.w3.org/2000/svg", "")
+    assert "https:" not in html
+    assert html.count("</script") == 1
+
+
+def test_what_cannot_be_shown_is_refused():
+    with pytest.raises(ValueError, match="no face was found in the photo"):
+        TryIt(np.zeros((100, 100, 3), np.uint8))
+    with pytest.raises(ValueError, match='use an estimator with backend="torch"'):
+        TryIt(estimator=AgeGenderEstimator(backend="onnx"))
+
+
+@pytest.mark.parametrize("recipe", [{"margin": 0.4, "shift": 0.0}, {"margin": 0.1, "shift": 0.2}])
+def test_the_guide_marks_the_same_face_for_every_crop(recipe):
+    def marks(crop):
+        estimator = AgeGenderEstimator()
+        estimator.crop = crop
+        guide = TryIt(estimator=estimator).guide
+        square = faces.crop_square(Box(1000, 1000, 500, 500), **crop)
+        points = np.array([(guide["x"], guide["y"]), *guide["eyes"]])
+        return np.array(square[:2]) + square.width * points, square.width * guide["rx"]
+
+    usual, other = (marks(crop) for crop in ({"margin": faces.MARGIN, "shift": faces.SHIFT}, recipe))
+    np.testing.assert_allclose(usual[0], other[0], atol=1)
+    assert usual[1] == pytest.approx(other[1], abs=1)
+
+
+# The page's own modules, without the page: what they compute is held against the package.
+
+
+@pytest.fixture
+def run(page, tmp_path):
+    """Run a function of the modules in the browser, with an argument as JSON."""
+
+    def run_function(function: str, argument):
+        names = "{ forward, unpack, ageInterval, probability, cropFace, mirrorImage }"
+        script = module("forward.js", "sureness.js", "crop.js") + f"\nObject.assign(window, {names});"
+        path = tmp_path / "modules.html"
+        path.write_text(f'<!doctype html><meta charset=utf-8><script type="module">{script}</script>')
+        page.goto(path.as_uri())
+        page.wait_for_function("() => window.forward")
+        return page.evaluate(function, argument)
+
+    return run_function
+
+
+FORWARD = """([packed, faces]) => {
+    const network = unpack(packed);
+    return faces.map((face) => {
+        const pixels = Uint8ClampedArray.from(atob(face), (letter) => letter.charCodeAt(0));
+        const { value, stages } = forward(network, pixels);
+        return [value, stages.map(({ p, eta, delta }) => [...p, ...eta, delta])];
+    });
+}"""
+
+
+def some_faces() -> np.ndarray:
+    """Drawn faces, noise, plain colors and the astronaut."""
+    drawn, _ = synthetic.generate(20, seed=3)
+    noise = np.random.default_rng(0).integers(256, size=(20, 64, 64, 3), dtype=np.uint8)
+    plain = np.zeros((3, 64, 64, 3), np.uint8) + np.array([0, 128, 255], np.uint8)[:, None, None, None]
+    portrait = faces.crop(PORTRAIT, faces.find(PORTRAIT)[0])[None]
+    return np.concatenate([drawn, noise, plain, portrait])
+
+
+def as_rgba(face: np.ndarray) -> str:
+    return base64.b64encode(cv2.cvtColor(face, cv2.COLOR_RGB2RGBA).tobytes()).decode()
+
+
+@pytest.mark.parametrize(("target", "close"), [("age", 1e-3), ("gender", 1e-5)])
+def test_the_forward_pass_answers_as_pytorch_does(run, target, close):
+    network, seen = weights.load(weights.pretrained(target)), some_faces()
+    found = run(FORWARD, [pack(network), [as_rgba(face) for face in seen]])
+    values = np.array([value for value, _ in found])
+    expected = predict(network, seen)
+    assert len(set(expected.round(4))) > 30
+    assert np.abs(values - expected).max() < close
+    with torch.inference_mode():
+        _, stages = network(torch.from_numpy(seen).permute(0, 3, 1, 2), return_stages=True)
+    for k, stage in enumerate(stages):
+        terms = torch.cat([stage.p, stage.eta, stage.delta[:, None]], dim=1).numpy()
+        np.testing.assert_allclose([terms_found[k] for _, terms_found in found], terms, rtol=1e-3, atol=1e-4)
+
+
+def test_the_forward_pass_reads_other_networks(run):
+    torch.manual_seed(0)
+    network = SSRNet(value_range=90.0, bins=(4, 2), lambda_eta=0.5, lambda_delta=0.25).eval()
+    network.mean.copy_(torch.tensor([100.0, 120.0, 140.0])[:, None, None])
+    network.std.copy_(torch.tensor([50.0, 60.0, 70.0])[:, None, None])
+    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    seen = some_faces()[:4]
+    found = run(FORWARD, [pack(network), [as_rgba(face) for face in seen]])
+    expected = predict(network, seen)
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose([value for value, _ in found], expected, atol=1e-3)
+
+
+def test_intervals_and_probabilities_are_the_packages(run):
+    estimator = AgeGenderEstimator()
+    one_band = {"scale": [1, 0.1, 0.2], "middles": [50], "bands": [[-5, 4]]}
+    rng = np.random.default_rng(0)
+    ages, apart = rng.uniform(-5, 115, 300), rng.uniform(0, 25, 300)
+    for learned in (estimator.age_calibration, one_band):
+        found = run(
+            "([learned, readings]) => readings.map((reading) => ageInterval(learned, ...reading))",
+            [learned, np.stack([ages, apart], axis=1).tolist()],
+        )
+        np.testing.assert_allclose(np.transpose(found), calibration.age_interval(learned, ages, apart))
+    assert run("([learned]) => ageInterval(learned, 30, 1)", [None]) is None
+    scores = np.linspace(-0.2, 1.2, 57)
+    for learned in (estimator.gender_calibration, {"beta": [0.5, 0.7, -0.1]}, None):
+        found = run(
+            "([learned, scores]) => scores.map((score) => probability(learned, score))",
+            [learned, scores.tolist()],
+        )
+        np.testing.assert_allclose(found, calibration.probability(learned, scores))
+
+
+CROP = """async ([image, squares]) => {
+    const picture = Object.assign(new Image(), { src: image });
+    await picture.decode();
+    return squares.map(([left, top, side]) => {
+        const face = cropFace(picture, picture.width, picture.height, { left, top, side });
+        return [face, mirrorImage(face)].map(({ data }) => btoa(String.fromCharCode(...data)));
+    });
+}"""
+
+
+def test_the_crop_is_the_packages(run):
+    boxes = [
+        faces.find(PORTRAIT)[0],
+        Box(30, 20, 100, 100),
+        Box(100, 100, 64, 64),  # as it is
+        Box(100, 100, 128, 128),  # halved
+        Box(180, 80, 40, 40),  # grows
+        Box(-60, -50, 200, 200),  # over a corner
+        Box(400, 380, 300, 300),  # over the opposite one
+        Box(-100, -100, 712, 712),  # all around
+        Box(-10, 480, 50, 50),  # over a corner, and grows
+    ]
+    image = "data:image/png;base64," + base64.b64encode(png(PORTRAIT)).decode()
+    found = run(CROP, [image, [list(faces.crop_square(box)[:3]) for box in boxes]])
+    for box, both in zip(boxes, found, strict=True):
+        face, mirrored = (
+            np.frombuffer(base64.b64decode(face), np.uint8).reshape(64, 64, 4)[..., :3] for face in both
+        )
+        expected = faces.crop(PORTRAIT, box)
+        assert np.abs(face.astype(int) - expected).max() <= 1
+        assert (mirrored == face[:, ::-1]).all()
+
+
+def png(photo: np.ndarray) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+# The page as a reader has it.
+
+
+@pytest.fixture
+def opened(page, try_it, tmp_path):
+    """The page from a file, with every request noted."""
+    requests, problems = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
+
+    def open_page(theme: str = "light", shown: TryIt = try_it) -> None:
+        path = tmp_path / "try-it.html"
+        head = "<meta charset=utf-8><meta name=viewport content='width=device-width'><title>Try it</title>"
+        body = f"<body>{shown.page()}</body>"
+        path.write_text(f"<!doctype html><html lang=en data-theme={theme}>{head}{body}</html>")
+        page.goto(path.as_uri())
+        page.wait_for_function("() => document.querySelector('.ssr-answer')?.dataset.age")
+
+    yield open_page
+    assert problems == []
+    assert [url for url in requests if not url.startswith(("file:///", "data:", "blob:"))] == []
+
+
+def answer(page) -> dict:
+    """What the page says, with all digits: age, low, high, male."""
+    return {
+        name: float(value)
+        for name, value in page.locator(".ssr-answer").evaluate("shown => ({ ...shown.dataset })").items()
+    }
+
+
+def wait_for_other(page, before: dict) -> dict:
+    page.wait_for_function(
+        "age => document.querySelector('.ssr-answer').dataset.age !== `${age}`", arg=before["age"]
+    )
+    return answer(page)
+
+
+def test_the_page_opens_with_the_portrait_as_the_package_reads_it(page, opened, try_it, screenshot):
+    opened()
+    portrait = cv2.imdecode(
+        np.frombuffer(base64.b64decode(try_it.pictures[0]["image"].split(",")[1]), np.uint8),
+        cv2.IMREAD_COLOR_RGB,
+    )
+    (reading,) = AgeGenderEstimator().faces(portrait, faces.find(PORTRAIT)[:1])
+    shown = answer(page)
+    assert shown["age"] == pytest.approx(reading.age, abs=0.3)
+    assert shown["male"] == pytest.approx(reading.p_male, abs=0.01)
+    assert [shown["low"], shown["high"]] == pytest.approx([reading.age_low, reading.age_high], abs=1)
+    assert page.locator(".ssr-stage").count() == 3
+    assert f"{reading.age:.0f}" in page.locator(".ssr-answer").inner_text()
+    assert re.search(r"time\s+\d+ ms a face", page.locator(".ssr-lines").inner_text())
+    screenshot("try-it-light")
+
+
+def test_drawn_faces_are_read_as_they_are(page, opened):
+    opened()
+    drawn, _ = synthetic.generate(4, seed=7)
+    ages, low, high, p_male = AgeGenderEstimator().read_all(drawn)
+    for i in range(4):
+        before = answer(page)
+        page.get_by_role("button", name=f"Drawing {i + 1}").click()
+        shown = wait_for_other(page, before)
+        expected = [ages[i], low[i], high[i], p_male[i]]
+        assert [shown[name] for name in ("age", "low", "high", "male")] == pytest.approx(expected, abs=2e-3)
+        assert page.get_by_role("button", name=f"Drawing {i + 1}").get_attribute("aria-pressed") == "true"
+
+
+def test_a_picture_is_chosen_dropped_and_placed(page, opened, tmp_path):
+    opened("dark")
+    (tmp_path / "portrait.png").write_bytes(png(PORTRAIT))
+    (tmp_path / "not.png").write_text("not an image")
+    before = answer(page)
+    page.locator("input[type=file]").set_input_files(tmp_path / "not.png")
+    page.get_by_text("cannot read this file as an image").wait_for()
+    assert answer(page) == before  # what was there stays
+
+    page.locator("input[type=file]").set_input_files(tmp_path / "portrait.png")
+    whole = wait_for_other(page, before)
+    page.get_by_text("Move and resize the picture").wait_for()
+    assert not page.locator(".ssr-message").is_visible()
+
+    # With the keys: to the right by three steps, and back.
+    screen = page.get_by_role("application", name="The picture under the oval")
+    for _ in range(3):
+        screen.press("ArrowRight")
+    moved = wait_for_other(page, whole)
+    for _ in range(3):
+        screen.press("ArrowLeft")
+    page.wait_for_function(
+        "age => document.querySelector('.ssr-answer').dataset.age === `${age}`", arg=whole["age"]
+    )
+    size = page.get_by_role("slider", name="Size")
+    smaller = float(size.input_value())
+    screen.press("+")
+    page.wait_for_function(
+        "size => document.querySelector('.ssr-try [type=range]').value > size", arg=smaller
+    )
+    larger = wait_for_other(page, whole)
+    size.press("PageUp")
+    wait_for_other(page, larger)
+    assert moved != whole
+
+    # With the mouse.
+    before = answer(page)
+    place = page.locator(".ssr-screen").bounding_box()
+    page.mouse.move(place["x"] + 200, place["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(place["x"] + 230, place["y"] + 160, steps=3)
+    page.mouse.up()
+    before = wait_for_other(page, before)
+
+    drop(page, png(PORTRAIT[:300, 100:400]))
+    wait_for_other(page, before)
+    page.get_by_text("Move and resize the picture").wait_for()
+    drop(page, None)
+    page.get_by_text("This was no file").wait_for()
+
+
+def drop(page, image: bytes | None) -> None:
+    page.evaluate(
+        """image => {
+            const dataTransfer = new DataTransfer();
+            if (image) {
+                const bytes = Uint8Array.from(atob(image), (letter) => letter.charCodeAt(0));
+                dataTransfer.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
+            } else dataTransfer.setData("text/plain", "words");
+            const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+            document.querySelector(".ssr-screen").dispatchEvent(event);
+        }""",
+        image and base64.b64encode(image).decode(),
+    )
+
+
+def test_two_fingers_resize_the_picture(page, opened):
+    opened()
+    before, size = answer(page), page.get_by_role("slider", name="Size")
+    start = float(size.input_value())
+    place = page.locator(".ssr-screen").bounding_box()
+    touch = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80)):
+        points = [
+            {"x": place["x"] + place["width"] / 2 + side * apart, "y": place["y"] + 150, "id": i}
+            for i, side in enumerate((-1, 1))
+        ]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    wait_for_other(page, before)
+    assert float(size.input_value()) > start + 0.05
+
+
+def test_the_camera_is_read_pauses_and_stops(page, opened, screenshot):
+    opened()
+    before = answer(page)
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_text("Bring your face into the oval").wait_for()
+    first = wait_for_other(page, before)
+    wait_for_other(page, first)  # it goes on
+    page.get_by_text("averaged over the last 8 pictures").wait_for()
+    screenshot("try-it-camera")
+
+    page.evaluate(
+        """() => {
+            Object.defineProperty(document, "hidden", { value: true, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    page.get_by_text("Paused while this tab is in the background.").wait_for()
+    for _ in range(100):  # what was being read when the tab went away may still be on its way
+        paused = answer(page)
+        page.wait_for_timeout(1000)
+        if answer(page) == paused:
+            break
+    else:
+        raise AssertionError("the camera was read although the tab was in the background")
+    page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }")
+    wait_for_other(page, paused)
+    assert not page.locator(".ssr-message").is_visible()
+
+    page.evaluate(
+        """() => {
+            const stop = MediaStreamTrack.prototype.stop;
+            window.stopped = [];
+            MediaStreamTrack.prototype.stop = function () { stop.call(this); window.stopped.push(this) };
+        }"""
+    )
+    page.get_by_role("button", name="Stop", exact=True).click()
+    assert page.evaluate("() => window.stopped.map((track) => track.readyState)") == ["ended"]
+    page.get_by_role("button", name="Use the camera").wait_for()
+    page.wait_for_function(
+        "age => document.querySelector('.ssr-answer').dataset.age === `${age}`", arg=before["age"]
+    )
+
+
+def test_trouble_with_the_camera_is_told_and_a_picture_still_works(page, opened):
+    opened()
+    before = answer(page)
+    for error, text in {
+        "NotFoundError": "No camera was found",
+        "NotAllowedError": "The browser was told not to show the camera",
+        "NotReadableError": "The camera is taken by another program",
+        "SomeError": "The camera could not be opened: for a test",
+    }.items():
+        page.evaluate(
+            """error => {
+                const failure = new DOMException("for a test", error);
+                navigator.mediaDevices.getUserMedia = () => Promise.reject(failure);
+            }""",
+            error,
+        )
+        page.get_by_role("button", name="Use the camera").click()
+        page.get_by_role("status").get_by_text(text).wait_for()
+    page.evaluate("() => Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("status").get_by_text("only to pages from this machine").wait_for()
+    page.get_by_role("button", name="Drawing 1").click()
+    wait_for_other(page, before)
+    assert not page.locator(".ssr-message").is_visible()
+
+
+def test_a_camera_that_was_asked_for_too_late_is_closed(page, opened):
+    opened()
+    before = answer(page)
+    page.evaluate(
+        """() => {
+            const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            navigator.mediaDevices.getUserMedia = async (wish) => {
+                await new Promise((resolve) => { window.allow = resolve });
+                window.camera = await open(wish);
+                return window.camera;
+            };
+        }"""
+    )
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Drawing 2").click()
+    wait_for_other(page, before)
+    page.evaluate("() => window.allow()")
+    page.wait_for_function("() => window.camera?.getTracks().every((track) => track.readyState === 'ended')")
+
+
+def test_answers_are_read_aloud_only_once_the_picture_rests(page, opened):
+    opened()
+    aloud = page.locator(".ssr-hearing")
+    page.wait_for_function("() => document.querySelector('.ssr-hearing').textContent.startsWith('About')")
+    page.evaluate(
+        """() => {
+            window.heard = 0;
+            const count = () => { window.heard += 1 };
+            new MutationObserver(count).observe(document.querySelector(".ssr-hearing"), { childList: true });
+        }"""
+    )
+    before, spoken = answer(page), aloud.inner_text()
+    screen = page.get_by_role("application", name="The picture under the oval")
+    for _ in range(10):
+        screen.press("Shift+ArrowRight")
+    wait_for_other(page, before)
+    page.wait_for_function("() => window.heard > 0")
+    assert page.evaluate("() => window.heard") < 10
+    assert aloud.inner_text() != spoken
+
+
+def test_without_a_calibration_the_page_says_what_is_missing(page, opened):
+    estimator = AgeGenderEstimator()
+    estimator.age_calibration = estimator.gender_calibration = None
+    opened(shown=TryIt(PORTRAIT, estimator))
+    lines = page.locator(".ssr-lines").inner_text()
+    assert "not shown: these weights have no calibration" in lines
+    assert "a mere score" in lines
+
+
+def test_the_page_fits_a_phone(page, opened, screenshot):
+    page.set_viewport_size({"width": 380, "height": 800})
+    opened("dark")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 380
+    screenshot("try-it-phone-dark")
+
+
+def test_it_works_in_lab_too(lab, page):
+    lab("try-it", "from ssrlib.widgets import TryIt\nTryIt()")
+    page.wait_for_function("() => document.querySelector('.ssr-try .ssr-answer')?.dataset.age")
+    drawn, _ = synthetic.generate(1, seed=7)
+    assert answer(page)["age"] == pytest.approx(AgeGenderEstimator().read(drawn)[0].item(), abs=2e-3)
