@@ -36,7 +36,12 @@ DECODED_SIDE = 120
 
 # OpenCV decodes a JPEG at reduced size faster than Pillow, but takes a truncated one for whole.
 JPEG_END = b"\xff\xd9"
-REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+# The flags of reduced grey plus the one of RGB: OpenCV has no name for reduced RGB.
+REDUCED = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+}
 
 # Photos are searched for faces at no more than this many pixels on the longer side.
 DETECTION_SIDE = 1024
@@ -85,8 +90,8 @@ def read(source: str | Path | bytes, name: str = "photo", at_least: int | None =
 
 def _read_reduced(jpeg: bytes, reduction: int) -> np.ndarray:
     """Decode a whole JPEG at the smallest size that is not reduced further than asked."""
-    flag = next((flag for factor, flag in REDUCED.items() if reduction >= factor), cv2.IMREAD_COLOR)
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), flag), cv2.COLOR_BGR2RGB)
+    flag = next((flag for factor, flag in REDUCED.items() if reduction >= factor), 0)
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), flag | cv2.IMREAD_COLOR_RGB)
 
 
 def resize(photo: np.ndarray) -> np.ndarray:

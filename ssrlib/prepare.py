@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import get_context
@@ -66,22 +66,23 @@ def prepare(
     return store.write(out, chunks, crop, plan=_fingerprint(rows, rejects, crop))
 
 
-def extract_all(places: Iterable[tuple[str, str, int, int]], crop: dict) -> tuple[np.ndarray, dict[int, str]]:
+def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict) -> tuple[np.ndarray, dict[int, str]]:
     """Get the faces of a few photos: uint8, n x 64 x 64 x 3, and the reason for each that has none.
 
     Args:
         places: path, file, offset and size of each photo, as in a dataset's rows.
         crop: see `faces.extract`.
     """
-    faces, reasons = [], {}
+    faces, count, reasons = np.empty((len(places), *store.SHAPE), np.uint8), 0, {}
     for number, (path, *where) in enumerate(places):
         try:
-            faces.append(photos.extract(photo_bytes(*where), path, crop))
+            faces[count] = photos.extract(photo_bytes(*where), path, crop)
+            count += 1
         except (OSError, ValueError, cv2.error) as error:
             # The path has a column of its own; without it, equal reasons can be counted.
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             reasons[number] = reason.removeprefix(f"{path}: ")
-    return np.array(faces, np.uint8).reshape(-1, *store.SHAPE), reasons
+    return faces[:count], reasons
 
 
 def photo_bytes(file: str, offset: int, size: int) -> bytes:
@@ -93,11 +94,11 @@ def photo_bytes(file: str, offset: int, size: int) -> bytes:
 
 def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: dict) -> Iterator:
     """The results of `extract_all` for each part, with only a few parts on their way at a time."""
-    jobs = ([*part[["path", *WHERE]].itertuples(index=False, name=None)] for part in parts)
+    jobs = ([*zip(*(part[name].tolist() for name in ["path", *WHERE]), strict=True)] for part in parts)
     under_way: deque[Future] = deque()
     for job in jobs:
         under_way.append(workers.submit(extract_all, job, crop))
-        if len(under_way) > 2 * (os.cpu_count() or 1):
+        if len(under_way) > (os.cpu_count() or 1):
             yield under_way.popleft().result()
     while under_way:
         yield under_way.popleft().result()

@@ -197,7 +197,11 @@ def _append(file, parts: Path, number: int, chunk: Chunk) -> None:
         raise ValueError(f"faces must be uint8, n x 64 x 64 x 3, with n rows; got {faces.shape}")
     file.write(np.ascontiguousarray(faces).data)
     file.flush()
-    rejects.to_parquet(parts / f"rejects-{number:06}.parquet")
+    refused = parts / f"rejects-{number:06}.parquet"
+    if len(rejects) or number == 0:  # the first has the columns, if all others are empty
+        rejects.to_parquet(refused)
+    else:
+        refused.unlink(missing_ok=True)  # of a run that stopped here, when a photo was still missing
     rows.to_parquet(parts / "rows.new")
     (parts / "rows.new").rename(parts / f"rows-{number:06}.parquet")
 
