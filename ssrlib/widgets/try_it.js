@@ -101,7 +101,6 @@ function render({ model, el }) {
     const y = unit * (SQUARE.y + SQUARE.side / 2) - scale * view.y;
     pen.drawImage(source.picture, x, y, scale * source.width, scale * source.height);
   };
-  const whole = ({ width, height }) => SQUARE.side * Math.max(width / SCREEN.width, height / SCREEN.height);
 
   const pointers = new Map();
   const middle = () => {
@@ -239,8 +238,11 @@ function render({ model, el }) {
     pointers.clear();
     note.textContent = text;
     say("");
-    const side = at?.side ?? whole(source);
-    moveTo(at ? at.left + side / 2 : width / 2, at ? at.top + side / 2 : height / 2, side);
+    if (at) return moveTo(at.left + at.side / 2, at.top + at.side / 2, at.side);
+    // All of a picture fills the screen; faces in front of a camera are smaller than the oval.
+    const side = (SQUARE.side * Math.max(width / SCREEN.width, height / SCREEN.height)) / (stream ? 1.5 : 1);
+    const below = SQUARE.y + SQUARE.side / 2 - SCREEN.height / 2;
+    moveTo(width / 2, height / 2 + (below * side) / SQUARE.side, side);
   };
   const usePicture = async (decoding, text, pressed, at) => {
     const mine = ++turn;

@@ -2,11 +2,14 @@
 
 import base64
 import re
+from pathlib import Path
 
 import cv2
+import jupytext
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage import data
 
 from ssrlib import AgeGenderEstimator, SSRNet, calibration, faces, weights
@@ -17,6 +20,7 @@ from ssrlib.widgets import TryIt
 from ssrlib.widgets.base import module
 from ssrlib.widgets.try_it import pack
 
+ROOT = Path(__file__).parents[2]
 PORTRAIT = data.astronaut()
 
 
@@ -53,6 +57,22 @@ def test_the_guide_marks_the_same_face_for_every_crop(recipe):
     usual, other = (marks(crop) for crop in ({"margin": faces.MARGIN, "shift": faces.SHIFT}, recipe))
     np.testing.assert_allclose(usual[0], other[0], atol=1)
     assert usual[1] == pytest.approx(other[1], abs=1)
+
+
+def test_the_page_of_the_book_makes_it_from_the_built_in_weights(try_it, capsys):
+    cells = jupytext.read(ROOT / "book" / "try-it.md").cells
+    names = {}
+    exec("\n".join(cell.source for cell in cells if cell.cell_type == "code"), names)
+    assert vars(names["page"]) == vars(try_it)
+    assert "kB are the whole of it" in capsys.readouterr().out
+
+
+def test_the_readme_shows_the_demo_in_motion():
+    (name,) = re.findall(r"^!\[The webcam demo[^]]+\]\((.*)\)$", (ROOT / "README.md").read_text(), re.M)
+    with Image.open(ROOT / name) as film:
+        assert film.n_frames > 40
+        assert 600 <= film.width <= 800
+    assert (ROOT / name).stat().st_size < 1_500_000
 
 
 # The page's own modules, without the page: what they compute is held against the package.
@@ -172,6 +192,7 @@ def test_the_crop_is_the_packages(run):
     ]
     image = "data:image/png;base64," + base64.b64encode(png(PORTRAIT)).decode()
     found = run(CROP, [image, [list(faces.crop_square(box)[:3]) for box in boxes]])
+    estimator = AgeGenderEstimator()
     for box, both in zip(boxes, found, strict=True):
         face, mirrored = (
             np.frombuffer(base64.b64decode(face), np.uint8).reshape(64, 64, 4)[..., :3] for face in both
@@ -179,6 +200,8 @@ def test_the_crop_is_the_packages(run):
         expected = faces.crop(PORTRAIT, box)
         assert np.abs(face.astype(int) - expected).max() <= 1
         assert (mirrored == face[:, ::-1]).all()
+        (reading,) = estimator.faces(PORTRAIT, [box])
+        assert estimator.read(face[None])[0] == pytest.approx([reading.age], abs=0.2)
 
 
 def png(photo: np.ndarray) -> bytes:
