@@ -37,7 +37,7 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             for number, output in enumerate(cell.outputs):
                 if html := output.get("data", {}).get("text/html"):
                     output.data.pop(WIDGET, None)
-                    output.data["text/html"] = re.sub(r"\bssr-[0-9a-f]{32}\b", f"ssr-{cell.id}-{number}", html)
+                    output.data["text/html"] = re.sub(r"ssr-[0-9a-f]{32}\b", f"ssr-{cell.id}-{number}", html)
     return notebook
 
 
