@@ -34,8 +34,9 @@ book: $(READY)  ## the rendered book, every chapter executed
 	cp -R "$$($(BIN)/python -c 'import jupyter_server_mathjax as package; print(package.__path__[0])')/static/." _build/html/_static/mathjax
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
+# In a container people are root, and JupyterLab wants to hear that this is meant.
 lab: $(READY)
-	$(BIN)/jupyter lab book
+	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) book
 
 test: $(READY) chromium lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile ssrlib tests book

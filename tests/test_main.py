@@ -170,3 +170,10 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_command_line_without_typer_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; import ssrlib.__main__"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert answer.stderr == ("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'\n")

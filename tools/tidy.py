@@ -16,6 +16,17 @@ import nbformat
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+def joined(outputs: list) -> list:
+    """Join what was printed in a row: where it is cut depends on how busy the machine was."""
+    whole = []
+    for output in outputs:
+        if whole and output.output_type == "stream" and whole[-1].get("name") == output.name:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
+
+
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return the notebook, changed in place: its text, outputs and tags are kept."""
     notebook.metadata = {
@@ -34,10 +45,11 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             if "remove-output" in cell.metadata.get("tags", []):
                 cell.outputs = []
+            cell.outputs = joined(cell.outputs)
             for number, output in enumerate(cell.outputs):
                 if html := output.get("data", {}).get("text/html"):
                     output.data.pop(WIDGET, None)
-                    output.data["text/html"] = re.sub(r"\bssr-[0-9a-f]{32}\b", f"ssr-{cell.id}-{number}", html)
+                    output.data["text/html"] = re.sub(r"ssr-[0-9a-f]{32}\b", f"ssr-{cell.id}-{number}", html)
     return notebook
 
 
