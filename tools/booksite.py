@@ -40,7 +40,7 @@ def _configure(app, config) -> None:
 
 
 def _mathml(formula: str, display: str) -> str:
-    # The converter knows align* but not aligned, spells words letter by letter, and sets "a log b" as "alogb".
+    # The converter knows no aligned, spells words letter by letter, and sets "a log b" as "alogb".
     formula = re.sub(r"{aligned}", "{align*}", formula)
     formula = re.sub(r"\\mathrm{(\w\w+)}", r"\\text{\1}", formula)
     formula = re.sub(r"\\(log|exp|tanh)\b", r"\\,\g<0>", formula)
@@ -78,11 +78,8 @@ def _page(app, name, template, context, doctree) -> None:
         card = f"{app.config.html_baseurl.rstrip('/')}/_static/card.png"
     title = re.sub(r"<[^>]+>", "", context.get("title", app.config.html_title))
     tags = {"og:type": "article", "og:site_name": app.config.html_title, "og:title": title}
-    tags |= {
-        "og:description": about,
-        "og:image": card,
-        "og:image:alt": "Three rows of bins, each dividing one of the row above",
-    }
+    picture = "The book's name, and three rows of bins, each dividing one of the row above"
+    tags |= {"og:description": about, "og:image": card, "og:image:alt": picture}
     escape = app.builder.templates.environment.filters["e"]
     meta = [f'<meta property="{key}" content="{escape(value)}" />' for key, value in tags.items()]
     meta += [f'<meta name="description" content="{escape(about)}" />']

@@ -24,7 +24,7 @@ def bins(left: float, width: float) -> list[tuple[int, float, float, bool]]:
 
 
 def logo() -> str:
-    """Return the logo as SVG, 64 x 64. Each row is drawn as wide as the first, so that it can be seen small."""
+    """Return the logo as SVG, 64 x 64; all its bins are of one size, so that it can be seen small."""
     shapes = [
         f'<rect x="{4 + 19 * i}" y="{4 + 19 * row}" width="18" height="18" rx="3" '
         f'fill="{ORANGE if i == chosen else BLUE}"/>'
