@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/ready
 CHAPTERS := $(wildcard book/[0-9]*.ipynb)
 
-.PHONY: help book lab test check lint bench notebooks lock chromium
+.PHONY: help book pdf lab test check lint bench notebooks lock chromium
 
 help:
-	@echo "make book | lab | test | check | bench"
+	@echo "make book | pdf | lab | test | check | bench"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -30,9 +30,10 @@ chromium:
 
 book: $(READY)  ## the rendered book, every chapter executed
 	$(BIN)/jupyter-book build . --all --warningiserror --keep-going
-	mkdir -p _build/html/_static/mathjax
-	cp -R "$$($(BIN)/python -c 'import jupyter_server_mathjax as package; print(package.__path__[0])')/static/." _build/html/_static/mathjax
 	@echo "Open $(CURDIR)/_build/html/index.html"
+
+pdf: $(READY) chromium  ## the whole book as one PDF, from the stored outputs
+	$(BIN)/python -m tools.pdf
 
 # In a container people are root, and JupyterLab wants to hear that this is meant.
 lab: $(READY)
@@ -56,6 +57,7 @@ bench: $(READY) chromium
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python -m benchmarks.webcam
 	$(BIN)/python benchmarks/notebooks.py
+	$(BIN)/python -m benchmarks.site
 
 notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
 	$(BIN)/jupytext --sync book/text/*.md

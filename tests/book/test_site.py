@@ -1,0 +1,208 @@
+"""The book's site in a real browser: every page, in light and dark, wide and narrow."""
+
+import functools
+import json
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import axe_playwright_python
+import jupytext
+import pytest
+
+from tests.book import site
+from tests.widgets.conftest import browser  # noqa: F401
+from tests.widgets.lab import open_page
+
+PAGES = site.pages()
+CHAPTERS = [name for name in PAGES if re.match(r"book/\d", name)]
+LIMIT = 1_500_000
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+# Thousands of colored words of code and of formulas are alike: axe looks at one of each kind.
+ONE_OF_A_KIND = """() => {
+    const seen = new Set();
+    for (const element of document.querySelectorAll(".highlight span, math")) {
+        const block = element.closest("div.highlight");
+        const place = block ? block.parentElement.className : element.getAttribute("display");
+        const kind = `${element.tagName} ${element.className} ${place}`;
+        if (seen.has(kind)) element.replaceWith(...(element.tagName === "SPAN" ? element.childNodes : []));
+        seen.add(kind);
+    }
+    document.body.normalize();
+}"""
+# What a narrow screen would cut off: it sticks out, and nothing around it scrolls.
+CUT_OFF = """() => {
+    const scrolls = (element) => element && element !== document.body
+        && (/auto|scroll/.test(getComputedStyle(element).overflowX) || scrolls(element.parentElement));
+    return [...document.querySelectorAll("article *")]
+        .filter((element) => element.getClientRects().length && !element.closest("svg *, .ssr-hearing"))
+        .filter((element) => element.getBoundingClientRect().right > innerWidth + 1 && !scrolls(element))
+        .map((element) => element.outerHTML.slice(0, 120));
+}"""
+NO_ICON = """() => [...document.querySelectorAll("i")]
+    .filter((icon) => ["none", ""].includes(getComputedStyle(icon, "::before").content))
+    .map((icon) => icon.className)"""
+
+
+@pytest.fixture(scope="module")
+def folder(browser, tmp_path_factory):  # noqa: F811
+    """The site's folder; built only where there is a browser to look at it."""
+    return site.build(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    with site.serve(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser):  # noqa: F811
+    with open_page(browser) as page:
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 1280, "height": 900})
+        yield page
+
+
+@functools.cache
+def anchors(path: Path) -> set[str]:
+    return set(re.findall(r'\b(?:id|name)="([^"]+)"', path.read_text()))
+
+
+def broken(links: list[str], address: str, folder: Path) -> list[str]:
+    """Return the links into the site that lead nowhere."""
+    found = []
+    for link in links:
+        parts = urlsplit(link)
+        path = folder / unquote(parts.path).lstrip("/")
+        if link.startswith(address) and not (
+            path.is_file() and (not parts.fragment or unquote(parts.fragment) in anchors(path))
+        ):
+            found.append(link)
+    return found
+
+
+def violations(page, options: str = "{}") -> list[str]:
+    """Return what axe-core rates as serious or critical."""
+    result = page.evaluate(f"axe.run(document, {options})")
+    assert result["passes"], "axe looked at nothing"
+    return [
+        f"{found['impact']} {found['id']}: {node['target']} {node['failureSummary']}"
+        for found in result["violations"]
+        if found["impact"] in ("serious", "critical")
+        for node in found["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole_small_and_for_everyone(name, page, address, folder):
+    visit = site.Visit(page)
+    page.goto(address + name, wait_until="networkidle")
+    assert visit.errors == []
+    assert visit.failed == []
+    assert [url for url in visit.responses if not url.startswith((address, "data:", "blob:"))] == []
+    assert [url for url, response in visit.responses.items() if response.status >= 400] == []
+    assert visit.size() < LIMIT
+    assert broken(page.evaluate("[...document.links].map((link) => link.href)"), address, folder) == []
+    assert page.evaluate(NO_ICON) == []
+    figures = page.locator("article figure:has(img)")
+    assert figures.count() == figures.locator("figcaption .caption-number").count()
+    assert page.locator('article img:not([alt]), article figure img[alt=""]').count() == 0
+
+    page.set_viewport_size({"width": 380, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    assert page.evaluate(CUT_OFF) == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+    page.evaluate(ONE_OF_A_KIND)
+    page.evaluate(AXE)
+    assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_selector("html[data-theme=dark]")
+    assert violations(page, "{ runOnly: ['color-contrast'] }") == []
+    assert visit.errors == []
+
+
+def test_next_leads_from_the_first_page_to_the_last(page, address):
+    seen = [PAGES[0]]
+    page.goto(address + PAGES[0])
+    while page.locator("a.right-next").count():
+        page.goto(page.locator("a.right-next").evaluate("link => link.href"))
+        seen.append(page.url.removeprefix(address))
+    assert seen == PAGES[:-2]
+    page.locator("a.left-prev").click()
+    page.wait_for_url(address + PAGES[-4])
+
+
+def test_a_word_is_found(page, address):
+    page.goto(address + PAGES[0], wait_until="networkidle")
+    page.keyboard.press("Control+k")
+    page.locator("dialog input[type=search]").fill("stagewise")
+    page.keyboard.press("Enter")
+    hits = page.locator("#search-results li a")
+    hits.first.wait_for()
+    links = hits.evaluate_all("links => links.map((link) => link.href)")
+    assert any("soft-stagewise-regression" in link for link in links)
+    hits.first.click()
+    page.wait_for_selector("article .highlighted >> text=/stagewise/i")
+
+
+def test_theme_is_switched_and_remembered(page, address):
+    page.goto(address + CHAPTERS[0], wait_until="networkidle")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    while page.locator("html[data-theme=dark]").count() == 0:
+        page.locator("button.theme-switch-button:visible").first.click()
+    dark = page.evaluate(ground)
+    page.goto(address + CHAPTERS[1])
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert light != dark == page.evaluate(ground)
+
+
+def test_code_is_copied(page, address):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(address + CHAPTERS[0], wait_until="networkidle")
+    cells = page.locator("div.cell_input")
+    assert cells.count() == cells.locator("button.copybtn").count() > 5
+    cells.first.hover()
+    cells.first.locator("button.copybtn").click()
+    page.wait_for_selector("button.copybtn.success")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == cells.first.locator("pre").inner_text().strip()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_notebook_is_downloaded(name, page, address):
+    page.goto(address + name)
+    link = page.locator("a.btn-download-source-button").evaluate("link => link.href")
+    notebook = json.loads(page.request.get(link).text())
+    stored = jupytext.read(site.ROOT / name.replace(".html", ".ipynb"))
+    assert ["".join(cell["source"]) for cell in notebook["cells"]] == [cell.source for cell in stored.cells]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_formulas_are_drawn_and_linked(name, page, address):
+    text = (site.ROOT / "book" / "text" / f"{Path(name).stem}.md").read_text()
+    page.goto(address + name)
+    labels = re.findall(r"^:label: (eq-\S+)", text, re.M)
+    assert page.locator("div.math .eqno").count() == len(labels)
+    for label in labels:
+        drawn = page.locator(f"#equation-{label} math")
+        assert drawn.bounding_box()["height"] > 10
+        assert not re.search(r"[\\&]", drawn.text_content())
+    cited = set(re.findall(r"{eq}`(eq-[^`]+)`", text))
+    for label in cited:
+        assert page.locator(f'article a[href$="#equation-{label}"]:not(.headerlink)').count()
+
+
+def test_a_shared_page_has_a_card(page, address, folder):
+    for name in PAGES:
+        page.goto(address + name)
+        card = {
+            key: page.locator(f'meta[property="og:{key}"]').get_attribute("content")
+            for key in ("title", "description", "image")
+        }
+        assert all(card.values())
+        assert (folder / name).parent.joinpath(card["image"]).resolve().read_bytes()[:4] == b"\x89PNG"
+        icon = page.locator('link[rel="icon"], link[rel="shortcut icon"]').first.evaluate("link => link.href")
+        assert broken([icon], address, folder) == []
