@@ -3,6 +3,7 @@
 const MOST_UNANSWERED = 2;
 const PATIENCE = 5000; // milliseconds without an answer, after which the page says so
 const STILL_SIDE = 1280;
+const CROWD = 4; // more faces than this need shorter labels
 const REMEMBERED = 12000; // milliseconds of ages in the small chart
 
 const MESSAGES = {
@@ -204,6 +205,8 @@ function render({ model, el }) {
       tag.setAttribute("aria-pressed", face.track === choice);
       tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(face)}`);
       tag.classList.toggle("ssr-below", y < 0.16 * height);
+      // In a crowd a small face has room for its age only; the chosen one shows all.
+      tag.classList.toggle("ssr-short", faces.length > CROWD && w < 0.25 * width && face.track !== choice);
       const range = face.age_low === null ? [] : [h("span", {}, `${face.age_low.toFixed(0)}\u2013${face.age_high.toFixed(0)}`)];
       const gender = h("span", {}, `${face.gender} ${percent(face)}`);
       tag.firstChild.replaceChildren(h("strong", {}, value(face).toFixed(0)), ...range, gender);
