@@ -3,6 +3,7 @@
 const MOST_UNANSWERED = 2;
 const PATIENCE = 5000; // milliseconds without an answer, after which the page says so
 const STILL_SIDE = 1280;
+const CROWD = 4; // more faces than this need shorter labels
 const REMEMBERED = 12000; // milliseconds of ages in the small chart
 
 const MESSAGES = {
@@ -13,6 +14,7 @@ const MESSAGES = {
   NotFoundError: "No camera was found. Connect one and press Start, or drop a photo here.",
   NotAllowedError: "The browser was told not to show the camera to this page. Allow it at the address bar and press Start, or drop a photo here.",
   NotReadableError: "The camera is taken by another program. Close that program and press Start, or drop a photo here.",
+  OverconstrainedError: "The chosen camera has gone. Press Start to take another one, or drop a photo here.",
   insecure: "Browsers show the camera only to pages from this machine or over https. Open JupyterLab that way, or drop a photo here.",
   ended: "The camera has gone. Connect it again and press Start.",
   waiting: "Python has not answered yet. If it is busy with another cell, the demo goes on by itself; if the kernel was restarted, run this cell again.",
@@ -55,6 +57,9 @@ function render({ model, el }) {
 
   let running = false;
   let frozen = false;
+  let frozenAt = null; // a frozen picture keeps its time, however late it is asked about again
+  let again = false; // a frozen picture waits for a free place among the unanswered
+  let turn = 0; // counts starts and stops: what began before the last of them is over
   let stream = null;
   let photo = null; // a still that was dropped, as a JPEG
   let count = 0;
@@ -76,7 +81,7 @@ function render({ model, el }) {
   const sendFrame = (content, blob) => {
     const id = ++count;
     unanswered.set(id, performance.now());
-    const asked = { kind: "frame", id, view, time: performance.now(), chosen, details: details.open, ...content };
+    const asked = { kind: "frame", id, view, time: frozenAt ?? performance.now(), chosen, details: details.open, ...content };
     if (!blob) return model.send(asked);
     return blob.arrayBuffer().then((bytes) => model.send(asked, undefined, [bytes]));
   };
@@ -88,26 +93,29 @@ function render({ model, el }) {
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
   };
   let encoding = false;
-  const sendVideo = async (again) => {
+  const sendVideo = async () => {
     const full = unanswered.size >= MOST_UNANSWERED;
     if (encoding || full || !video.videoWidth || document.hidden || (frozen && !again)) return;
     encoding = true;
+    again = false;
     try {
       const blob = await toJpeg(video, video.videoWidth, video.videoHeight);
       if (running && blob && !document.hidden) await sendFrame({}, blob);
     } finally {
       encoding = false;
     }
+    if (again) sendVideo();
   };
   const askAgain = () => {
     if (!live) return;
-    if (photo) sendFrame({ still: true }, photo);
-    else if (frozen && !source) sendVideo(true);
+    if (photo) return sendFrame({ still: true }, photo);
+    again = frozen && !source;
+    if (again) sendVideo();
   };
   /** Send the camera's frames as they come, until this camera is stopped. */
   const pump = (own) => {
     if (own !== stream) return;
-    sendVideo(false);
+    sendVideo();
     video.requestVideoFrameCallback(() => pump(own));
   };
   const pull = () => {
@@ -120,6 +128,7 @@ function render({ model, el }) {
     if (content.view !== view) return;
     const sent = unanswered.get(content.id);
     unanswered.delete(content.id);
+    if (again) sendVideo();
     if (content.id <= shown || sent === undefined) return;
     shown = content.id;
     if (!running && !photo) return;
@@ -196,6 +205,8 @@ function render({ model, el }) {
       tag.setAttribute("aria-pressed", face.track === choice);
       tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(face)}`);
       tag.classList.toggle("ssr-below", y < 0.16 * height);
+      // In a crowd a small face has room for its age only; the chosen one shows all.
+      tag.classList.toggle("ssr-short", faces.length > CROWD && w < 0.25 * width && face.track !== choice);
       const range = face.age_low === null ? [] : [h("span", {}, `${face.age_low.toFixed(0)}\u2013${face.age_high.toFixed(0)}`)];
       const gender = h("span", {}, `${face.gender} ${percent(face)}`);
       tag.firstChild.replaceChildren(h("strong", {}, value(face).toFixed(0)), ...range, gender);
@@ -293,6 +304,7 @@ function render({ model, el }) {
   const go = async () => {
     stop("");
     photo = null;
+    const own = turn;
     if (source) {
       setRunning(true);
       say("Opening \u2026");
@@ -301,24 +313,30 @@ function render({ model, el }) {
     if (!navigator.mediaDevices) return say(MESSAGES.insecure);
     say(MESSAGES.asking);
     start.disabled = true;
+    let opened;
     try {
       const device = cameras.value ? { deviceId: { exact: cameras.value } } : { facingMode: "user" };
-      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 }, ...device } });
+      opened = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 }, ...device } });
     } catch (error) {
-      return say(MESSAGES[error.name] ?? `The camera could not be opened: ${error.message}`);
+      // A camera that cannot be had must not be asked for again and again.
+      cameras.replaceChildren();
+      cameras.hidden = true;
+      if (own === turn) say(MESSAGES[error.name] ?? `The camera could not be opened: ${error.message}`);
+      return;
     } finally {
       start.disabled = false;
     }
-    if (!root.isConnected) return endStream();
-    const own = stream;
-    own.getVideoTracks()[0].addEventListener("ended", () => own === stream && stop(MESSAGES.ended));
-    video.srcObject = own;
+    // Meanwhile a photo may have been dropped, another camera chosen, or the cell run again.
+    if (own !== turn || !root.isConnected) return endTracks(opened);
+    stream = opened;
+    opened.getVideoTracks()[0].addEventListener("ended", () => opened === stream && stop(MESSAGES.ended));
+    video.srcObject = opened;
     video.hidden = false;
     still.hidden = true;
     setRunning(true);
     say("Waiting for the first answer \u2026");
-    pump(own);
-    offerCameras(own);
+    pump(opened);
+    offerCameras(opened);
   };
   const offerCameras = async (own) => {
     const found = (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === "videoinput");
@@ -327,10 +345,8 @@ function render({ model, el }) {
     cameras.value = current;
     cameras.hidden = found.length < 2;
   };
-  const endStream = () => {
-    for (const track of stream?.getTracks() ?? []) track.stop();
-    stream = null;
-    video.srcObject = null;
+  const endTracks = (opened) => {
+    for (const track of opened?.getTracks() ?? []) track.stop();
   };
   const setRunning = (now) => {
     running = now;
@@ -341,6 +357,8 @@ function render({ model, el }) {
   };
   const setFrozen = (now) => {
     frozen = now;
+    frozenAt = now ? performance.now() : null;
+    again = false;
     freeze.textContent = now ? "Go on" : "Freeze";
     freeze.setAttribute("aria-pressed", now);
     if (!stream) return now || pull();
@@ -350,7 +368,9 @@ function render({ model, el }) {
   };
   const stop = (text) => {
     const asked = running;
-    endStream();
+    turn += 1;
+    endTracks(stream);
+    stream = video.srcObject = null;
     setRunning(false);
     unanswered.clear();
     answered.length = ages.length = 0;
@@ -365,10 +385,13 @@ function render({ model, el }) {
 
   const show = async (chosenFile) => {
     stop("");
+    const own = turn;
     try {
       const image = await createImageBitmap(chosenFile, { imageOrientation: "from-image" });
       const scale = Math.min(1, STILL_SIDE / Math.max(image.width, image.height));
-      photo = await toJpeg(image, Math.round(image.width * scale), Math.round(image.height * scale));
+      const jpeg = await toJpeg(image, Math.round(image.width * scale), Math.round(image.height * scale));
+      if (own !== turn) return;
+      photo = jpeg;
       stage.style.aspectRatio = `${image.width} / ${image.height}`;
       showStill(canvas);
       root.classList.remove("ssr-idle");

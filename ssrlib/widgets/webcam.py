@@ -71,8 +71,9 @@ class WebcamDemo(Widget):
             else:
                 photo = _decoded(buffers)
             answer |= self._read(photo, asked, sent)
-        except (ValueError, OSError) as error:
-            answer["error"] = str(error)
+        except Exception as error:
+            # Whatever it was: without an answer, the browser would wait for ever.
+            answer["error"] = str(error) or type(error).__name__
         answer["milliseconds"] = 1000 * (time.perf_counter() - started)
         self.send(answer, sent)
 

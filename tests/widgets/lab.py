@@ -46,15 +46,16 @@ def open_browser(camera_file: Path):
     """Start Chromium, with a file for a camera."""
     from playwright.sync_api import sync_playwright
 
-    fake_camera = [
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-video-capture={camera_file}",
-    ]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + fake_camera)
+        browser = launch(playwright.chromium, f"--use-file-for-fake-video-capture={camera_file}")
         yield browser
         browser.close()
+
+
+def launch(chromium, *options: str, cameras: int = 1):
+    """Start Chromium with fake cameras, which show a test picture; but a file, given as an option, is one."""
+    fake = [f"--use-fake-device-for-media-stream=device-count={cameras}", "--use-fake-ui-for-media-stream"]
+    return chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *fake, *options])
 
 
 @contextmanager

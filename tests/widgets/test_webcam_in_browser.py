@@ -1,0 +1,264 @@
+"""The webcam demo in a real browser: in JupyterLab, and with a kernel whose answers the test itself gives."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from ssrlib import faces
+from ssrlib.widgets import WebcamDemo
+from tests.widgets.lab import launch, open_page
+
+PHOTO = data.astronaut()
+FACE = re.compile(r"^Face \d+: about \d+ years")
+DEMO = "from ssrlib.widgets import WebcamDemo\ndemo = WebcamDemo({source})\ndemo"
+
+# Stands in for the kernel: keeps what the demo sends, and answers when the test says so.
+BY_HAND = """
+import widget from "/widget.js";
+const state = { notes: [], source: SOURCE };
+const heard = {};
+window.sent = [];
+window.model = {
+  get: (name) => state[name],
+  set: (name, value) => { state[name] = value; },
+  save_changes: () => {},
+  on: (event, listener) => { heard[event] = listener; },
+  off: () => {},
+  send: (content, _callbacks, buffers) => {
+    window.sent.push({ ...content, bytes: buffers?.[0]?.byteLength ?? 0 });
+  },
+};
+window.frames = () => window.sent.filter(({ kind }) => kind !== "stop");
+window.answer = (number, age) => {
+  const { id, view } = window.frames()[number];
+  const face = { track: 1, box: [100, 100, 200, 200], age, latest: age, age_low: null, age_high: null };
+  const faces = [{ ...face, p_male: 0.5, gender: "female" }];
+  heard["msg:custom"]({ id, view, width: 640, height: 480, faces, milliseconds: 1 }, []);
+};
+window.track = () => document.querySelector("video").srcObject?.getVideoTracks()[0];
+widget.render({ model, el: document.body });
+"""
+
+
+@pytest.fixture
+def by_hand(page):
+    """Show the demo with a kernel that the test plays."""
+    return show_by_hand(page)
+
+
+def show_by_hand(page):
+    # Browsers give the camera to pages of this machine, without https too.
+    script = BY_HAND.replace("SOURCE", '""')
+    answers = {
+        "/": ("text/html", f"<!doctype html><meta charset=utf-8><body><script type=module>{script}</script>"),
+        "/widget.js": ("text/javascript", WebcamDemo._esm),
+    }
+
+    def fulfill(route):
+        kind, body = answers.get("/" + route.request.url.split("/", 3)[3], ("text/plain", ""))
+        route.fulfill(content_type=f"{kind}; charset=utf-8", body=body)
+
+    page.route("http://localhost/**", fulfill)
+    page.goto("http://localhost/")
+    page.wait_for_selector(".ssr-webcam")
+    return page
+
+
+def start(page) -> None:
+    page.get_by_role("button", name="Start", exact=True).click()
+
+
+def until_sent(page, count: int) -> None:
+    page.wait_for_function("count => window.frames().length >= count", arg=count)
+
+
+def test_no_queue_grows_and_a_late_answer_never_overtakes_a_newer_one(by_hand):
+    page = by_hand
+    start(page)
+    page.get_by_text("Python has not answered yet.").wait_for()  # after seconds in which none was
+    assert page.evaluate("() => window.frames().length") == 2
+    assert page.evaluate("() => window.frames().every(({ bytes }) => bytes > 1000)")
+
+    page.evaluate("() => { window.answer(1, 40); window.answer(0, 20) }")
+    page.get_by_role("button", name="Face 1: about 40 years").wait_for()
+    until_sent(page, 4)
+    page.evaluate("() => window.answer(0, 20)")  # the same once more
+    page.evaluate("() => window.answer(2, 60)")
+    page.get_by_role("button", name="Face 1: about 60 years").wait_for()
+
+    # What was asked before Stop is not shown after the next Start.
+    page.get_by_role("button", name="Stop", exact=True).click()
+    before = page.evaluate("() => window.frames().length")
+    start(page)
+    until_sent(page, before + 1)
+    page.evaluate("number => window.answer(number, 80)", before - 1)
+    assert page.locator(".ssr-face").count() == 0
+
+
+def test_frozen_picture_keeps_its_time_and_is_asked_about_again(by_hand):
+    page = by_hand
+    start(page)
+    until_sent(page, 2)
+    page.get_by_role("button", name="Freeze").click()
+    assert page.evaluate("() => document.querySelector('video').paused")
+    # Two frames wait: the frozen one is sent as soon as one of them is answered, and no other.
+    page.evaluate("() => window.answer(0, 30)")
+    until_sent(page, 3)
+    page.evaluate("() => { window.answer(1, 31); window.answer(2, 32) }")
+    page.get_by_role("button", name="Face 1: about 32 years").click()
+    until_sent(page, 4)
+    page.evaluate("() => window.answer(3, 33)")
+    first, second = page.evaluate("() => window.frames().slice(2).map(({ time }) => time)")
+    assert first == second
+    assert page.evaluate("() => window.track().readyState") == "live"
+
+    page.get_by_role("button", name="Go on").click()
+    until_sent(page, 5)
+    assert page.evaluate("() => window.frames()[4].time") > second
+
+
+def test_camera_that_comes_late_is_let_go_at_once(by_hand, tmp_path):
+    page = by_hand
+    page.evaluate(
+        """() => {
+            const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            navigator.mediaDevices.getUserMedia = async (wish) => {
+                window.late = await ask(wish);
+                await new Promise((resolve) => { window.letGo = resolve });
+                return window.late;
+            };
+        }"""
+    )
+    start(page)
+    page.wait_for_function("() => window.letGo")
+    faces.write(PHOTO, tmp_path / "photo.png")
+    page.locator("input[type=file]").set_input_files(tmp_path / "photo.png")
+    until_sent(page, 1)
+    page.evaluate("() => window.letGo()")
+    page.wait_for_function("() => window.late.getVideoTracks()[0].readyState === 'ended'")
+    page.evaluate("() => window.answer(0, 50)")
+    page.get_by_role("button", name="Face 1: about 50 years").wait_for()
+    assert page.evaluate("() => window.frames().map(({ still }) => still)") == [True]
+
+
+def test_choice_among_cameras(browser):
+    with launch(browser.browser_type, cameras=2) as several, open_page(several) as page:
+        show_by_hand(page)
+        start(page)
+        choice = page.get_by_label("Camera", exact=True)
+        choice.wait_for()
+        assert choice.locator("option").count() == 2
+        page.evaluate("() => { window.first = window.track() }")
+        values = choice.locator("option").evaluate_all("options => options.map(({ value }) => value)")
+        other = next(value for value in values if value != choice.input_value())
+        choice.select_option(other)
+        page.wait_for_function(
+            """other => window.track()?.getSettings().deviceId === other
+                && !document.querySelector("video").hidden""",
+            arg=other,
+        )
+        assert page.evaluate("() => window.first.readyState") == "ended"
+
+        # The chosen one is taken away: the page says so, and Start takes the one that is left.
+        page.get_by_role("button", name="Stop", exact=True).click()
+        page.evaluate(
+            """() => {
+                const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+                navigator.mediaDevices.getUserMedia = (wish) => wish.video.deviceId
+                    ? Promise.reject(new OverconstrainedError("deviceId")) : ask(wish);
+            }"""
+        )
+        start(page)
+        page.get_by_text("The chosen camera has gone.").wait_for()
+        start(page)
+        page.wait_for_function("() => window.track()?.readyState === 'live'")
+
+
+def drop(page, selector: str, *paths) -> None:
+    """Drag files from outside the browser onto an element, as the mouse does."""
+    place = page.locator(selector).bounding_box()
+    devtools = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send(
+            "Input.dispatchDragEvent",
+            {
+                "type": kind,
+                "x": place["x"] + place["width"] / 2,
+                "y": place["y"] + place["height"] / 2,
+                "data": {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1},
+            },
+        )
+
+
+def crowd() -> np.ndarray:
+    """Draw 56 times the same face, in rows."""
+    x, y, side, _ = faces.find(PHOTO)[0][:4]
+    face = PHOTO[y - side // 8 : y + side + side // 8, x - side // 8 : x + side + side // 8]
+    return np.tile(cv2.resize(face, (80, 80), interpolation=cv2.INTER_AREA), (7, 8, 1))
+
+
+def test_photos_are_dropped_onto_the_demo(lab, page, tmp_path, screenshot):
+    lab("dropped", DEMO.format(source=""))
+    page.get_by_text("or drop a photo here").wait_for()
+    faces.write(PHOTO, tmp_path / "photo.png")
+    drop(page, ".ssr-screen", tmp_path / "photo.png")
+    page.get_by_role("button", name=FACE).wait_for()
+    (tmp_path / "text.png").write_text("not an image")
+    drop(page, ".ssr-screen", tmp_path / "text.png")
+    page.get_by_text("cannot read this file as an image").wait_for()
+    faces.write(crowd(), tmp_path / "crowd.png")
+    drop(page, ".ssr-screen", tmp_path / "crowd.png")
+    page.wait_for_function("() => document.querySelectorAll('.ssr-face').length > 40")
+    screenshot("webcam-crowd")
+
+
+def test_frames_that_are_no_images_and_a_kernel_that_is_restarted(lab, page):
+    opened = lab("restarted", DEMO.format(source=""))
+    page.wait_for_selector(".ssr-webcam")
+    page.evaluate(
+        """() => {
+            window.whole = HTMLCanvasElement.prototype.toBlob;
+            HTMLCanvasElement.prototype.toBlob = function (take) { take(new Blob(["not a JPEG"])) };
+        }"""
+    )
+    start(page)
+    page.get_by_text("The frame: not an image, or a damaged one.").wait_for()
+    page.evaluate("() => { HTMLCanvasElement.prototype.toBlob = window.whole }")
+    page.get_by_role("button", name=FACE).first.wait_for()
+
+    page.evaluate(
+        "() => { window.track = document.querySelector('.ssr video').srcObject.getVideoTracks()[0] }"
+    )
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }")
+    page.get_by_text("The kernel has gone. Run this cell again.").wait_for()
+    assert page.evaluate("() => window.track.readyState") == "ended"
+    opened.command("notebook:run-all-cells")
+    page.get_by_text("Press Start and look into the camera").wait_for()
+    start(page)
+    page.get_by_role("button", name=FACE).first.wait_for()
+
+
+def test_source_is_a_video_or_a_camera_of_the_kernels_machine(lab, page, tmp_path, screenshot):
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (512, 512))
+    for _ in range(300):
+        writer.write(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR))
+    writer.release()
+    lab("source", DEMO.format(source=repr(str(path))), DEMO.format(source=97))
+    page.wait_for_function("() => document.querySelectorAll('.ssr-webcam').length === 2")
+    video, camera = (page.locator(".ssr-webcam").nth(i) for i in range(2))
+    start(camera)
+    camera.get_by_text("97: OpenCV can open no video or camera of this name").wait_for()
+    start(video)
+    video.get_by_role("button", name=FACE).wait_for()
+    screenshot("webcam-video")
+    # Frozen, it stands still; then it goes on, to its end, and can be played again.
+    video.get_by_role("button", name="Freeze").click()
+    assert video.get_by_role("button", name=FACE).count() == 1
+    video.get_by_role("button", name="Go on").click()
+    video.get_by_text("has ended; Start plays it again").wait_for()
+    start(video)
+    video.get_by_role("button", name=FACE).wait_for()
