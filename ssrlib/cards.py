@@ -138,11 +138,9 @@ learned from it are for research and teaching only, and not for decisions about 
 
 def _training(card: dict) -> dict:
     recipe = ", ".join(f"{name} {value}" for name, value in card.get("recipe", {}).items())
-    first = card.get("first")
     return {
         "data": card.get("data", "unknown"),
         "command": f"`{card['command']}`" if "command" in card else "unknown",
-        **({"started from weights trained by": first} if first else {}),
         "recipe": recipe or "unknown",
         "crop": ", ".join(f"{name} {value}" for name, value in card.get("crop", {}).items()) or "unknown",
         "terms": card.get("terms", "unknown"),

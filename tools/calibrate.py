@@ -31,7 +31,7 @@ def calibrate(target: str, store: FaceStore) -> dict:
     card["test"] = {name: figures["test"][name] for name in SCORES if name in figures["test"]}
     weights.write_card(path, card)
     origin = {"weights": f"the built-in ones for {target}"}
-    origin |= {key: card[key] for key in ("data", "recipe", "first", "validation") if key in card}
+    origin |= {key: card[key] for key in ("data", "recipe", "validation") if key in card}
     origin["trained by"] = card.get("command", "unknown")
     for split, measured in figures.items():
         evaluation.record(Path("book/results") / f"{target}-{split}.json", measured, **origin)

@@ -1,8 +1,8 @@
-"""Make the best of several trainings the built-in network, and record how they went.
+"""Make the best of several trainings the built-in network, and record how they all went.
 
-    python tools/publish.py age runs/seed0 runs/longer --first "python -m ssrlib train ... --out runs/seed0"
+    python tools/publish.py age runs/first-* runs/second-*
 
-Each folder is what `python -m ssrlib train --out` wrote. The network with the best figure on validation,
+Each folder is what tools/built_in.py wrote. The network with the best figure on validation,
 each face read together with its mirror image, becomes ssrlib/pretrained/TARGET.safetensors; it is then
 calibrated and measured as tools/calibrate.py does. The trainings' courses, and their figures on validation,
 go to book/results/TARGET-runs.json.
@@ -44,13 +44,7 @@ def course(path: Path, store: FaceStore, target: str) -> dict:
     }
 
 
-def command(recipe: dict, out: str) -> str:
-    options = [f"--target {recipe['target']}", f"--epochs {recipe['epochs']}", f"--seed {recipe['seed']}"]
-    options += [f"--learning-rate {recipe['learning_rate']}"] + ["--fast"] * recipe["compile"]
-    return f"python -m ssrlib train --store data/utkface {' '.join(options)} --out runs/{out}"
-
-
-def publish(target: str, folders: list[Path], store: FaceStore, first: str) -> None:
+def publish(target: str, folders: list[Path], store: FaceStore) -> None:
     paths = [folder / target / "best.safetensors" for folder in folders]
     runs = [course(path, store, target) for path in paths]
     pick = np.argmin if target == "age" else np.argmax
@@ -59,8 +53,7 @@ def publish(target: str, folders: list[Path], store: FaceStore, first: str) -> N
     splits = store.rows["split"].value_counts().to_dict()
     card = {
         "data": f"UTKFace, {len(store):,} faces: {splits}",
-        "first": first,
-        "command": command(trained["recipe"], name),
+        "command": f"python tools/built_in.py {target} --seed {trained['recipe']['seed']}",
         "terms": TERMS,
     }
     card |= {name: trained[name] for name in ("crop", "recipe", "epoch", "validation")}
@@ -68,7 +61,7 @@ def publish(target: str, folders: list[Path], store: FaceStore, first: str) -> N
     figures = {"merit": MERIT[target], "kept": name, "runs": runs}
     for run in runs:
         print({key: run[key] for key in ("run", "validation", "validation, one look")})
-    origin = {"data": card["data"], "first": first, "trained by": card["command"]}
+    origin = {"data": card["data"], "trained by": card["command"]}
     evaluation.record(Path("book/results") / f"{target}-runs.json", figures, **origin)
     calibrate(target, store)
 
@@ -78,6 +71,5 @@ if __name__ == "__main__":
     parser.add_argument("target", choices=list(MERIT))
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
-    parser.add_argument("--first", default="", help="the command that made the weights of --start, if any")
     arguments = parser.parse_args()
-    publish(arguments.target, arguments.folders, FaceStore(arguments.store), arguments.first)
+    publish(arguments.target, arguments.folders, FaceStore(arguments.store))
