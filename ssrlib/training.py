@@ -218,7 +218,6 @@ def fit(
     recipe: Recipe = Recipe(),
     folder: str | Path | None = None,
     watch: Callable[[Progress], object] | None = None,
-    teacher: nn.Module | None = None,
 ) -> pd.DataFrame:
     """Train a network in place on a store's train split; it ends with its best epoch's weights.
 
@@ -238,8 +237,6 @@ def fit(
         folder: where `checkpoint.pt`, `best.safetensors` and `history.csv` are kept up to date, if anywhere.
         watch: called after each step; what it returns, if true, ends training after this step. By
             default a progress bar.
-        teacher: a network, trained before, whose answers to the same augmented faces count as much
-            as the labels (distillation).
 
     Returns:
         One row an epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae` and
@@ -259,13 +256,10 @@ def fit(
 
     if recipe.waking:
         _let_heads_wake(network)
-    job = _job(network, store, recipe, fabric.world_size, teacher)
+    job = _job(network, store, recipe, fabric.world_size)
     optimizer, schedule = _optimizer(network, recipe, steps)
     network.to(memory_format=torch.channels_last)
     model, stepper = fabric.setup(torch.compile(network) if recipe.compile else network, optimizer)
-    if teacher is not None:
-        teacher = fabric.to_device(teacher.eval().to(memory_format=torch.channels_last))
-        teacher = torch.compile(teacher) if recipe.compile else teacher
     average = AveragedModel(network, multi_avg_fn=_warm_average(recipe.ema))
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
     run = _resume(folder, job, parts, fabric)
@@ -280,7 +274,7 @@ def fit(
         network.train()
         batch = batch[fabric.global_rank :: fabric.world_size]
         torch.manual_seed(_mixed(recipe.seed, run["step"], fabric.global_rank))
-        loss = _step(fabric, model, stepper, read(batch), truth[batch], recipe, teacher)
+        loss = _step(fabric, model, stepper, read(batch), truth[batch], recipe)
         schedule.step()
         average.update_parameters(network)
         run["step"] += 1
@@ -435,26 +429,11 @@ def _batches(count: int, recipe: Recipe, start: int) -> Iterator[Tensor]:
         yield from order.split(recipe.batch_size)[max(0, start - epoch * steps) :]
 
 
-def _step(
-    fabric: Fabric,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    faces: Tensor,
-    truth: Tensor,
-    recipe: Recipe,
-    teacher: nn.Module | None,
-) -> float:
+def _step(fabric: Fabric, model: nn.Module, optimizer, faces: Tensor, truth: Tensor, recipe: Recipe) -> float:
     augmentation = AUGMENTATIONS[recipe.augmentation]
     faces = faces.float() if augmentation is None else augment(faces, torch.default_generator, **augmentation)
-    faces = faces.contiguous(memory_format=torch.channels_last)
-    values = model(faces)
-    measure, value_range = LOSSES[recipe.loss], VALUE_RANGES[recipe.target]
-    loss = measure(values, truth, value_range)
-    if teacher is not None:
-        with torch.no_grad(), fabric.autocast():
-            said = teacher(faces)
-        said = torch.sigmoid(8 * said - 4) if recipe.loss == "logistic" else said
-        loss = (loss + measure(values, said, value_range)) / 2
+    values = model(faces.contiguous(memory_format=torch.channels_last))
+    loss = LOSSES[recipe.loss](values, truth, VALUE_RANGES[recipe.target])
     optimizer.zero_grad()
     fabric.backward(loss)
     optimizer.step()
@@ -483,25 +462,19 @@ def best_epoch(history: pd.DataFrame) -> int:
     return int(history["epoch"][worst_last.idxmin()])
 
 
-def _job(
-    network: SSRNet, store: FaceStore, recipe: Recipe, processes: int, teacher: nn.Module | None
-) -> dict:
+def _job(network: SSRNet, store: FaceStore, recipe: Recipe, processes: int) -> dict:
     """What two runs must share for one to go on where the other stopped."""
+    start = hashlib.sha256(_flat(network).numpy().tobytes())
     return {f"recipe's {name}": value for name, value in asdict(recipe).items()} | {
         "network": str(network.settings),
-        "starting weights": _fingerprint(network),
-        "teacher": _fingerprint(teacher) if teacher is not None else None,
+        "starting weights": start.hexdigest()[:12],
         "faces": store.info["sha256"]["faces.npy"][:12],
         "rows": store.info["sha256"]["rows.parquet"][:12],
         "processes": processes,
     }
 
 
-def _fingerprint(network: nn.Module) -> str:
-    return hashlib.sha256(_flat(network).numpy().tobytes()).hexdigest()[:12]
-
-
-def _flat(network: nn.Module) -> Tensor:
+def _flat(network: SSRNet) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in network.parameters()]).cpu()
 
 

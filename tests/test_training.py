@@ -238,35 +238,6 @@ def test_a_gender_network_can_start_from_an_age_network(drawn_store, tmp_path):
     assert len(fit(network, drawn_store, replace(QUICK, target="gender"))) == QUICK.epochs
 
 
-class Always(torch.nn.Module):
-    """A teacher that says the same of every face."""
-
-    def __init__(self, value):
-        super().__init__()
-        self.value = torch.nn.Parameter(torch.tensor(value))
-
-    def forward(self, faces):
-        return self.value.expand(len(faces))
-
-
-@pytest.mark.parametrize(("target", "loss", "says"), [("age", "l1", 200.0), ("gender", "logistic", 1.5)])
-def test_a_teacher_draws_the_answers_to_its_own(drawn_store, target, loss, says):
-    recipe = replace(QUICK, target=target, loss=loss)
-    faces, _ = drawn_store.split("validation")
-    answers = []
-    for teacher in (None, Always(says)):
-        network = new_network(recipe)
-        fit(network, drawn_store, recipe, teacher=teacher)
-        answers.append(predict(network, faces).mean())
-    assert answers[1] > answers[0]
-
-
-def test_a_taught_run_is_not_taken_up_without_its_teacher(drawn_store, tmp_path):
-    fit(new_network(QUICK), drawn_store, QUICK, tmp_path, teacher=Always(50.0))
-    with pytest.raises(ValueError, match="of another run, whose teacher is"):
-        fit(new_network(QUICK), drawn_store, QUICK, tmp_path)
-
-
 def test_a_chain_starts_each_step_from_the_best_of_the_one_before(drawn_store, tmp_path):
     histories = chain([drawn_store, drawn_store], QUICK, tmp_path)
     assert [len(history) for history in histories] == [2, 2]
