@@ -71,6 +71,8 @@ def _page(app, name, template, context, doctree) -> None:
         if not UNUSED.search(f"{script.filename} {getattr(script, 'attributes', '')}")
     ]
     context["css_files"] = [style for style in context["css_files"] if "thebe" not in str(style.filename)]
+    # Docutils puts bibliography entries, which are no list items, into a list.
+    context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
     first = doctree and next(iter(doctree.findall(lambda node: _is_prose(node))), None)
     about = re.sub(r"\s+", " ", first.astext()).strip() if first else app.config.html_title
     card = context["pathto"]("_static/card.png", resource=True)

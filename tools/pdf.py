@@ -17,7 +17,8 @@ JOIN = """async (pages) => {
     const book = document.createElement("main");
     for (const page of pages) {
         const text = await (await fetch(page)).text();
-        const article = new DOMParser().parseFromString(text, "text/html").querySelector("article.bd-article");
+        const other = new DOMParser().parseFromString(text, "text/html");
+        const article = other.querySelector("article.bd-article");
         for (const element of article.querySelectorAll("[id]:not([id^=ssr-])")) {
             element.id = named(page, element.id);
         }

@@ -58,12 +58,17 @@ class Visit:
         page.on("response", lambda response: self.responses.setdefault(response.url, response))
         page.on("requestfailed", lambda request: self.failed.append(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        page.on(
+            "console",
+            lambda message: (
+                message.type == "error" and self.errors.append(f"{message.text} {message.location}")
+            ),
+        )
 
     def size(self) -> int:
         """Bytes of the page and all its files, text compressed by gzip as public web servers send it."""
         total = 0
-        for url, response in self.responses.items():
+        for url, response in list(self.responses.items()):
             if url.startswith("http"):
                 body, kind = response.body(), response.headers.get("content-type", "")
                 text = kind.startswith("text/") or "javascript" in kind or "svg" in kind
