@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from ssrlib import faces as photos
 from ssrlib import store
 
-CHUNK = 512
-FEW_PARTS = 40
+CHUNK = 256
+FEW_PARTS = 80
 WHERE = ["file", "offset", "size"]
 
 

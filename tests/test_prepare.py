@@ -19,7 +19,7 @@ from .test_faces import png_bomb
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """1,300 photos, three chunks, of which every hundredth cannot be read."""
+    """1,300 photos, six chunks, of which every hundredth cannot be read."""
     path = tmp_path_factory.mktemp("photos")
     good = [jpeg(i) for i in range(8)]
     for i in range(1300):

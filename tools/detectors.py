@@ -33,7 +33,6 @@ ASTRONAUT = (slice(64, 184), slice(164, 284))
 def photo(name: str) -> np.ndarray:
     """Return one of scikit-image's photos as uint8, height x width x 3, RGB."""
     image = np.asarray(getattr(data, name)())
-    image = image.astype(np.uint8) * 255 if image.dtype == bool else image
     return image[..., :3].copy() if image.ndim == 3 else np.stack([image] * 3, axis=-1)
 
 
