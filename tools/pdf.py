@@ -28,12 +28,6 @@ JOIN = """async (pages) => {
             if (target.origin !== location.origin) continue;
             if (pages.includes(path)) link.setAttribute("href", "#" + named(path, target.hash.slice(1)));
         }
-        for (const script of article.querySelectorAll("script")) {
-            const again = document.createElement("script");
-            again.type = script.type;
-            again.textContent = script.textContent;
-            script.replaceWith(again);
-        }
         for (const hidden of article.querySelectorAll("details")) hidden.open = true;
         article.id = page;
         article.classList.add("printed");
@@ -42,7 +36,14 @@ JOIN = """async (pages) => {
     document.body.replaceChildren(book);
     await document.fonts.ready;
     await Promise.all([...document.images].map((image) => image.decode()));
+    for (const script of book.querySelectorAll("script")) {
+        const again = document.createElement("script");  // one that is parsed does not run
+        again.type = script.type;
+        again.textContent = script.textContent;
+        script.replaceWith(again);
+    }
 }"""
+WIDGETS = "[...document.querySelectorAll('div[id^=ssr-]')].every((place) => place.children.length)"
 NUMBER = '<p style="width: 100%; font: 8px sans-serif; text-align: center" class="pageNumber"></p>'
 
 
@@ -57,6 +58,7 @@ def main(place: Path) -> None:
         page.set_default_timeout(600_000)
         page.goto(f"{address}book/{pages[0]}", wait_until="networkidle")
         page.evaluate(JOIN, pages)
+        page.wait_for_function(WIDGETS)
         margins = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
         running = {"display_header_footer": True, "header_template": "<p></p>", "footer_template": NUMBER}
         running |= {"outline": True, "tagged": True, "print_background": True}
