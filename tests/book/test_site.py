@@ -145,7 +145,7 @@ def test_a_word_is_found(page, address):
     links = hits.evaluate_all("links => links.map((link) => link.href)")
     assert any("soft-stagewise-regression" in link for link in links)
     hits.first.click()
-    page.wait_for_selector("article .highlighted >> text=/stagewise/i")
+    page.locator("article .highlighted", has_text="stagewise").first.wait_for()
 
 
 def test_theme_is_switched_and_remembered(page, address):
