@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def pages() -> list[str]:
     """Return every page's address within the site, those of the table of contents first, in its order."""
     toc = (ROOT / "_toc.yml").read_text()
-    names = [*re.findall(r"(?:root|file): (\S+)", toc), "search", "genindex"]
+    names = [*re.findall(r"(?:root|file): (\S+)", toc), "search"]
     return [f"{name}.html" for name in names]
 
 
