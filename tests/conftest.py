@@ -5,6 +5,7 @@ import pytest
 from ssrlib import weights
 from ssrlib.datasets import synthetic
 from ssrlib.store import FaceStore
+from tests.widgets.lab import CHROMIUM, open_browser, write_video
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -45,3 +46,12 @@ def utkface_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("UTKFace is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Chromium with a fake camera: one for all tests, for a process may hold only one Playwright."""
+    if not CHROMIUM.exists():
+        pytest.skip("the browser tests need Chromium: sudo apt-get install chromium")
+    with open_browser(write_video(tmp_path_factory.mktemp("camera") / "camera.mjpeg")) as browser:
+        yield browser

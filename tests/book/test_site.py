@@ -11,7 +11,6 @@ import jupytext
 import pytest
 
 from tests.book import site
-from tests.widgets.conftest import browser  # noqa: F401
 from tests.widgets.lab import open_page
 
 PAGES = site.pages()
@@ -45,7 +44,7 @@ NO_ICON = """() => [...document.querySelectorAll("i")]
 
 
 @pytest.fixture(scope="module")
-def folder(browser, tmp_path_factory):  # noqa: F811
+def folder(browser, tmp_path_factory):
     """The site's folder; built only where there is a browser to look at it."""
     return site.build(tmp_path_factory.mktemp("site"))
 
@@ -57,7 +56,7 @@ def address(folder):
 
 
 @pytest.fixture
-def page(browser):  # noqa: F811
+def page(browser):
     with open_page(browser) as page:
         # Colors that are still on their way to another theme have no contrast yet.
         page.emulate_media(color_scheme="light", reduced_motion="reduce")

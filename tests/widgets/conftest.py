@@ -4,17 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.widgets.lab import CHROMIUM, Lab, open_browser, open_page, run_jupyter, write_video
+from tests.widgets.lab import Lab, open_page, run_jupyter
 
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "ssrlib-screenshots"))
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    if not CHROMIUM.exists():
-        pytest.skip("the browser tests need Chromium: sudo apt-get install chromium")
-    with open_browser(write_video(tmp_path_factory.mktemp("camera") / "camera.mjpeg")) as browser:
-        yield browser
 
 
 @pytest.fixture
