@@ -23,9 +23,12 @@ def pages() -> list[str]:
 
 
 def build(folder: Path) -> Path:
-    """Build the site as `make book` does, but for running the chapters. Return where it is."""
+    """Build the site as `make book` does, but for running the chapters. Return where it is.
+
+    Pages that store no outputs, such as Try it, are run.
+    """
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    config["execute"]["execute_notebooks"] = "off"
+    config["execute"]["exclude_patterns"] = ["*.ipynb"]
     extensions = config["sphinx"]["local_extensions"]
     config["sphinx"]["local_extensions"] = {name: str(ROOT / path) for name, path in extensions.items()}
     (folder / "_config.yml").write_text(yaml.safe_dump(config))

@@ -126,6 +126,11 @@ def test_page_is_whole_small_and_for_everyone(name, page, address, folder):
     assert visit.errors == []
 
 
+def test_the_networks_are_on_their_page(page, address):
+    page.goto(address + "book/try-it.html")
+    page.locator("article div[id^=ssr-] canvas").first.wait_for()
+
+
 def test_next_leads_from_the_first_page_to_the_last(page, address):
     seen = [PAGES[0]]
     page.goto(address + PAGES[0])
