@@ -1,5 +1,8 @@
 import copy
+import os
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -100,3 +103,26 @@ def test_long_training_sends_few_points(in_notebook, drawn_store):
         watched.watch(Progress(step, 5000, 32, 10.0, [], []))
     assert len(watched.state["loss"]) == monitor.POINTS
     assert all(loss == pytest.approx(10.0) for _, loss in watched.state["loss"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc, and GNU's OpenMP is Linux's")
+def test_no_other_threads_wait_for_work_beside_those_of_training(in_notebook, drawn_store, monkeypatch):
+    def threads() -> set[str]:
+        return set(os.listdir("/proc/self/task"))
+
+    def start_after_a_task() -> tuple[set, set]:
+        torch.set_num_threads(2)
+        before, beside = threads(), []
+        torch.zeros(10**6).exp()
+        workers = threads() - before
+        monkeypatch.setattr(monitor, "fit", lambda *_: beside.append(threads()) or [])
+        TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE).start().wait()
+        return workers, beside[0]
+
+    cores = torch.get_num_threads()
+    # In a thread of its own, which has no workers yet.
+    with ThreadPoolExecutor(1) as starter:
+        workers, beside = starter.submit(start_after_a_task).result()
+    torch.set_num_threads(cores)
+    assert workers
+    assert not workers & beside
