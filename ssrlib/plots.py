@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from ssrlib.faces import Box, crop_square
 from ssrlib.predict import Reading
@@ -96,6 +97,9 @@ def stages(
         s = len(weights)
         width = width / (s * (1 + scale))
         top = max(1.0, max(weights))
+        # Where bins lie upon one another, each writes its number on a line of its own.
+        gaps = np.diff(np.sort(np.arange(s) + shifts)) * width
+        crowded = s > 1 and gaps.min() < min(width, value_range / 14) * 0.8
         for i in range(s):
             left, strength = value + (i + shifts[i]) * width, weights[i] / top
             bin_ = Rectangle((left, k + 0.16), width, 0.52, fc=BLUE, ec="white", lw=2)
@@ -103,10 +107,12 @@ def stages(
             axes.add_patch(bin_)
             if width > value_range / 14:
                 label = f"bin {i}" if weights[i] in (0, 1) else f"bin {i}\np = {weights[i]:.2f}"
-                color = "white" if strength > 0.5 else "black"
-                axes.text(
-                    left + width / 2, k + 0.42, label, ha="center", va="center", fontsize=8, color=color
-                )
+                look = {"color": "white" if strength > 0.5 else "black"}
+                if crowded:
+                    label = f"{i}: {weights[i]:.2f}"
+                    look = {"color": "black", "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+                height = k + (0.27 + 0.15 * (i % 3) if crowded else 0.42)
+                axes.text(left + width / 2, height, label, ha="center", va="center", fontsize=8, **look)
             right = max(right, left + width)
         new = value + width * sum((i + shifts[i]) * weights[i] for i in range(s))
         axes.plot([value, value], [k - 0.12, k + 0.78], color=ORANGE, lw=2)

@@ -75,13 +75,18 @@ function stageRow(k, { start, width, value }, { p, eta, x, top, unit, middle }) 
   const group = s("g", { class: "ssr-stage", "data-stage": k });
   const pixels = x(start + width) - x(start);
   const digits = width < 0.1 ? 3 : width < 10 ? 2 : 1;
+  const centers = eta.map((shift, i) => x(start + (i + shift) * width) + pixels / 2);
+  // Where bins lie upon one another, each writes its number on a line of its own.
+  const near = Math.min(48, 0.8 * pixels);
+  const crowded = centers.some((one, i) => centers.some((other, j) => i < j && Math.abs(one - other) < near));
   const title = `stage ${k + 1}: bins ${fixed(width, digits)} ${unit} wide`;
   group.append(
     s("line", { class: "ssr-value", x1: x(start), x2: x(start), y1: k ? y - 26 : y, y2: y + BIN + 28 }),
     label("ssr-title", x(start), y + 8, title),
   );
+  const numbers = [];
   p.forEach((weight, i) => {
-    const from = x(start + (i + eta[i]) * width);
+    const from = centers[i] - pixels / 2;
     const filled = (Math.max(0, weight) / top) * BIN;
     const box = { x: from + 0.75, width: Math.max(1, pixels - 1.5), rx: 3 };
     const bin = s("g", { class: "ssr-bin", "data-bin": i });
@@ -89,15 +94,21 @@ function stageRow(k, { start, width, value }, { p, eta, x, top, unit, middle }) 
       s("rect", { class: "ssr-outline", ...box, y: y + 14, height: BIN }),
       s("rect", { class: "ssr-fill", ...box, y: y + 14 + BIN - filled, height: filled }),
     );
-    if (pixels > 26) {
-      const center = { x: from + pixels / 2, "text-anchor": "middle" };
-      bin.append(s("text", { class: "ssr-number", ...center, y: y + 29 }, pixels > 56 ? `bin ${i}` : `${i}`));
+    const write = (text, line) => {
+      const at = { x: centers[i], y: y + line, "text-anchor": "middle" };
+      numbers.push(s("text", { class: "ssr-number", ...at }, text));
+    };
+    if (pixels > 26 && crowded) {
+      write(`${i}: ${fixed(weight, 2)}`, 29 + 14 * (i % 3));
+    } else if (pixels > 26) {
+      write(pixels > 56 ? `bin ${i}` : `${i}`, 29);
       if (pixels > 44 && weight >= 0.005) {
-        bin.append(s("text", { class: "ssr-number", ...center, y: y + 57 }, `p ${fixed(weight, 2)}`));
+        write(`p ${fixed(weight, 2)}`, 57);
       }
     }
     group.append(bin);
   });
+  group.append(...numbers);
   const end = x(start + p.length * width);
   group.append(s("rect", { class: "ssr-grip", x: end - 3, y: y + 22, width: 6, height: BIN - 16, rx: 3 }));
   const arrow = y + 14 + BIN + 14;
