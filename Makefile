@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 CHAPTERS := $(wildcard book/[0-9]*.ipynb)
 
-.PHONY: help book pdf lab test check lint bench notebooks lock chromium
+.PHONY: help book pdf lab test check lint bench notebooks lock browsers
 
 help:
 	@echo "make book | pdf | lab | test | check | bench"
@@ -16,30 +16,31 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# The widgets' tests need a browser. Debian has one; only root may install it.
-CHROMIUM := /usr/bin/chromium
-GET_CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium fonts-dejavu-core
-chromium:
-	@if [ ! -x $(CHROMIUM) ]; then \
+# The widgets' tests need browsers. Debian has them; only root may install them.
+INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends fonts-dejavu-core
+browsers:
+	@for name in chromium firefox-esr; do \
+	  if command -v $$name > /dev/null || command -v $${name%-esr} > /dev/null; then continue; fi; \
 	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
-	    echo "The browser tests are skipped, for they need Chromium: sudo apt-get install chromium"; \
+	    echo "The tests in $$name are skipped, for it is missing: sudo apt-get install $$name"; \
 	  else \
-	    { $(GET_CHROMIUM) || { apt-get update -qq && $(GET_CHROMIUM); }; } > /dev/null 2>&1 || \
-	      echo "The browser tests are skipped, for apt-get could not install Chromium"; \
-	  fi; fi
+	    { $(INSTALL) $$name || { apt-get update -qq && $(INSTALL) $$name; }; } > /dev/null 2>&1 || \
+	      echo "The tests in $$name are skipped, for apt-get could not install it"; \
+	  fi; \
+	done
 
 book: $(READY)  ## the rendered book, every chapter executed
 	$(BIN)/jupyter-book build . --all --warningiserror --keep-going
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
-pdf: $(READY) chromium  ## the whole book as one PDF, from the stored outputs
+pdf: $(READY) browsers  ## the whole book as one PDF, from the stored outputs
 	$(BIN)/python -m tools.pdf
 
 # In a container people are root, and JupyterLab wants to hear that this is meant.
 lab: $(READY)
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) book
 
-test: $(READY) chromium lint
+test: $(READY) browsers lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile ssrlib tests book
 
 check: $(READY) lint
@@ -49,7 +50,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(READY) chromium
+bench: $(READY) browsers
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/synthetic.py
 	$(BIN)/python benchmarks/latency.py

@@ -44,7 +44,8 @@ function convolve(map, { weight, bias }) {
   const side = map.side - 2;
   const out = new Float32Array(bias.length * side * side);
   for (let filter = 0; filter < bias.length; filter++) {
-    const plane = out.subarray(filter * side * side, (filter + 1) * side * side).fill(bias[filter]);
+    const plane = out.subarray(filter * side * side, (filter + 1) * side * side);
+    plane.fill(bias[filter]); // with `plane = ….fill(…)` Firefox 153 gives wrong sums, now and then
     for (let channel = 0; channel < channels; channel++) {
       const at = 9 * (filter * channels + channel);
       const [a, b, c, d, e, f, g, h, i] = weight.subarray(at, at + 9);
@@ -70,7 +71,8 @@ function convolvePoints(map, { weight, bias }) {
   const area = side * side;
   const out = new Float32Array(bias.length * area);
   for (let filter = 0; filter < bias.length; filter++) {
-    const plane = out.subarray(filter * area, (filter + 1) * area).fill(bias[filter]);
+    const plane = out.subarray(filter * area, (filter + 1) * area);
+    plane.fill(bias[filter]);
     for (let channel = 0; channel < channels; channel++) {
       const w = weight[filter * channels + channel];
       for (let i = 0; i < area; i++) plane[i] += w * data[channel * area + i];

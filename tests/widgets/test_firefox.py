@@ -1,0 +1,89 @@
+"""Firefox has a compiler of its own: the networks must give the package's answers there, too."""
+
+import base64
+import json
+import queue
+import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from ssrlib.datasets import synthetic
+from ssrlib.evaluation import predict
+from ssrlib.widgets.base import module
+from ssrlib.widgets.try_it import pack
+
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+LOADS = 8
+SETTINGS = """
+user_pref("app.update.enabled", false);
+user_pref("browser.aboutwelcome.enabled", false);
+user_pref("browser.shell.checkDefaultBrowser", false);
+user_pref("datareporting.policy.dataSubmissionEnabled", false);
+user_pref("network.captive-portal-service.enabled", false);
+user_pref("toolkit.telemetry.enabled", false);
+"""
+# It tells its answers and loads itself again, until Firefox is closed.
+PAGE = """<!doctype html><meta charset="utf-8"><script type="module">
+%s
+const network = unpack(%s);
+const values = %s.map((face) => {
+  return forward(network, Uint8ClampedArray.from(atob(face), (letter) => letter.charCodeAt(0))).value;
+});
+await fetch("/", { method: "POST", body: JSON.stringify(values) });
+location.reload();
+</script>"""
+
+
+@pytest.fixture
+def answers_in_firefox(tmp_path):
+    """Return a function that opens a page in Firefox, and returns what it tells in its first loads."""
+    told = queue.Queue()
+    pages = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(pages[0].encode())
+
+        def do_POST(self):
+            told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    (tmp_path / "user.js").write_text(SETTINGS)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        command = [FIREFOX, "--headless", "--no-remote", "--profile", tmp_path, address]
+
+        def answers(page):
+            pages.append(page)
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            with subprocess.Popen(command, **quiet) as firefox:
+                try:
+                    return [told.get(timeout=120) for _ in range(LOADS)]
+                finally:
+                    firefox.terminate()
+
+        yield answers
+        server.shutdown()
+
+
+@pytest.mark.skipif(not FIREFOX, reason="Firefox is not installed here")
+def test_a_page_that_was_just_opened_computes_what_pytorch_does(age_network, answers_in_firefox):
+    # Its compiler once broke the sums of a page's first faces, in three loads of four.
+    faces, _ = synthetic.generate(3, seed=5)
+    pixels = [np.dstack([face, np.full((64, 64), 255, np.uint8)]) for face in faces]
+    packed = [base64.b64encode(face.tobytes()).decode() for face in pixels]
+    page = PAGE % (module("forward.js"), json.dumps(pack(age_network)), json.dumps(packed))
+    expected = predict(age_network, faces)
+    for values in answers_in_firefox(page):
+        np.testing.assert_allclose(values, expected, atol=1e-2)
