@@ -120,7 +120,7 @@ class TrainingMonitor(Widget):
         if self._first is None:
             self._first, self._began = progress.step, now
         self._recent.append((now, progress.faces))
-        while now - self._recent[0][0] > SPEED_SECONDS:
+        while len(self._recent) > 2 and now - self._recent[0][0] > SPEED_SECONDS:
             self._recent.popleft()
         total = self._sums.setdefault((progress.step - 1) * POINTS // progress.steps, [0.0, 0])
         total[0] += progress.loss

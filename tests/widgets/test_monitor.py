@@ -67,6 +67,13 @@ def test_state_is_what_the_browser_needs(in_notebook, drawn_store, tmp_path):
     assert "finished" in watched.page()
 
 
+def test_steps_of_many_seconds_have_a_speed_too(in_notebook, drawn_store, monkeypatch):
+    monkeypatch.setattr(monitor, "SPEED_SECONDS", 0)
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE).start()
+    watched.wait()
+    assert watched.state["rate"] > 0
+
+
 def test_outside_notebooks_training_runs_with_a_bar_and_returns(drawn_store, capsys):
     watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE)
     history = watched.start().wait()
