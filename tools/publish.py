@@ -1,6 +1,6 @@
 """Make the best of several trainings the built-in network, and record how they all went.
 
-    python tools/publish.py age runs/first-* runs/second-*
+    python tools/publish.py age runs/*first-* runs/*second-*
 
 Each folder is what tools/built_in.py wrote. The network with the best figure on validation,
 each face read together with its mirror image, becomes ssrlib/pretrained/TARGET.safetensors; it is then
@@ -51,9 +51,10 @@ def publish(target: str, folders: list[Path], store: FaceStore) -> None:
     kept = int(pick([run["validation"] for run in runs]))
     trained, name = weights.read_card(paths[kept]), runs[kept]["run"]
     splits = store.rows["split"].value_counts().to_dict()
+    taught = " --taught" if name.startswith("taught-") else ""
     card = {
         "data": f"UTKFace, {len(store):,} faces: {splits}",
-        "command": f"python tools/built_in.py {target} --seed {trained['recipe']['seed']}",
+        "command": f"python tools/built_in.py {target} --seed {trained['recipe']['seed']}{taught}",
         "terms": TERMS,
     }
     card |= {name: trained[name] for name in ("crop", "recipe", "epoch", "validation")}
