@@ -66,7 +66,8 @@ def soft_stagewise_regression(
     width = torch.full_like(value, value_range)
     for weights, shifts, scale, index in zip(p, eta, delta, indices, strict=True):
         width = width / (weights.shape[1] * (1 + lambda_delta * scale.float()))
-        value = value + width * ((index + lambda_eta * shifts.float()) * weights.float()).sum(dim=1)
+        places = index + lambda_eta * shifts.float()
+        value = value + width * (places * weights.float()).sum(dim=1)
     return value
 
 

@@ -1,6 +1,7 @@
 """The book's figures: one function a figure, each returns a matplotlib Figure."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -211,7 +212,7 @@ def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = ()) -> Figu
     """
     figure, axes = _figure(9 if by_age else 5, 2.8, ncols=2 if by_age else 1, squeeze=False)
     left = _plain(axes[0, 0])
-    left.plot(history["epoch"], history["loss"], color=GREY, label="loss, train (changed faces)")
+    left.plot(history["epoch"], history["loss"], color=GREY, label="loss, train")
     left.plot(history["epoch"], history["mae"], color=BLUE, lw=2, label="mean absolute error, validation")
     kept = history.loc[best_epoch(history) - 1]
     left.plot(kept["epoch"], kept["mae"], "o", color=ORANGE)
@@ -230,8 +231,9 @@ def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = ()) -> Figu
 def runs(histories: dict[str, pd.DataFrame], column: str, ylabel: str) -> Figure:
     """One column of several trainings' histories, epoch by epoch."""
     figure, axes = _figure(6.5, 3)
-    for (name, history), color in zip(histories.items(), (BLUE, ORANGE, GREY, GREEN), strict=False):
-        _plain(axes).plot(history["epoch"], history[column], color=color, lw=2, label=name)
+    styles = [(color, dashes) for dashes in ("-", "--") for color in (BLUE, ORANGE, GREY, GREEN)]
+    for (name, history), (color, dashes) in zip(histories.items(), cycle(styles), strict=False):
+        _plain(axes).plot(history["epoch"], history[column], dashes, color=color, lw=2, label=name)
     axes.set(xlabel="epoch", ylabel=ylabel, ylim=(0, None))
     axes.legend(frameon=False)
     return figure

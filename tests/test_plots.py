@@ -81,6 +81,13 @@ def test_a_trainings_summary_names_its_best_epoch():
     assert len(plots.training_summary(HISTORY).axes) == 1
 
 
+def test_every_run_has_a_line_of_its_own():
+    histories = {f"seed {seed}": HISTORY for seed in range(9)}
+    lines = plots.runs(histories, "mae", "years").axes[0].lines
+    assert [line.get_label() for line in lines] == list(histories)
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines[:8]}) == 8
+
+
 def test_store_report_counts_what_is_there(drawn_store, tmp_path):
     figure = plots.store_report(drawn_store)
     train = (drawn_store.rows["split"] == "train").sum()

@@ -3,8 +3,8 @@
     python tools/tidy.py book/*.ipynb
 
 That is the time of each cell's run, the state of every widget (its page form stays), progress bars, Python's
-version, and random names: a cell is named after its source, and a widget's page form after its cell. `make
-notebooks` does it.
+version, and random names: a cell is named after its source, and a widget's page form after its cell. The
+code of solutions is folded away for JupyterLab, as it is on the pages. `make notebooks` does it.
 """
 
 import re
@@ -14,6 +14,8 @@ from hashlib import sha256
 import nbformat
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+SOLUTION = re.compile(r"^:::\{solution-(start|end)\}", re.M)
+FOLDED = {"source_hidden": True, "outputs_hidden": True}
 
 
 def joined(outputs: list) -> list:
@@ -34,9 +36,14 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    names = set()
+    names, in_solution = set(), False
     for cell in notebook.cells:
         cell.metadata = {name: cell.metadata[name] for name in ("mystnb", "tags") if name in cell.metadata}
+        if cell.cell_type == "markdown":
+            for mark in SOLUTION.findall(cell.source):
+                in_solution = mark == "start"
+        elif in_solution:
+            cell.metadata["jupyter"] = dict(FOLDED)
         cell.id, again = sha256(cell.source.encode()).hexdigest()[:8], 1
         while cell.id in names:
             again += 1

@@ -72,6 +72,21 @@ def test_notebooks_keep_nothing_that_changes_by_itself(notebook):
     )
 
 
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+def test_code_of_solutions_is_folded_in_jupyterlab(notebook):
+    folded, in_solution = [], False
+    for cell in nbformat.read(notebook, 4).cells:
+        if cell.cell_type == "code":
+            hidden = cell.metadata.get("jupyter", {})
+            assert bool(hidden.get("source_hidden")) == bool(hidden.get("outputs_hidden")) == in_solution, (
+                "run `make notebooks`"
+            )
+            folded.append(in_solution)
+        elif "{solution-" in cell.source:
+            in_solution = cell.source.rindex("{solution-") == cell.source.rfind("{solution-start}")
+    assert sum(folded) >= 2
+
+
 def test_most_cells_that_print_are_compared():
     shares = runpy.run_path(str(ROOT / "benchmarks" / "notebooks.py"))["compared"](CHAPTERS)
     printed, compared = (sum(share[name] for share in shares.values()) for name in ("print", "compared"))
