@@ -22,12 +22,22 @@ people who stand in front of the camera on purpose.
 FAILURES = """\
 ## Known failures
 
-- It always answers. A drawing, a coin or a wall that the detector takes for a face gets an age, too.
-- It expects faces cropped as in training; another margin costs years.
+- It always answers. A drawing, a coin or a wall that the detector takes for a face gets an answer, too.
+- It expects faces cropped as in training; another margin costs accuracy.
+"""
+
+OWN_FAILURES = {
+    "age": """\
 - Rare ages are pulled toward frequent ones: see the bias by age.
 - An interval holds in each decade of true age as a whole. It promises nothing about one face, and where the
   photos differ from UTKFace's, nothing at all.
-"""
+""",
+    "gender": """\
+- Children are matched least: see the results by age.
+- A probability is calibrated over all faces as a whole. It promises nothing about one face, and where the
+  photos differ from UTKFace's, nothing at all.
+""",
+}
 
 LABELS = """\
 Ages in UTKFace were estimated by an algorithm and checked by annotators; gender and race were assigned by
@@ -46,8 +56,8 @@ UNITS = {
     "accuracy": ("gender as labeled", "{:.1%}"),
     "brier": ("Brier score", "{:.4f}"),
 }
-# A gender network's mean absolute error has no unit.
-PLAIN_MAE = ("mean absolute error", "{:.4f}")
+# How each split was read.
+READ = {"validation": "validation, each face read once", "test": "test, each face and its mirror image"}
 
 
 def model_card(name: str, card: dict, figures: dict | None = None) -> str:
@@ -67,7 +77,7 @@ def model_card(name: str, card: dict, figures: dict | None = None) -> str:
         f"# Model card: {name}",
         f"An SSR-Net of the `ssrlib` package. It reads **{target}** from an RGB face of 64 x 64 pixels.",
         USE,
-        FAILURES,
+        FAILURES + OWN_FAILURES.get(target, ""),
         "## Training\n\n" + _list(_training(card)),
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
         "## Results\n\n" + _results(card, target),
@@ -149,10 +159,12 @@ def _training(card: dict) -> dict:
 
 def _results(card: dict, target: str) -> str:
     lines = {}
-    for split in ("validation", "test"):
-        scores = card.get(split, {})
-        text = ", ".join(f"{_say(name, value, target)} ({_label(name)})" for name, value in scores.items())
-        lines[split] = text or "not measured"
+    for split, read in READ.items():
+        scores = dict(card.get(split, {}))
+        if target == "gender":
+            scores.pop("mae", None)  # it has no unit; the accuracy says more
+        text = ", ".join(f"{_say(name, value)} ({_label(name)})" for name, value in scores.items())
+        lines[read if text else split] = text or "not measured"
     calibration = card.get("calibration")
     lines["calibration"] = (
         f"on {calibration['faces']:,} validation faces"
@@ -163,7 +175,6 @@ def _results(card: dict, target: str) -> str:
 
 
 def _by_group(figures: dict) -> str:
-    target = figures["target"]
     names = [name for name in UNITS if name in figures and name not in ("rmse", "ca3", "brier")]
     parts = [
         f"## Results by group, {figures['split']} split\n\n{figures['faces']:,} faces, the worst group "
@@ -172,30 +183,25 @@ def _by_group(figures: dict) -> str:
     for grouping, groups in figures["groups"].items():
         rows = [
             {grouping: group["group"], "faces": f"{group['faces']:,}"}
-            | {_label(name): _with_interval(group, name, target) for name in names}
+            | {_label(name): _with_interval(group, name) for name in names}
             for group in groups
         ]
         parts.append(f"### By {grouping}\n\n{_table(rows)}")
     return "\n\n".join(parts)
 
 
-def _with_interval(group: dict, name: str, target: str) -> str:
+def _with_interval(group: dict, name: str) -> str:
     interval = group["intervals"][name] if name != "width" else None
-    text = _say(name, group[name], target)
-    return (
-        f"{text} ({' to '.join(_say(name, bound, target).split()[0] for bound in interval)})"
-        if interval
-        else text
-    )
+    text = _say(name, group[name])
+    return f"{text} ({' to '.join(_say(name, bound).split()[0] for bound in interval)})" if interval else text
 
 
 def _label(name: str) -> str:
     return UNITS.get(name, (name, ""))[0]
 
 
-def _say(name: str, value: float, target: str) -> str:
-    _, text = PLAIN_MAE if name == "mae" and target == "gender" else UNITS.get(name, (name, "{:.4g}"))
-    return text.format(value)
+def _say(name: str, value: float) -> str:
+    return UNITS.get(name, (name, "{:.4g}"))[1].format(value)
 
 
 def _list(lines: dict) -> str:

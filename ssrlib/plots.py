@@ -288,12 +288,14 @@ def reliability(bins: Sequence[dict]) -> Figure:
         axes.annotate(
             f"{part['faces']:,}",
             (part["said"], part["was"]),
-            (6, -9),
+            (6, -3) if part["said"] < 0.5 else (-6, -3),
+            ha="left" if part["said"] < 0.5 else "right",
             fontsize=8,
             color=GREY,
             textcoords="offset points",
         )
-    axes.set(xlabel="probability of male", ylabel="share labeled male", xlim=(0, 1), ylim=(0, 1))
+    room = (-0.03, 1.03)  # for the dots in the corners
+    axes.set(xlabel="probability of male", ylabel="share labeled male", xlim=room, ylim=room)
     return figure
 
 
@@ -312,15 +314,24 @@ def intervals(truth: np.ndarray, ages: np.ndarray, low: np.ndarray, high: np.nda
     return figure
 
 
-def heat_maps(face: np.ndarray, maps: dict[str, np.ndarray]) -> Figure:
-    """Maps of any square size over a grey face; above 0 in red, below in blue, deeper is stronger."""
+def heat_maps(face: np.ndarray, maps: dict[str, np.ndarray], inset: float = 0) -> Figure:
+    """Maps of any square size over a grey face; above 0 in red, below in blue, deeper is stronger.
+
+    Args:
+        face: uint8, 64 x 64 x 3.
+        maps: from each map's title to its values.
+        inset: how far from the face's borders the maps end, in pixels. The squares of `occlusion` stay
+            inside the face, so their middles do not reach its borders: half of patch - stride.
+    """
     figure, axes = _figure(2.6 * len(maps), 3.1, ncols=len(maps), squeeze=False)
+    side = face.shape[0]
     for axis, (title, values) in zip(axes.flat, maps.items(), strict=True):
         limit = float(np.abs(values).max()) or 1.0
         signed = {"cmap": "RdBu_r", "vmin": -limit} if values.min() < 0 else {"cmap": "Reds", "vmin": 0}
-        extent = (0, face.shape[1], face.shape[0], 0)
-        axis.imshow(face.mean(axis=2), cmap="gray", extent=extent)
+        axis.imshow(face.mean(axis=2), cmap="gray", extent=(0, side, side, 0))
+        extent = (inset, side - inset, side - inset, inset)
         shown = axis.imshow(values, **signed, vmax=limit, alpha=0.6, extent=extent, interpolation="bicubic")
+        axis.set(xlim=(0, side), ylim=(side, 0))
         axis.set_title(title, fontsize=9)
         axis.set_axis_off()
         figure.colorbar(shown, ax=axis, orientation="horizontal", shrink=0.8)

@@ -19,6 +19,8 @@ def test_built_in_cards_name_their_data_terms_and_calibration(target):
     assert "UTKFace were estimated" in text
     assert "research" in text
     assert "validation faces" in text
+    assert "validation, each face read once" in text
+    assert ("mean absolute error" in text) == (target == "age")
 
 
 def test_groups_become_tables_worst_first(age_network, drawn_store):

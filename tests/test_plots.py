@@ -36,7 +36,7 @@ FIGURES = {
     "groups": lambda: plots.groups(GROUPS, "mae", "error (years)", line=2.5),
     "reliability": lambda: plots.reliability(BINS),
     "intervals": lambda: plots.intervals(FOUR, FOUR + 5, FOUR - [0, 0, 0, -9], FOUR + 12),
-    "heat_maps": lambda: plots.heat_maps(FACES[0], {"flat": np.zeros((3, 3)), "some": np.eye(16)}),
+    "heat_maps": lambda: plots.heat_maps(FACES[0], {"flat": np.zeros((3, 3)), "some": np.eye(16)}, inset=4),
     "stage_terms": lambda: plots.stage_terms(["a", "b"], np.array([[30.0, 5, 1], [50, -3, 2]])),
     "runs": lambda: plots.runs({"a": HISTORY, "b": HISTORY}, "mae", "years"),
     "curves": lambda: plots.curves(np.arange(3), {"a": np.arange(3), "b": np.ones(3)}, "x", "y"),
@@ -113,3 +113,11 @@ def test_bars_keep_their_order():
         "0.25",
         "fast",
     ]
+
+
+def test_maps_of_squares_end_where_the_middles_of_the_squares_do():
+    figure = plots.heat_maps(FACES[0], {"some": np.eye(14)}, inset=4)
+    face, shown = figure.axes[0].get_images()
+    assert face.get_extent() == [0, 64, 64, 0]
+    assert shown.get_extent() == [4, 60, 60, 4]
+    assert figure.axes[0].get_xlim() == (0, 64)

@@ -23,8 +23,8 @@ from sphinx.util.math import get_node_equation_number
 CHARACTERS = [*range(0x20, 0x7F), 0xB1, 0xB7, 0xD7, *range(0x391, 0x3F6), *range(0x2010, 0x2050)]
 CHARACTERS += [*range(0x2100, 0x2340), *range(0x23B4, 0x23E2), *range(0x27E6, 0x27EC)]
 CHARACTERS += [*range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
-# A line of a checklist: its box has no label of its own.
-TICKED = re.compile(r'<p>(<input class="task-list-item-checkbox".*?)</p>', re.S)
+# A line of a checklist: its box has no label of its own, and could not be ticked.
+TICKED = re.compile(r'<p>(<input class="task-list-item-checkbox") disabled="disabled"(.*?)</p>', re.S)
 UNUSED = re.compile(r"thebe|widget-state", re.I)
 
 
@@ -75,7 +75,7 @@ def _page(app, name, template, context, doctree) -> None:
     context["css_files"] = [style for style in context["css_files"] if "thebe" not in str(style.filename)]
     # Docutils puts bibliography entries, which are no list items, into a list.
     body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
-    context["body"] = TICKED.sub(r"<p><label>\1</label></p>", body)
+    context["body"] = TICKED.sub(r"<p><label>\1\2</label></p>", body)
     first = doctree and next(iter(doctree.findall(lambda node: _is_prose(node))), None)
     about = re.sub(r"\s+", " ", first.astext()).strip() if first else app.config.html_title
     card = context["pathto"]("_static/card.png", resource=True)

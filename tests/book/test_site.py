@@ -169,6 +169,13 @@ def test_theme_is_switched_and_remembered(page, address):
     assert light != dark == page.evaluate(ground)
 
 
+def test_the_checklist_can_be_ticked(page, address):
+    page.goto(f"{address}book/12-using-it-well.html")
+    box = page.get_by_label("I can say in one sentence")
+    box.check()
+    assert box.is_checked()
+
+
 def test_code_is_copied(page, address):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(address + CHAPTERS[0], wait_until="networkidle")
