@@ -248,7 +248,7 @@ def to_int8(
     """Write an ONNX file whose convolutions multiply 8-bit integers, and beside it a JSON file.
 
     Input and output are those of `to_onnx`. 512 faces of the store's train split tell how large the
-    activations get; the error is measured on its test split.
+    activations get; the error is measured on its validation split, for it decides.
 
     Args:
         networks, path, cards: as `to_onnx` has them.
@@ -258,20 +258,20 @@ def to_int8(
         What the JSON file says.
 
     Raises:
-        ValueError: the store has no train or no test faces; or the mean absolute error on the test
-            faces is more than 0.1 years, or 0.001 of p_male, above PyTorch's.
+        ValueError: the store has no train or no validation faces; or the mean absolute error on the
+            validation faces is more than 0.1 years, or 0.001 of p_male, above PyTorch's.
         OSError: the folder cannot be written.
     """
     networks, cards = _lists(networks, cards)
-    (train_faces, _), (test_faces, rows) = store.split("train"), store.split("test")
-    for split, faces in (("train", train_faces), ("test", test_faces)):
+    (train_faces, _), (validation_faces, rows) = store.split("train"), store.split("validation")
+    for split, faces in (("train", train_faces), ("validation", validation_faces)):
         if not len(faces):
-            raise ValueError(f"{store.path}: has no {split} faces; int8 needs train and test faces")
+            raise ValueError(f"{store.path}: has no {split} faces; int8 needs train and validation faces")
     with _workshop(path) as folder:
         made = folder / Path(path).name
         made.write_bytes(_onnx_bytes(networks, cards))
         quantize(made, train_faces)
-        checked = _check_errors(runtime.open_onnx(made).read, networks, test_faces, rows)
+        checked = _check_errors(runtime.open_onnx(made).read, networks, validation_faces, rows)
         return _deliver([made], path, networks, cards, ONNX_CONTRACT | {"checked": checked})
 
 
@@ -401,7 +401,7 @@ def _check_errors(read: Callable, networks: Sequence[SSRNet], faces: np.ndarray,
                 f"not exported: in int8 the mean absolute error is {error:.4g} instead of {reference:.4g}"
             )
         errors.append({"mae": error, "mae in float": reference})
-    return {"faces": f"{len(faces)} test faces", "errors": errors}
+    return {"faces": f"{len(faces)} validation faces", "errors": errors}
 
 
 def _values(networks: Sequence[SSRNet], faces: np.ndarray) -> np.ndarray:

@@ -204,7 +204,7 @@ def test_int8_is_a_third_as_large_and_not_much_worse(age_network, drawn_store, t
     differences = np.abs(values - predict(age_network, FACES))
     assert 0 < differences.max() < 5
     assert facts["checked"]["errors"][0].keys() == {"mae", "mae in float"}
-    assert facts["checked"]["faces"] == f"{len(drawn_store.split('test')[0])} test faces"
+    assert facts["checked"]["faces"] == f"{len(drawn_store.split('validation')[0])} validation faces"
 
 
 def test_int8_that_loses_too_much_is_not_written(age_network, drawn_store, tmp_path, monkeypatch):
@@ -214,7 +214,7 @@ def test_int8_that_loses_too_much_is_not_written(age_network, drawn_store, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_int8_needs_train_faces_and_test_faces(age_network, drawn_store, tmp_path):
+def test_int8_needs_train_faces_and_validation_faces(age_network, drawn_store, tmp_path):
     class Empty(FaceStore):
         def split(self, name):
             faces, rows = super().split(name)
