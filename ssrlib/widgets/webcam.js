@@ -424,7 +424,8 @@ function render({ model, el }) {
       const speed = ((answered.length - 1) / seconds).toFixed(0);
       const there = middle(answered.map(([, latency]) => latency));
       const inside = middle(answered.map(([, , milliseconds]) => milliseconds));
-      rate.textContent = `${speed} frames a second; ${there} ms from frame to answer, ${inside} of them in Python`;
+      const frames = speed === "1" ? "frame" : "frames";
+      rate.textContent = `${speed} ${frames} a second; ${there} ms from frame to answer, ${inside} of them in Python`;
     }
     const face = theChosen();
     const text = face ? sentence(face) : "";

@@ -178,7 +178,7 @@ def test_webcam_finds_the_face_keeps_its_rate_and_stops(lab, page, screenshot):
     face = page.get_by_role("button", name=re.compile(r"^Face \d+: about \d+ years, between \d+ and \d+"))
     face.first.wait_for()
     page.wait_for_function(
-        "() => /^\\d+ frames a second/.test(document.querySelector('.ssr-rate').textContent)"
+        "() => /^\\d+ frames? a second/.test(document.querySelector('.ssr-rate').textContent)"
     )
 
     # Its box is about where the zoom and pan has the astronaut's face, seen in a mirror.
