@@ -18,9 +18,9 @@ $(READY): requirements.lock pyproject.toml
 
 # The widgets' tests need browsers. Debian has them; only root may install them.
 INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends fonts-dejavu-core
+MISSING := $(if $(wildcard /usr/bin/chromium),,chromium) $(if $(wildcard /usr/bin/firefox*),,firefox-esr)
 browsers:
-	@for name in chromium firefox-esr; do \
-	  if command -v $$name > /dev/null || command -v $${name%-esr} > /dev/null; then continue; fi; \
+	@for name in $(MISSING); do \
 	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
 	    echo "The tests in $$name are skipped, for it is missing: sudo apt-get install $$name"; \
 	  else \
