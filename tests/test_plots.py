@@ -121,3 +121,12 @@ def test_maps_of_squares_end_where_the_middles_of_the_squares_do():
     assert face.get_extent() == [0, 64, 64, 0]
     assert shown.get_extent() == [4, 60, 60, 4]
     assert figure.axes[0].get_xlim() == (0, 64)
+
+
+def test_numbers_of_bins_that_lie_upon_one_another_do_not():
+    figure = plots.stages([[0.4, 0.7, 0.9]], [[1.0, 0.0, -1.0]], [0.0], 90.0)
+    heights = {
+        text.get_text(): text.get_position()[1] for text in figure.axes[0].texts if ":" in text.get_text()
+    }
+    assert list(heights) == ["0: 0.40", "1: 0.70", "2: 0.90"]
+    assert len(set(heights.values())) == 3

@@ -1,5 +1,6 @@
 """A real browser, a real JupyterLab, and a camera that plays a video of a portrait that anyone may use."""
 
+import base64
 import json
 import os
 import socket
@@ -26,6 +27,11 @@ QUIET = [
 ]
 # A machine may be slow and busy. Nothing here waits for a fixed time, only for things to happen.
 PATIENCE = 180_000
+
+
+def as_rgba(face: np.ndarray) -> str:
+    """Return a face as a canvas has it, four bytes a pixel, in base64."""
+    return base64.b64encode(cv2.cvtColor(face, cv2.COLOR_RGB2RGBA).tobytes()).decode()
 
 
 def write_video(path: Path) -> Path:

@@ -1,6 +1,5 @@
 """Firefox has a compiler of its own: the networks must give the package's answers there, too."""
 
-import base64
 import json
 import queue
 import shutil
@@ -15,6 +14,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.evaluation import predict
 from ssrlib.widgets.base import module
 from ssrlib.widgets.try_it import pack
+from tests.widgets.lab import as_rgba
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 LOADS = 8
@@ -81,9 +81,8 @@ def answers_in_firefox(tmp_path):
 def test_a_page_that_was_just_opened_computes_what_pytorch_does(age_network, answers_in_firefox):
     # Its compiler once broke the sums of a page's first faces, in three loads of four.
     faces, _ = synthetic.generate(3, seed=5)
-    pixels = [np.dstack([face, np.full((64, 64), 255, np.uint8)]) for face in faces]
-    packed = [base64.b64encode(face.tobytes()).decode() for face in pixels]
-    page = PAGE % (module("forward.js"), json.dumps(pack(age_network)), json.dumps(packed))
+    seen = json.dumps([as_rgba(face) for face in faces])
+    page = PAGE % (module("forward.js"), json.dumps(pack(age_network)), seen)
     expected = predict(age_network, faces)
     for values in answers_in_firefox(page):
         np.testing.assert_allclose(values, expected, atol=1e-2)

@@ -19,6 +19,7 @@ from ssrlib.faces import Box
 from ssrlib.widgets import TryIt
 from ssrlib.widgets.base import module
 from ssrlib.widgets.try_it import pack
+from tests.widgets.lab import as_rgba
 
 ROOT = Path(__file__).parents[2]
 PORTRAIT = data.astronaut()
@@ -111,10 +112,6 @@ def some_faces() -> np.ndarray:
     plain = np.zeros((3, 64, 64, 3), np.uint8) + np.array([0, 128, 255], np.uint8)[:, None, None, None]
     portrait = faces.crop(PORTRAIT, faces.find(PORTRAIT)[0])[None]
     return np.concatenate([drawn, noise, plain, portrait])
-
-
-def as_rgba(face: np.ndarray) -> str:
-    return base64.b64encode(cv2.cvtColor(face, cv2.COLOR_RGB2RGBA).tobytes()).decode()
 
 
 @pytest.mark.parametrize(("target", "close"), [("age", 1e-3), ("gender", 1e-5)])
