@@ -183,5 +183,5 @@ def test_a_bug_of_ours_is_no_reject(photos, tmp_path, monkeypatch, error):
         raise error("nobody's photo is to blame")
 
     monkeypatch.setattr(face_crop, "resize", with_a_bug)
-    with pytest.raises(error, match="^nobody's photo"):
+    with pytest.raises(error, match=r"^nobody's photo"):
         prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))
