@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ssrlib.face_crop import extract_face
+from ssrlib.face_crop import PhotoError, extract_face
 from ssrlib.store import SHAPE, Chunk, FaceStore, write_store
 
 CHUNK = 256
@@ -78,7 +78,7 @@ def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict) -> tupl
         try:
             faces[count] = extract_face(photo_bytes(*where), path, crop)
             count += 1
-        except (OSError, ValueError, cv2.error) as error:
+        except (OSError, PhotoError) as error:
             # The path has a column of its own; without it, equal reasons can be counted.
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             reasons[number] = reason.removeprefix(f"{path}: ")

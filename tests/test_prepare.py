@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 
+from ssrlib import face_crop
 from ssrlib import prepare as preparation
 from ssrlib.datasets import folder, utkface
 from ssrlib.prepare import prepare
 
 from .datasets.conftest import jpeg
-from .test_faces import png_bomb
+from .test_face_crop import png_bomb
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +175,13 @@ def test_photos_that_all_fail_get_one_clear_error(tmp_path):
         ValueError, match="store: not one photo gave a face; the most frequent reason: No such file"
     ):
         prepare(*folder.rows(tmp_path / "table.csv"), tmp_path / "store", folder.CROP)
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, AttributeError])
+def test_a_bug_of_ours_is_no_reject(photos, tmp_path, monkeypatch, error):
+    def with_a_bug(photo):
+        raise error("nobody's photo is to blame")
+
+    monkeypatch.setattr(face_crop, "resize", with_a_bug)
+    with pytest.raises(error, match=r"^nobody's photo"):
+        prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))
