@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ssrlib import FACE_SIZE
+from ssrlib import FACE_SIZE, files
 from ssrlib import store as face_store
 from ssrlib.store import FaceStore, split_of
 
@@ -34,24 +34,34 @@ def store(count: int = 4000, seed: int = 0, path: str | Path | None = None) -> F
     Args:
         count: how many faces.
         seed: another seed gives other faces.
-        path: the store's folder; by default one in `~/.cache/ssrlib`, named after what it holds.
+        path: the store's folder; by default one in `~/.cache/ssrlib`, named after what it holds. If
+            another process draws that one just now, wait for it.
 
     Raises:
         ValueError: there is a store at `path` already, with other faces.
+        OSError: another process writes to `path`, or it cannot be written.
 
     >>> len(store(200))
     200
     """
-    if path is None:
+    kept = path is None
+    if kept:
         version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
         path = Path.home() / ".cache" / "ssrlib" / f"synthetic-{version}-{count}-{seed}"
-    if not (Path(path) / "store.json").is_file():
-        faces, rows = generate(count, seed)
-        face_store.write(path, lambda _: [(faces, rows, face_store.NO_REJECTS)], CROP | {"seed": seed})
+    if not _is_there(path):
+        with files.alone(path, wait=kept):
+            if not _is_there(path):
+                faces, rows = generate(count, seed)
+                chunk = faces, rows, face_store.NO_REJECTS
+                face_store.write(path, lambda _: [chunk], CROP | {"seed": seed})
     drawn = FaceStore(path)
     if len(drawn) != count or drawn.info["crop"] != CROP | {"seed": seed}:
         raise ValueError(f"{path}: holds other faces than the {count} asked for with seed {seed}")
     return drawn
+
+
+def _is_there(path: str | Path) -> bool:
+    return (Path(path) / "store.json").is_file()
 
 
 def generate(count: int, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
