@@ -33,7 +33,9 @@ def test_split_is_the_hash_modulo_100(name):
 def test_written_faces_come_back_in_order(tmp_path):
     one, two = chunk(["a", "b", "é"]), chunk(["c"], seed=1)
     rejects = pd.DataFrame({"path": ["x"], "reason": ["damaged"]})
-    written = store.write(tmp_path / "faces", lambda _: [one, (two[0], two[1], rejects)], {"margin": 0.1})
+    written = store.write_store(
+        tmp_path / "faces", lambda _: [one, (two[0], two[1], rejects)], {"margin": 0.1}
+    )
     opened = FaceStore(tmp_path / "faces")
     assert np.array_equal(opened.faces, np.concatenate([one[0], two[0]]))
     assert list(opened.rows["path"]) == ["a", "b", "é", "c"]
@@ -57,12 +59,12 @@ def test_an_interrupted_write_leaves_no_store(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.write(tmp_path / "faces", broken, {})
+        store.write_store(tmp_path / "faces", broken, {})
     with pytest.raises(FileNotFoundError, match="no such store"):
         FaceStore(tmp_path / "faces")
     with pytest.raises(ValueError, match="not a whole face store"):
         FaceStore(tmp_path / "faces.partial")
-    store.write(tmp_path / "faces", lambda _: [chunk(["a"])], {})
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {})
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
@@ -91,7 +93,7 @@ def test_killed_at_any_step_it_goes_on_and_ends_with_the_same_bytes(tmp_path):
     chunks = [chunk(["a", "b"]), chunk(["c"], seed=1)]
 
     def write(path):
-        return store.write(path, lambda start: chunks[start:], {"margin": 0.1}, plan="these")
+        return store.write_store(path, lambda start: chunks[start:], {"margin": 0.1}, plan="these")
 
     def there(path):
         return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
@@ -99,7 +101,7 @@ def test_killed_at_any_step_it_goes_on_and_ends_with_the_same_bytes(tmp_path):
     write(tmp_path / "whole" / "faces")
     for number in range(1, 100):
         place = tmp_path / str(number)
-        store.write(place / "faces", lambda _: [chunk(["older"])], {})
+        store.write_store(place / "faces", lambda _: [chunk(["older"])], {})
         try:
             with pytest.MonkeyPatch.context() as monkeypatch:
                 kill_at(number, monkeypatch)
@@ -115,34 +117,36 @@ def test_a_store_is_still_there_after_a_kill_between_the_two_moves(tmp_path):
     def fails(_):
         raise OSError("no photo can be read")
 
-    store.write(tmp_path / "faces", lambda _: [chunk(["a"])], {}).path.rename(tmp_path / "faces.replaced")
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {}).path.rename(
+        tmp_path / "faces.replaced"
+    )
     with pytest.raises(OSError, match="no photo can be read"):
-        store.write(tmp_path / "faces", fails, {})
+        store.write_store(tmp_path / "faces", fails, {})
     assert list(FaceStore(tmp_path / "faces").rows["path"]) == ["a"]
 
 
 def test_the_second_at_the_same_place_says_so_and_touches_nothing(tmp_path):
-    store.write(tmp_path / "faces", lambda _: [chunk(["a"])], {})
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {})
     before = (tmp_path / "faces" / "store.json").stat()
     with taken(tmp_path / "faces"), pytest.raises(OSError, match="faces: another process is writing there"):
-        store.write(tmp_path / "faces", lambda _: [chunk(["b"])], {})
+        store.write_store(tmp_path / "faces", lambda _: [chunk(["b"])], {})
     assert (tmp_path / "faces" / "store.json").stat() == before
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
 def test_a_full_disk_loses_nothing_and_the_same_call_goes_on(small_disk):
     disk, enlarge = small_disk
-    older, starts = store.write(disk / "faces", lambda _: [chunk(["older"])], {}), []
+    older, starts = store.write_store(disk / "faces", lambda _: [chunk(["older"])], {}), []
 
     def chunks(start):
         starts.append(start)
         yield from (chunk([f"{number}-{face}" for face in range(8)]) for number in range(start, 4))
 
     with pytest.raises(OSError, match=r"faces\.partial: cannot be written \(No space left.*command goes on"):
-        store.write(disk / "faces", chunks, {}, plan="these")
+        store.write_store(disk / "faces", chunks, {}, plan="these")
     older.verify()
     enlarge()
-    written = store.write(disk / "faces", chunks, {}, plan="these")
+    written = store.write_store(disk / "faces", chunks, {}, plan="these")
     written.verify()
     assert len(written) == 32
     assert starts[0] == 0 < starts[1]
@@ -152,14 +156,14 @@ def test_a_full_disk_loses_nothing_and_the_same_call_goes_on(small_disk):
 @pytest.mark.parametrize("keep", [0, 30])
 def test_half_written_stores_are_refused(tmp_path, name, keep):
     path = tmp_path / "faces"
-    store.write(path, lambda _: [chunk(["a", "b"])], {})
+    store.write_store(path, lambda _: [chunk(["a", "b"])], {})
     (path / name).write_bytes((path / name).read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"prepare it again"):
         FaceStore(path)
 
 
 def test_damaged_tables_are_refused(tmp_path):
-    opened = store.write(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
+    opened = store.write_store(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
     (opened.path / "rows.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"rows\.parquet cannot be read; prepare it again"):
         len(FaceStore(opened.path).rows)
@@ -169,7 +173,7 @@ def test_damaged_tables_are_refused(tmp_path):
 
 
 def test_verify_notices_one_changed_pixel(tmp_path):
-    opened = store.write(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
+    opened = store.write_store(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
     data = bytearray((opened.path / "faces.npy").read_bytes())
     data[-1] ^= 1
     (opened.path / "faces.npy").write_bytes(data)
@@ -180,14 +184,14 @@ def test_verify_notices_one_changed_pixel(tmp_path):
 def test_other_peoples_folders_are_not_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="not a face store; choose another place"):
-        store.write(tmp_path, lambda _: [chunk(["a"])], {})
+        store.write_store(tmp_path, lambda _: [chunk(["a"])], {})
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_faces_of_another_size_are_refused(tmp_path):
     faces, rows, rejects = chunk(["a"])
     with pytest.raises(ValueError, match="n x 64 x 64 x 3"):
-        store.write(tmp_path / "faces", lambda _: [(faces[:, :32], rows, rejects)], {})
+        store.write_store(tmp_path / "faces", lambda _: [(faces[:, :32], rows, rejects)], {})
 
 
 def test_describe_counts_faces_by_split(drawn_store):
