@@ -22,6 +22,10 @@ from ssrlib.widgets.base import STYLE, Widget, module
 # How often the browser is told (seconds), over how long the speed is measured, and into how many
 # points the loss of all steps is averaged.
 TELL_EVERY, SPEED_SECONDS, POINTS = 0.25, 5.0, 300
+METRICS = {
+    "age": {"name": "mae", "label": "mean absolute error", "unit": "years", "higher_is_better": False},
+    "gender": {"name": "accuracy", "label": "accuracy", "unit": "%", "higher_is_better": True},
+}
 
 
 class TrainingMonitor(Widget):
@@ -46,7 +50,7 @@ class TrainingMonitor(Widget):
     Random numbers that other cells draw from torch meanwhile mix with those of training.
     """
 
-    _esm = module("common.js", "monitor.js")
+    _esm = module("monitor.js")
     _css = STYLE
 
     state = traitlets.Dict().tag(sync=True)
@@ -54,7 +58,7 @@ class TrainingMonitor(Widget):
     def __init__(self, network: SSRNet, store: FaceStore, recipe: Recipe, folder: str | Path | None = None):
         unknown = {"rate": None, "left": None, "loss": [], "history": [], "by_age": [], "message": ""}
         begin = {"phase": "ready", "target": recipe.target, "epochs": recipe.epochs, "step": 0, "steps": 0}
-        super().__init__(state=begin | unknown)
+        super().__init__(state=begin | unknown | {"metric": METRICS[recipe.target]})
         self._network, self._store, self._recipe = network, store, recipe
         self._folder = folder or tempfile.mkdtemp(prefix="ssrlib-")
         # Fit recognizes its checkpoint by the weights that training began with.
