@@ -35,16 +35,17 @@ export function ageInterval(calibration, age, difference) {
 }
 
 /**
- * Straight lines from point to point; before the first and after the last, their values.
+ * Straight lines from point to point; before the first and after the last, their values. It computes as
+ * numpy does, to the last digit: an interval ends where two such numbers are equal.
  * @param {number} x
  * @param {number[]} xs
  * @param {number[]} ys
  */
 function interpolate(x, xs, ys) {
-  const i = xs.findIndex((other) => other >= x);
-  if (i === 0 || xs.length === 1) return ys[0];
-  if (i === -1) return ys[ys.length - 1];
-  return ys[i - 1] + ((x - xs[i - 1]) / (xs[i] - xs[i - 1])) * (ys[i] - ys[i - 1]);
+  const i = xs.findLastIndex((other) => other <= x);
+  if (i === -1) return ys[0];
+  if (i === xs.length - 1) return ys[i];
+  return ((ys[i + 1] - ys[i]) / (xs[i + 1] - xs[i])) * (x - xs[i]) + ys[i];
 }
 
 /**
@@ -59,4 +60,12 @@ export function probability(calibration, value) {
   const [a, b, c] = calibration.beta;
   const score = a * Math.log(clip(LEAST)) - b * Math.log(1 - clip(LEAST)) + c;
   return 1 / (1 + Math.exp(-score));
+}
+
+/**
+ * Return the likelier gender, as ssrlib names it.
+ * @param {number} male the probability
+ */
+export function likelierGender(male) {
+  return male > 0.5 ? "male" : "female";
 }

@@ -135,6 +135,34 @@ export function onWidth(element, draw) {
 }
 
 /**
+ * Create the field, not shown, behind a button that opens a picture.
+ * @param {(file: File) => void} take
+ */
+export function pictureInput(take) {
+  const label = "A picture from this machine";
+  const input = h("input", { type: "file", accept: "image/*", hidden: true, "aria-label": label });
+  input.addEventListener("change", () => {
+    if (input.files?.[0]) take(input.files[0]);
+    input.value = "";
+  });
+  return input;
+}
+
+/**
+ * Let files be dropped on an element.
+ * @param {HTMLElement} element
+ * @param {(file: File | undefined) => void} take
+ */
+export function onDrop(element, take) {
+  element.addEventListener("dragover", (event) => event.preventDefault());
+  element.addEventListener("drop", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    take(event.dataTransfer?.files[0]);
+  });
+}
+
+/**
  * Listen to a model; return how to end that.
  * @param {Model} model
  * @param {Record<string, (...about: any[]) => void>} listeners by the event's name

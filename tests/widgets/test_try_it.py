@@ -85,7 +85,7 @@ def run(page, tmp_path):
 
     def run_function(function: str, argument):
         names = "{ forward, unpack, ageInterval, probability, cropFace, mirrorImage }"
-        script = module("forward.js", "sureness.js", "crop.js") + f"\nObject.assign(window, {names});"
+        script = module("network.js", "calibration.js", "crop.js") + f"\nObject.assign(window, {names});"
         path = tmp_path / "modules.html"
         path.write_text(f'<!doctype html><meta charset=utf-8><script type="module">{script}</script>')
         page.goto(path.as_uri())
@@ -99,8 +99,8 @@ FORWARD = """([packed, faces]) => {
     const network = unpack(packed);
     return faces.map((face) => {
         const pixels = Uint8ClampedArray.from(atob(face), (letter) => letter.charCodeAt(0));
-        const { value, stages } = forward(network, pixels);
-        return [value, stages.map(({ p, eta, delta }) => [...p, ...eta, delta])];
+        const { value, p, eta, delta } = forward(network, pixels);
+        return [value, p.map((weights, k) => [...weights, ...eta[k], delta[k]])];
     });
 }"""
 
@@ -124,8 +124,9 @@ def test_the_forward_pass_answers_as_pytorch_does(run, target, close):
     assert np.abs(values - expected).max() < close
     with torch.inference_mode():
         _, stages = network(torch.from_numpy(seen).permute(0, 3, 1, 2), return_stages=True)
+    eta, delta = (network.settings[f"lambda_{name}"] for name in ("eta", "delta"))
     for k, stage in enumerate(stages):
-        terms = torch.cat([stage.p, stage.eta, stage.delta[:, None]], dim=1).numpy()
+        terms = torch.cat([stage.p, eta * stage.eta, delta * stage.delta[:, None]], dim=1).numpy()
         np.testing.assert_allclose([terms_found[k] for _, terms_found in found], terms, rtol=1e-3, atol=1e-4)
 
 
