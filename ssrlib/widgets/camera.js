@@ -31,7 +31,10 @@ export class Camera {
   async open(which, wanted) {
     const { again, instead, message, onGone, video } = this.use;
     if (!navigator.mediaDevices) {
-      say(message, `Browsers show the camera only to pages from this machine or over https: ${instead}.`);
+      say(
+        message,
+        `Browsers show the camera only to pages from this machine or over https. Instead, ${instead}.`,
+      );
       return false;
     }
     say(message, ASKING);

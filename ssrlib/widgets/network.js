@@ -110,11 +110,10 @@ function convolve(map, { weight, bias }) {
         let middle = top + map.side;
         let bottom = middle + map.side;
         for (let x = y * side; x < (y + 1) * side; x++, top++, middle++, bottom++) {
-          // deno-fmt-ignore
-          plane[x] +=
-            a * data[top] + b * data[top + 1] + c * data[top + 2] +
-            d * data[middle] + e * data[middle + 1] + f * data[middle + 2] +
-            g * data[bottom] + h * data[bottom + 1] + i * data[bottom + 2];
+          const above = a * data[top] + b * data[top + 1] + c * data[top + 2];
+          const beside = d * data[middle] + e * data[middle + 1] + f * data[middle + 2];
+          const below = g * data[bottom] + h * data[bottom + 1] + i * data[bottom + 2];
+          plane[x] += above + beside + below;
         }
       }
     }

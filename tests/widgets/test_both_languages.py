@@ -11,11 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from ssrlib import FACE_SIZE, calibration, faces, soft_stagewise_regression
-from ssrlib.faces import Box
-from ssrlib.predict import Reading
+from ssrlib import FACE_SIZE, calibration, face_crop, soft_stagewise_regression
+from ssrlib.detectors import Box
+from ssrlib.estimator import Reading
 from ssrlib.widgets.base import module
-from tests.widgets.lab import open_page
+from testing.lab import open_page
 
 PHOTO = data.astronaut()[:200, 100:400]
 # A call of the browser takes many inputs at once.
@@ -120,5 +120,5 @@ def test_the_crop(call, corners, side):
     found = call(CROP, ["data:image/png;base64," + base64.b64encode(png).decode(), squares])
     for (x, y, _), face in zip(squares, found, strict=True):
         pixels = np.frombuffer(base64.b64decode(face), np.uint8).reshape(FACE_SIZE, FACE_SIZE, 4)
-        expected = faces.crop(PHOTO, Box(x, y, side, side), margin=0, shift=0)
+        expected = face_crop.crop(PHOTO, Box(x, y, side, side), margin=0, shift=0)
         assert np.abs(pixels[..., :3].astype(int) - expected).max() <= 1
