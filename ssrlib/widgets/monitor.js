@@ -40,8 +40,9 @@ const PHASES = {
 };
 const GONE =
   "The kernel has gone. Run the cell again: training goes on from its checkpoint, if it had a folder.";
+const HINTS = ["training loss (line) and validation (dots), by epoch", "error by age on validation (years)"];
 const HEIGHT = 210;
-const MARGIN = { left: 40, right: 12, top: 10, bottom: 26 };
+const MARGIN = { left: 40, right: 16, top: 10, bottom: 26 };
 
 class TrainingMonitor {
   /** @param {Model} model @param {HTMLElement} el */
@@ -54,9 +55,8 @@ class TrainingMonitor {
     this.latest = h("output", { className: "ssr-answer" });
     this.best = h("p", { className: "ssr-sumline" });
     this.bar = h("progress", { className: "ssr-progress", max: 1, "aria-label": "Share of the steps done" });
-    this.curvesText = h("p", { className: "ssr-hint" });
-    const agesText = h("p", { className: "ssr-hint" }, "error by age on validation (years)");
-    this.curves = new Chart(HEIGHT, MARGIN, this.curvesText);
+    const [curvesText, agesText] = HINTS.map((text) => h("p", { className: "ssr-hint" }, text));
+    this.curves = new Chart(HEIGHT, MARGIN, curvesText);
     this.ages = new Chart(HEIGHT, MARGIN, agesText);
     const texts = [h("div", {}, this.phase, this.numbers), h("div", {}, this.latest, this.best)];
     const head = h("div", { className: "ssr-head" }, ...texts, this.stop, this.resume);
@@ -126,7 +126,6 @@ class TrainingMonitor {
     const summary = last
       ? `Validation ${metric.label} after ${points.length} epochs: ${worded(last[1], metric).join(" ")}`
       : "No epoch has ended yet";
-    this.curvesText.textContent = `training loss (line) and validation ${metric.label} (dots), by epoch`;
     /** @type {[number, string][]} */
     const names = marks.map((epoch) => [epoch, `${epoch}`]);
     const scales = this.curves.begin([0, epochs], [0, high], names, summary);

@@ -122,7 +122,6 @@ def test_what_is_drawn_is_the_targets_metric(page, drawn_store, tmp_path):
     page.goto(path.as_uri())
     page.get_by_text("validation accuracy; best 90.0 %").wait_for()
     assert page.locator(".ssr-answer").inner_text() == "85.0 %"
-    page.get_by_text("training loss (line) and validation accuracy (dots), by epoch").wait_for()
     heights = page.locator("circle").evaluate_all("dots => dots.map((dot) => -dot.getAttribute('cy'))")
     assert heights[0] < heights[2] < heights[1]
     assert not page.get_by_text("error by age").is_visible()

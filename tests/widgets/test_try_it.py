@@ -265,7 +265,7 @@ def test_the_page_opens_with_the_portrait_as_the_package_reads_it(page, opened, 
 def test_drawn_faces_are_read_as_they_are(page, opened):
     opened()
     drawn, _ = synthetic.generate(4, seed=7)
-    ages, low, high, p_male = AgeGenderEstimator().read_all(drawn)
+    ages, low, high, p_male = AgeGenderEstimator().predict_faces(drawn)
     for i in range(4):
         before = answer(page)
         page.get_by_role("button", name=f"Drawing {i + 1}").click()
@@ -488,4 +488,4 @@ def test_it_works_in_lab_too(lab, page):
     lab("try-it", "from ssrlib.widgets import TryIt\nTryIt()")
     page.wait_for_function("() => document.querySelector('.ssr-try .ssr-answer')?.dataset.age")
     drawn, _ = synthetic.generate(1, seed=7)
-    assert answer(page)["age"] == pytest.approx(AgeGenderEstimator().read(drawn)[0].item(), abs=2e-3)
+    assert answer(page)["age"] == pytest.approx(AgeGenderEstimator().predict_faces(drawn).age[0], abs=2e-3)
