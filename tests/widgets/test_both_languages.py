@@ -1,4 +1,4 @@
-"""The rules that both languages have: Python and JavaScript agree on whatever hypothesis makes up."""
+"""The rules that both languages have: JavaScript in a browser gives the package's answers, on many inputs."""
 
 import base64
 import functools
@@ -11,13 +11,25 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from ssrlib import FACE_SIZE, calibration, face_crop, soft_stagewise_regression
+from ssrlib import (
+    FACE_SIZE,
+    AgeGenderEstimator,
+    SSRNet,
+    calibration,
+    detectors,
+    face_crop,
+    soft_stagewise_regression,
+    weights,
+)
+from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
+from ssrlib.inference import predict
 from ssrlib.widgets.base import module
-from testing.lab import open_page
+from ssrlib.widgets.try_it import pack
+from testing.lab import as_rgba, open_page
 
-PHOTO = data.astronaut()[:200, 100:400]
+PORTRAIT = data.astronaut()
 # A call of the browser takes many inputs at once.
 numbers = functools.partial(st.floats, allow_subnormal=False)
 many = settings(max_examples=15, deadline=None, derandomize=True)
@@ -27,9 +39,10 @@ many = settings(max_examples=15, deadline=None, derandomize=True)
 def call(browser, tmp_path_factory):
     """Call a function of the widgets' modules in the browser, with an argument as JSON."""
     names = (
-        "{ softStagewiseRegression, ageInterval, probability, likelierGender, cropFace, AGES, LEAST, FACE }"
+        "{ forward, unpack, softStagewiseRegression, ageInterval, probability, likelierGender, "
+        "cropFace, mirrorImage, AGES, LEAST, FACE }"
     )
-    script = module("stages.js", "calibration.js", "crop.js") + f"\nObject.assign(globalThis, {names});"
+    script = module("network.js", "calibration.js", "crop.js") + f"\nObject.assign(globalThis, {names});"
     path = tmp_path_factory.mktemp("page") / "modules.html"
     path.write_text(f'<!doctype html><meta charset=utf-8><script type="module">{script}</script>')
     with open_page(browser) as page:
@@ -40,6 +53,56 @@ def call(browser, tmp_path_factory):
 
 def test_the_constants_are_the_same(call):
     assert call("() => [AGES, LEAST, FACE]") == [calibration.AGES.tolist(), calibration.LEAST, FACE_SIZE]
+
+
+FORWARD = """([packed, faces]) => {
+    const network = unpack(packed);
+    return faces.map((face) => {
+        const pixels = Uint8ClampedArray.from(atob(face), (letter) => letter.charCodeAt(0));
+        const { value, p, eta, delta } = forward(network, pixels);
+        return [value, p.map((weights, k) => [...weights, ...eta[k], delta[k]])];
+    });
+}"""
+
+
+def some_faces() -> np.ndarray:
+    """Drawn faces, noise, plain colors and the astronaut."""
+    drawn, _ = synthetic.generate(20, seed=3)
+    noise = np.random.default_rng(0).integers(256, size=(20, 64, 64, 3), dtype=np.uint8)
+    plain = np.zeros((3, 64, 64, 3), np.uint8) + np.array([0, 128, 255], np.uint8)[:, None, None, None]
+    portrait = face_crop.crop(PORTRAIT, detectors.find(PORTRAIT)[0])[None]
+    return np.concatenate([drawn, noise, plain, portrait])
+
+
+@pytest.mark.parametrize(("target", "close"), [("age", 1e-3), ("gender", 1e-5)])
+def test_the_forward_pass_answers_as_pytorch_does(call, target, close):
+    network, seen = weights.load(weights.pretrained(target)), some_faces()
+    found = call(FORWARD, [pack(network), [as_rgba(face) for face in seen]])
+    values = np.array([value for value, _ in found])
+    expected = predict(network, seen)
+    assert len(set(expected.round(4))) > 30
+    assert np.abs(values - expected).max() < close
+    with torch.inference_mode():
+        _, stages = network(torch.from_numpy(seen).permute(0, 3, 1, 2), return_stages=True)
+    eta, delta = (network.settings[f"lambda_{name}"] for name in ("eta", "delta"))
+    for k, stage in enumerate(stages):
+        terms = torch.cat([stage.p, eta * stage.eta, delta * stage.delta[:, None]], dim=1).numpy()
+        np.testing.assert_allclose([terms_found[k] for _, terms_found in found], terms, rtol=1e-3, atol=1e-4)
+
+
+def test_the_forward_pass_reads_other_networks(call):
+    torch.manual_seed(0)
+    network = SSRNet(value_range=90.0, bins=(4, 2), lambda_eta=0.5, lambda_delta=0.25).eval()
+    network.mean.copy_(torch.tensor([100.0, 120.0, 140.0])[:, None, None])
+    network.std.copy_(torch.tensor([50.0, 60.0, 70.0])[:, None, None])
+    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    seen = some_faces()[:4]
+    found = call(FORWARD, [pack(network), [as_rgba(face) for face in seen]])
+    expected = predict(network, seen)
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose([value for value, _ in found], expected, atol=1e-3)
 
 
 @st.composite
@@ -64,6 +127,10 @@ def test_the_formula(call, shown):
         assert value == pytest.approx(expected, rel=1e-5, abs=1e-5 * one["range"])
 
 
+INTERVALS = "([learned, read]) => read.map((one) => ageInterval(learned, ...one))"
+PROBABILITIES = "([learned, values]) => values.map((value) => probability(learned, value))"
+
+
 @st.composite
 def age_calibrations(draw):
     middles = sorted(draw(st.lists(st.integers(0, 100), min_size=1, max_size=10, unique=True)))
@@ -77,7 +144,7 @@ def age_calibrations(draw):
 @many
 @given(learned=age_calibrations(), read=st.lists(st.tuples(numbers(-5, 130), numbers(0, 40)), min_size=1))
 def test_the_interval_of_an_age(call, learned, read):
-    found = call("([learned, read]) => read.map((one) => ageInterval(learned, ...one))", [learned, read])
+    found = call(INTERVALS, [learned, read])
     assert np.array_equal(np.transpose(found), calibration.age_interval(learned, *np.transpose(read)))
 
 
@@ -85,10 +152,21 @@ def test_the_interval_of_an_age(call, learned, read):
 @given(beta=st.lists(numbers(-3, 3), min_size=3, max_size=3), values=st.lists(numbers(-1, 2), min_size=1))
 def test_the_probability_of_a_gender(call, beta, values):
     for learned in ({"beta": beta}, None):
-        found = call(
-            "([learned, values]) => values.map((value) => probability(learned, value))", [learned, values]
-        )
+        found = call(PROBABILITIES, [learned, values])
         np.testing.assert_allclose(found, calibration.probability(learned, values), rtol=1e-12)
+
+
+def test_the_built_in_calibrations(call):
+    estimator = AgeGenderEstimator()
+    rng = np.random.default_rng(0)
+    ages, apart = rng.uniform(-5, 115, 300), rng.uniform(0, 25, 300)
+    learned, read = estimator.age_calibration, np.stack([ages, apart], axis=1).tolist()
+    found = call(INTERVALS, [learned, read])
+    np.testing.assert_allclose(np.transpose(found), calibration.age_interval(learned, ages, apart))
+    assert call(INTERVALS, [None, read]) == [None] * 300
+    learned, values = estimator.gender_calibration, np.linspace(-0.2, 1.2, 57)
+    found = call(PROBABILITIES, [learned, values.tolist()])
+    np.testing.assert_allclose(found, calibration.probability(learned, values))
 
 
 def test_the_likelier_gender(call):
@@ -101,24 +179,52 @@ CROP = """async ([image, squares]) => {
     const picture = Object.assign(new Image(), { src: image });
     await picture.decode();
     return squares.map(([left, top, side]) => {
-        const { data } = cropFace(picture, picture.width, picture.height, { left, top, side });
-        return btoa(String.fromCharCode(...data));
+        const face = cropFace(picture, picture.width, picture.height, { left, top, side });
+        return [face, mirrorImage(face)].map(({ data }) => btoa(String.fromCharCode(...data)));
     });
 }"""
 
 
+def cropped(call, photo: np.ndarray, boxes: list[Box]) -> np.ndarray:
+    """Crop in the browser: N x 2 x 64 x 64 x 3, each face as it is and as its mirror image."""
+    png = cv2.imencode(".png", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
+    image = "data:image/png;base64," + base64.b64encode(png).decode()
+    found = call(CROP, [image, [list(face_crop.crop_square(box)[:3]) for box in boxes]])
+    pixels = np.frombuffer(b"".join(base64.b64decode(face) for both in found for face in both), np.uint8)
+    return pixels.reshape(len(boxes), 2, FACE_SIZE, FACE_SIZE, 4)[..., :3]
+
+
+def test_crops_that_are_special(call):
+    boxes = [
+        detectors.find(PORTRAIT)[0],
+        Box(100, 100, 64, 64),  # as it is
+        Box(100, 100, 128, 128),  # halved
+        Box(180, 80, 40, 40),  # grows
+        Box(-60, -50, 200, 200),  # over a corner
+        Box(-100, -100, 712, 712),  # all around
+    ]
+    estimator = AgeGenderEstimator()
+    for box, (face, mirrored) in zip(boxes, cropped(call, PORTRAIT, boxes), strict=True):
+        assert np.abs(face.astype(int) - face_crop.crop(PORTRAIT, box)).max() <= 1
+        assert (mirrored == face[:, ::-1]).all()
+        (reading,) = estimator.predict(PORTRAIT, [box])
+        assert estimator.predict_faces(face[None]).age == pytest.approx([reading.age], abs=0.2)
+
+
 @many
 @given(
-    corners=st.lists(st.tuples(st.integers(-399, 299), st.integers(-399, 199)), min_size=1, max_size=8),
+    corners=st.lists(st.tuples(st.integers(-399, 511), st.integers(-399, 511)), min_size=1, max_size=8),
     side=st.integers(1, 400),
 )
-def test_the_crop(call, corners, side):
-    height, width = PHOTO.shape[:2]
-    squares = [(x, y, side) for x, y in corners if -side < x < width and -side < y < height]
-    assume(squares)
-    png = cv2.imencode(".png", cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR))[1].tobytes()
-    found = call(CROP, ["data:image/png;base64," + base64.b64encode(png).decode(), squares])
-    for (x, y, _), face in zip(squares, found, strict=True):
-        pixels = np.frombuffer(base64.b64decode(face), np.uint8).reshape(FACE_SIZE, FACE_SIZE, 4)
-        expected = face_crop.crop(PHOTO, Box(x, y, side, side), margin=0, shift=0)
-        assert np.abs(pixels[..., :3].astype(int) - expected).max() <= 1
+def test_crops(call, corners, side):
+    boxes = [Box(x, y, side, side) for x, y in corners]
+    boxes = [box for box in boxes if touches(face_crop.crop_square(box))]
+    assume(boxes)
+    for box, (face, _) in zip(boxes, cropped(call, PORTRAIT, boxes), strict=True):
+        assert np.abs(face.astype(int) - face_crop.crop(PORTRAIT, box)).max() <= 1
+
+
+def touches(square: Box) -> bool:
+    height, width = PORTRAIT.shape[:2]
+    x, y, side, _ = square[:4]
+    return -side < x < width and -side < y < height
