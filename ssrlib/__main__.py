@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from ssrlib.targets import TARGETS
 try:
     import typer
 except ImportError:
-    sys.exit("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'")
+    sys.exit("error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'")
 
 app = typer.Typer(
     help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
@@ -22,7 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# Commands import what they need when they run: `--help` need not wait for torch.
+# Commands import what they need when they run: `--help` need not wait for torch, and `predict` does without.
+EXTRAS = {"predict": "predict", "export": "train,predict,export"}
 
 
 Target = StrEnum("Target", {name: name for name in TARGETS})
@@ -333,12 +335,10 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
 ) -> None:
     """Find the faces in photos and read their ages and genders."""
-    import pandas as pd
-
     from ssrlib.estimator import AgeGenderEstimator, draw
     from ssrlib.face_crop import read_photo, write_photo
 
-    estimator = AgeGenderEstimator()
+    estimator = AgeGenderEstimator(backend="onnx" if find_spec("onnxruntime") else "torch")
     found, failed, drawn = [], 0, Counter()
     for path in photos:
         try:
@@ -370,9 +370,16 @@ def predict(
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     elif found:
-        print(pd.DataFrame(found).to_string(index=False))
+        print(_table(found))
     if failed:
         raise typer.Exit(1)
+
+
+def _table(rows: list[dict]) -> str:
+    """Rows under their keys, each column as wide as its widest cell."""
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(" ".join(map(str.rjust, line, widths)) for line in lines)
 
 
 def _year(bound: float) -> float | None:
@@ -383,6 +390,11 @@ def _year(bound: float) -> float | None:
 def main() -> None:
     try:
         app()
+    except ModuleNotFoundError as error:
+        extras = EXTRAS.get(sys.argv[1], "train")
+        sys.exit(
+            f"error: this command needs {error.name}, which is not installed: pip install 'ssrlib[{extras}]'"
+        )
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

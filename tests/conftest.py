@@ -10,6 +10,15 @@ from testing.lab import CHROMIUM, open_browser, write_video
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Mark what opens a browser or runs a notebook, which `make test-fast` leaves out."""
+    for item in items:
+        if {"browser", "answers_in_firefox"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
+        if item.path.suffix == ".ipynb":
+            item.add_marker("notebook")
+
+
 @pytest.fixture(scope="session")
 def drawn_store(tmp_path_factory) -> FaceStore:
     """240 drawn faces; enough for every split to have some."""
