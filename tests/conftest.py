@@ -5,7 +5,7 @@ import pytest
 from ssrlib import weights
 from ssrlib.datasets import synthetic
 from ssrlib.store import FaceStore
-from tests.widgets.lab import CHROMIUM, open_browser, write_video
+from testing.lab import CHROMIUM, open_browser, write_video
 
 SHARED = Path(__file__).parents[2] / "shared"
 
