@@ -39,6 +39,11 @@ class Split(StrEnum):
     test = "test"
 
 
+class Backend(StrEnum):
+    torch = "torch"
+    onnx = "onnx"
+
+
 class Format(StrEnum):
     onnx = "onnx"
     ncnn = "ncnn"
@@ -265,6 +270,24 @@ def _pictures(measured: dict) -> dict:
 
 
 @app.command()
+def calibrate(
+    weights: Annotated[Path, typer.Argument(help="a weights file that `train` wrote")],
+    store: Store,
+) -> None:
+    """Learn from a store's validation split how sure a network is, and keep it in the weights' card.
+
+    With it, `predict` gives an interval for each age, and gender's p_male is a probability.
+    """
+    from ssrlib import inference
+    from ssrlib.store import FaceStore
+    from ssrlib.weights import load, read_card, write_card
+
+    learned = inference.calibrate(load(weights), FaceStore(store))
+    write_card(weights, read_card(weights) | {"calibration": learned})
+    print(f"calibrated on {learned['faces']:,} validation faces; kept in the card of {weights}")
+
+
+@app.command()
 def card(
     weights: Annotated[Path, typer.Argument(help="a weights file, or the built-in age or gender")],
     metrics: Annotated[
@@ -332,12 +355,18 @@ def predict(
     photos: Annotated[list[Path], typer.Argument(help="image files", metavar="PHOTO...")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
+    age: Annotated[Path | None, typer.Option(help="weights of your own for age")] = None,
+    gender: Annotated[Path | None, typer.Option(help="weights of your own for gender")] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option(help="by default torch for .safetensors, else onnx where it is installed"),
+    ] = None,
 ) -> None:
     """Find the faces in photos and read their ages and genders."""
     from ssrlib.estimator import AgeGenderEstimator, draw
     from ssrlib.face_crop import PhotoError, read_photo, write_new_photo
 
-    estimator = AgeGenderEstimator(backend="onnx" if find_spec("onnxruntime") else "torch")
+    estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender))
     found, failed = [], []
     for path in photos:
         try:
@@ -371,6 +400,12 @@ def _table(rows: list[dict]) -> str:
     lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(" ".join(map(str.rjust, line, widths)) for line in lines)
+
+
+def _backend(*files: Path | None) -> str:
+    """What runs these weights files; for none, the faster one if it is there."""
+    kept = any(file and file.suffix == ".safetensors" for file in files)
+    return "onnx" if find_spec("onnxruntime") and not kept else "torch"
 
 
 def _answer(reading) -> dict:

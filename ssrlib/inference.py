@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssrlib.calibration import age_interval, probability
+from ssrlib.calibration import age_interval, fit, probability
 from ssrlib.targets import target_of
 
 if TYPE_CHECKING:
@@ -109,6 +109,13 @@ def predict_split(
         return rows.assign(value=probability(calibration, values))
     low, high = age_interval(calibration, values, differences)
     return rows.assign(low=low, high=high)
+
+
+def calibrate(network: nn.Module, store: FaceStore) -> dict:
+    """Learn from a store's validation split how sure a network is; see `calibration.fit`."""
+    answers = predict_split(network, store, "validation")
+    columns = (answers[name].to_numpy() for name in ("value", "difference", "truth"))
+    return fit(target_of(network), *columns)
 
 
 def _looks(network: nn.Module, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -62,11 +62,14 @@ def open_network(
         try:
             from ssrlib import weights
             from ssrlib.inference import predict
+            from ssrlib.targets import target_of
         except ImportError as error:
             message = "the backend 'torch' needs PyTorch: pip install 'ssrlib[train]', or use backend='onnx'"
             raise ImportError(message) from error
         path = path or weights.pretrained(target)
         network = weights.load(path)
+        if target_of(network).name != target:
+            raise ValueError(f"{path}: reads {target_of(network).name} from a face, not {target}")
         return network, partial(predict, network), weights.read_card(path)
     if backend != "onnx":
         raise ValueError(f'the backend must be "torch" or "onnx", not {backend!r}')
