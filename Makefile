@@ -66,6 +66,9 @@ check: $(READY) lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deno fmt --check
+	$(BIN)/deno lint
+	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js
 
 bench: $(READY) browsers
 	$(BIN)/python -m benchmarks.prepare
