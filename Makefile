@@ -66,6 +66,7 @@ check: $(READY) lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/deno fmt --check
 	$(BIN)/deno lint
 	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js

@@ -6,7 +6,7 @@ PyTorch is imported where it is needed: `flip_average` also serves networks that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from ssrlib.network import SSRNet
     from ssrlib.store import FaceStore
 
 BATCH = 512
@@ -65,7 +66,7 @@ def flip_average(
 
 
 def predict_split(
-    network: nn.Module, store: FaceStore, split: str, calibration: dict | None = None
+    network: SSRNet, store: FaceStore, split: str, calibration: dict[str, Any] | None = None
 ) -> pd.DataFrame:
     """Read one split's faces as `AgeGenderEstimator` does, each with its mirror image.
 

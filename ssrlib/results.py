@@ -8,11 +8,12 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 
 
-def record(path: str | Path, metrics: dict, **origin) -> None:
+def record(path: str | Path, metrics: dict[str, Any], **origin: Any) -> None:
     """Write metrics to a JSON file, with what is needed to get them again.
 
     That is the command, the commit, the day and the machine, and what `origin` adds: the data, the
@@ -30,7 +31,7 @@ def record(path: str | Path, metrics: dict, **origin) -> None:
     path.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
 
 
-def load(name: str) -> dict:
+def load(name: str) -> dict[str, Any]:
     """Return one of the book's results, `book/results/NAME.json`, as `record` wrote it.
 
     It is found from any working folder: in the checkout, or in the installed package, which carries it.
@@ -47,10 +48,11 @@ def load(name: str) -> dict:
     if not (folder / f"{name}.json").is_file():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
         raise FileNotFoundError(f"the book has no result {name!r}; it has {known}")
-    return json.loads((folder / f"{name}.json").read_text())
+    result: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    return result
 
 
-def load_evaluation(path: str | Path) -> dict:
+def load_evaluation(path: str | Path) -> dict[str, Any]:
     """Return the metrics of `metrics.evaluate` that `record` wrote to a JSON file.
 
     Raises:
@@ -60,7 +62,7 @@ def load_evaluation(path: str | Path) -> dict:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file of metrics")
     try:
-        metrics = json.loads(Path(path).read_text())["metrics"]
+        metrics: dict[str, Any] = json.loads(Path(path).read_text())["metrics"]
         if {"target", "split", "groups"} <= metrics.keys():
             return metrics
     except (KeyError, TypeError, AttributeError, ValueError):

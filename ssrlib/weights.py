@@ -8,6 +8,7 @@ and the tensors, and another one of the card, tell a damaged file from a whole o
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.torch import load as from_bytes
@@ -19,7 +20,7 @@ from ssrlib.network import SSRNet
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 
-def save(network: SSRNet, path: str | Path, card: dict | None = None) -> Path:
+def save(network: SSRNet, path: str | Path, card: dict[str, Any] | None = None) -> Path:
     """Write a network's weights, settings and card to a safetensors file.
 
     The file is written beside its place and moved in whole, so that `path` is never half a file. Its
@@ -56,10 +57,11 @@ def load(path: str | Path) -> SSRNet:
     return network.eval()
 
 
-def read_card(path: str | Path) -> dict:
+def read_card(path: str | Path) -> dict[str, Any]:
     """Return the model card of a weights file, without building the network."""
     metadata, _ = _read(path)
-    return json.loads(metadata.get("card", "{}"))
+    card: dict[str, Any] = json.loads(metadata.get("card", "{}"))
+    return card
 
 
 def weights_sha256(path: str | Path) -> str:
@@ -79,7 +81,7 @@ def weights_sha256(path: str | Path) -> str:
     return _checksum(metadata.get("ssrnet", ""), Path(path).read_bytes())
 
 
-def write_card(path: str | Path, card: dict) -> None:
+def write_card(path: str | Path, card: dict[str, Any]) -> None:
     """Replace the card of a weights file; its tensors and settings stay as they are.
 
     >>> import tempfile
@@ -108,7 +110,7 @@ def pretrained(target: str) -> Path:
     return path
 
 
-def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict) -> Path:
+def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict[str, Any]) -> Path:
     metadata = {"ssrnet": settings, "card": json.dumps(card, ensure_ascii=False)}
     metadata["sha256"] = _checksum(settings, to_bytes(tensors))
     metadata["card_sha256"] = _sha256(metadata["card"])
