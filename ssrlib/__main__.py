@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from ssrlib.targets import TARGETS
 try:
     import typer
 except ImportError:
-    sys.exit("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'")
+    sys.exit("error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'")
 
 app = typer.Typer(
     help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
@@ -21,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# Commands import what they need when they run: `--help` need not wait for torch.
+# Commands import what they need when they run: `--help` need not wait for torch, and `predict` does without.
+EXTRAS = {"predict": "predict", "export": "train,predict,export"}
 
 
 Target = StrEnum("Target", {name: name for name in TARGETS})
@@ -332,12 +334,10 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
 ) -> None:
     """Find the faces in photos and read their ages and genders."""
-    import pandas as pd
-
     from ssrlib.estimator import AgeGenderEstimator, draw
     from ssrlib.face_crop import PhotoError, read_photo, write_new_photo
 
-    estimator = AgeGenderEstimator()
+    estimator = AgeGenderEstimator(backend="onnx" if find_spec("onnxruntime") else "torch")
     found, failed = [], []
     for path in photos:
         try:
@@ -359,12 +359,18 @@ def predict(
     if as_json:
         print(json.dumps(found, indent=2))
     elif found:
-        table = pd.DataFrame([row | {"photo": _shown(row["photo"])} for row in found])
-        print(table.to_string(index=False))
+        print(_table([row | {"photo": _shown(row["photo"])} for row in found]))
     for error in failed:
         _say(f"error: {error}")
     if failed:
         raise typer.Exit(1)
+
+
+def _table(rows: list[dict]) -> str:
+    """Rows under their keys, each column as wide as its widest cell."""
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(" ".join(map(str.rjust, line, widths)) for line in lines)
 
 
 def _answer(reading) -> dict:
@@ -400,6 +406,11 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
+    except ModuleNotFoundError as error:
+        extras = EXTRAS.get(sys.argv[1], "train")
+        sys.exit(
+            f"error: this command needs {error.name}, which is not installed: pip install 'ssrlib[{extras}]'"
+        )
     except UnicodeEncodeError as error:
         sys.exit(_shown(f"error: {error.object}: the name is not UTF-8; rename the file or its folder"))
     except (ImportError, OSError, ValueError) as error:
