@@ -387,8 +387,16 @@ def _lean(model: onnx.ModelProto) -> bytes:
     for part in [*graph.node, *graph.initializer, *graph.input, *graph.output, graph]:
         part.ClearField("metadata_props")
     graph.ClearField("value_info")
-    data: bytes = model.SerializeToString()
-    return data
+    return _sealed(model)
+
+
+def _sealed(model: onnx.ModelProto) -> bytes:
+    """The bytes of an ONNX file with its checksum, see `runtime.onnx_checksums`."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, metadata | {"sha256": "0" * 64})
+    content: bytes = model.SerializeToString()
+    carried, due = (checksum.encode() for checksum in runtime.onnx_checksums(content))
+    return content.replace(b"sha256\x12@" + carried, b"sha256\x12@" + due)
 
 
 def _check_values(read: Callable[[np.ndarray], np.ndarray], networks: Sequence[SSRNet]) -> dict[str, Any]:
@@ -444,8 +452,9 @@ def _deliver(
         "versions": {package: version(package) for package in packages},
         "cards": cards,
     }
+    description["cards_sha256"] = runtime.cards_sha256(description)
     for file in made:
         file.replace(Path(path).parent / file.name)
     text = json.dumps(description, indent=2, ensure_ascii=False)
-    Path(path).with_suffix(".json").write_text(text + "\n")
+    Path(path).with_suffix(".json").write_text(text + "\n", "utf-8")
     return description
