@@ -7,7 +7,7 @@ CHAPTERS := $(wildcard book/[0-9]*.ipynb)
 .PHONY: help book pdf lab test check lint bench notebooks lock browsers
 
 help:
-	@echo "make book | pdf | lab | test | check | bench"
+	@echo "make book | pdf | lab | test | check | bench | weights"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -70,3 +70,5 @@ lock:  ## newest versions of everything but torch
 	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[predict,train,export,keras,tensorboard,book,test]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	@touch $(READY)
+
+include weights.mk
