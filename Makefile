@@ -14,7 +14,7 @@ endif
 .PHONY: help book pdf lab test test-fast test-lowest check lint bench notebooks dist lock browsers
 
 help:
-	@echo "make book | pdf | lab | test | test-fast | check | bench"
+	@echo "make book | pdf | lab | test | test-fast | check | bench | weights | dist"
 
 $(READY): requirements.lock pyproject.toml
 	@[ -w . ] || { echo "error: nothing can be written in $(CURDIR), and .venv goes there: copy the folder"; exit 1; }
@@ -104,3 +104,5 @@ lock:  ## newest versions of everything but torch
 	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[$(EXTRAS)]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	@touch $(READY)
+
+include weights.mk

@@ -254,10 +254,11 @@ def evaluate(
     if target_of(network).name != target.value:
         raise ValueError(f"{weights}: reads {target_of(network).name}, not {target.value}")
     calibration = read_card(weights).get("calibration")
-    measured = metrics.evaluate(network, FaceStore(store), split.value, calibration)
+    faces = FaceStore(store)
+    measured = metrics.evaluate(network, faces, split.value, calibration)
     print(json.dumps(measured, indent=2))
     if out:
-        results.record(out, measured, data=str(store), weights=weights.name)
+        results.record(out, measured, weights=[weights], store=faces)
         for name, picture in _pictures(measured).items():
             picture.savefig(out.with_name(f"{out.stem}-{name}.png"), dpi=120)
 
@@ -303,11 +304,11 @@ def card(
 ) -> None:
     """Print the card of a weights file: what it reads, what it is for and not for, and how good it is."""
     from ssrlib import cards, results
-    from ssrlib.weights import read_card
+    from ssrlib.weights import read_card, weights_sha256
 
     path = _built_in(weights)
     measured = results.load_evaluation(metrics) if metrics else None
-    print(cards.model_card(path.name, read_card(path), measured))
+    print(cards.model_card(path.name, read_card(path), measured, weights_sha256(path)))
 
 
 def _built_in(weights: Path) -> Path:

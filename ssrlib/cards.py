@@ -62,13 +62,16 @@ UNITS = {
 READ = {"validation": "validation, each face read once", "test": "test, each face and its mirror image"}
 
 
-def model_card(name: str, card: dict[str, Any], metrics: dict[str, Any] | None = None) -> str:
+def model_card(
+    name: str, card: dict[str, Any], metrics: dict[str, Any] | None = None, sha256: str = "unknown"
+) -> str:
     """Return the card of a weights file as Markdown.
 
     Args:
         name: what to call the weights.
         card: from `weights.read_card`; what it does not say is named as unknown.
         metrics: from `metrics.evaluate`, for the tables by group.
+        sha256: of the weights, from `weights.weights_sha256`.
 
     >>> print(model_card("age.safetensors", {"data": "drawn faces"})[:29])
     # Model card: age.safetensors
@@ -80,7 +83,7 @@ def model_card(name: str, card: dict[str, Any], metrics: dict[str, Any] | None =
         f"An SSR-Net of the `ssrlib` package. It reads **{target}** from an RGB face of 64 x 64 pixels.",
         USE,
         FAILURES + OWN_FAILURES.get(target, ""),
-        "## Training\n\n" + _list(_training(card)),
+        "## Training\n\n" + _list({"SHA-256 of the weights": sha256} | _training(card)),
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
         "## Results\n\n" + _results(card, target),
     ]

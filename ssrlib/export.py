@@ -30,6 +30,7 @@ from ssrlib.metrics import score
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
 from ssrlib.targets import target_of
+from ssrlib.weights import network_sha256
 
 try:
     import onnx
@@ -448,6 +449,7 @@ def _deliver(
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in made},
         **facts,
         "targets": [target_of(network).name for network in networks],
+        "weights": [network_sha256(network) for network in networks],
         "crop": runtime.crop_recipe(cards[0]),
         "versions": {package: version(package) for package in packages},
         "cards": cards,

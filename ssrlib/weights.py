@@ -42,9 +42,8 @@ def save(network: SSRNet, path: str | Path, card: dict[str, Any] | None = None) 
     {'data': 'none'}
     """
     path = Path(path)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _write(path, tensors, json.dumps(network.settings), card or {})
+    return _write(path, _tensors(network), json.dumps(network.settings), card or {})
 
 
 def load(path: str | Path) -> SSRNet:
@@ -134,6 +133,15 @@ def weights_sha256(path: str | Path) -> str:
     return _checksum(metadata["ssrnet"], Path(path).read_bytes())
 
 
+def network_sha256(network: SSRNet) -> str:
+    """Return what `weights_sha256` would say about the file of a network.
+
+    >>> network_sha256(load(pretrained("age"))) == weights_sha256(pretrained("age"))
+    True
+    """
+    return _checksum(json.dumps(network.settings), to_bytes(_tensors(network)))
+
+
 def write_card(path: str | Path, card: dict[str, Any]) -> None:
     """Replace the card of a weights file; its tensors and settings stay as they are.
 
@@ -158,9 +166,18 @@ def pretrained(target: str) -> Path:
     """
     path = PRETRAINED / f"{target}.safetensors"
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in PRETRAINED.glob("*.safetensors")))
+        names = ", ".join(file.stem for file in built_in())
         raise ValueError(f"there are no built-in weights named {target!r}; there are: {names}")
     return path
+
+
+def built_in() -> list[Path]:
+    """Return the paths of all built-in weights, in the order of their targets' names."""
+    return sorted(PRETRAINED.glob("*.safetensors"))
+
+
+def _tensors(network: SSRNet) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict[str, Any]) -> Path:

@@ -84,9 +84,10 @@ def test_prepare_train_evaluate(tmp_path):
     assert code == 0, err
     measured = json.loads(out)
     assert json.loads(record.read_text())["metrics"] == measured
-    assert {"command", "commit", "machine", "data", "weights"} <= json.loads(record.read_text())[
-        "origin"
-    ].keys()
+    origin = json.loads(record.read_text())["origin"]
+    assert {"command", "commit", "machine"} <= origin.keys()
+    assert origin["weights"] == {"best.safetensors": weights.weights_sha256(best)}
+    assert origin["store"]["store"]["faces.npy"] == store.info["sha256"]["faces.npy"]
     assert measured["faces"] == len(store.split("validation")[0])
     trained = weights.read_card(best)["validation"]
     assert measured["without_flip"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
