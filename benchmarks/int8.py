@@ -1,6 +1,6 @@
 """What 8-bit integers cost: size and mean absolute error on the test split, beside those in float.
 
-    python benchmarks/int8.py data/utkface
+    python -m benchmarks.int8 data/utkface
 
 Calibrated on train faces and checked on validation faces. On the test split it is only measured.
 """
@@ -9,30 +9,31 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ssrlib import FaceStore, evaluation, export, runtime, weights
+from ssrlib import FaceStore, export, inference, metrics, results, runtime, weights
+from ssrlib.targets import TARGETS
 
 
 def main(path: str) -> None:
-    store, figures = FaceStore(path), {}
+    store, measured = FaceStore(path), {}
     faces, rows = store.split("test")
     with tempfile.TemporaryDirectory() as folder:
-        for target in ("age", "gender"):
-            source = weights.pretrained(target)
-            files = {name: Path(folder) / f"{target}-{name}.onnx" for name in ("float", "int8")}
+        for target in TARGETS.values():
+            source = weights.pretrained(target.name)
+            files = {name: Path(folder) / f"{target.name}-{name}.onnx" for name in ("float", "int8")}
             network, card = weights.load(source), weights.read_card(source)
             export.to_onnx(network, files["float"], card)
             export.to_int8(network, files["int8"], store, card)
             errors = {
-                name: evaluation.score(values, evaluation.targets(rows, target), target)["mae"]
+                name: metrics.score(values, target.labels(rows), target)["mae"]
                 for name, values in (
                     ("mae", runtime.open_onnx(files["int8"]).read(faces)[:, 0]),
-                    ("mae in float", evaluation.predict(network, faces)),
+                    ("mae in float", inference.predict(network, faces)),
                 )
             }
             sizes = {f"bytes in {name}": file.stat().st_size for name, file in files.items()}
-            figures[target] = errors | sizes
-            print(target, figures[target])
-    evaluation.record("book/results/int8.json", figures, data=f"{path}, test split, {len(faces)} faces")
+            measured[target.name] = errors | sizes
+            print(target.name, measured[target.name])
+    results.record("book/results/int8.json", measured, data=f"{path}, test split, {len(faces)} faces")
 
 
 if __name__ == "__main__":

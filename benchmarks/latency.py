@@ -1,6 +1,6 @@
 """How long one answer takes: every runtime side by side, and the way from a camera's frame to boxes.
 
-    python benchmarks/latency.py
+    python -m benchmarks.latency
 
 One face and 64 faces, with one thread and with two. Each row is measured in 25 short turns that
 alternate with those of all other rows, so that whatever disturbs the machine disturbs all of them,
@@ -28,9 +28,9 @@ import pandas as pd
 import torch
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, evaluation, export, runtime, weights
+from ssrlib import AgeGenderEstimator, export, runtime, weights
 from ssrlib.datasets import synthetic
-from ssrlib.predict import draw
+from ssrlib.estimator import draw
 
 COUNTS, THREADS = (1, 64), (1, 2)
 TURNS, TURN_SECONDS = 25, 0.03
@@ -116,7 +116,7 @@ def runs(threads: int, faces: np.ndarray, folder: Path) -> dict[str, Callable]:
     found = {
         "PyTorch": torch_run(network, faces),
         "PyTorch, compiled": torch_run(compiled, faces),
-        "PyTorch, slim": torch_run(export.slim(network), faces),
+        "PyTorch, slim": torch_run(export.fold(network), faces),
     }
     found |= {name: lambda function=function: function(faces) for name, function in read.items()}
     if importlib.util.find_spec("tensorflow"):
@@ -131,13 +131,13 @@ def frame_runs() -> dict[str, Callable]:
     found = {}
     for backend in ("torch", "onnx"):
         estimator = AgeGenderEstimator(backend=backend)
-        found[f"search all of the frame, {backend}"] = lambda e=estimator: draw(frame, e.faces(frame))
+        found[f"search all of the frame, {backend}"] = lambda e=estimator: draw(frame, e.predict(frame))
         if importlib.util.find_spec("ssrlib.widgets"):
             from ssrlib.widgets.tracking import find_again
 
-            boxes = estimator.faces(frame)[0].box
+            boxes = estimator.predict(frame)[0].box
             found[f"follow the face, {backend}"] = lambda e=estimator, boxes=[boxes]: draw(
-                frame, e.faces(frame, find_again(frame, boxes))
+                frame, e.predict(frame, find_again(frame, boxes))
             )
     return found
 
@@ -173,7 +173,7 @@ def measure(threads: int) -> dict:
     cv2.setNumThreads(threads)
     faces, _ = synthetic.generate(max(COUNTS), seed=8)
     network = weights.load(weights.pretrained("age"))
-    figures = {}
+    measured = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         export.to_onnx(network, folder / "age.onnx")
@@ -183,11 +183,11 @@ def measure(threads: int) -> dict:
         export.quantize(folder / "age-int8.onnx", faces)
         for count in COUNTS:
             times = medians(runs(threads, faces[:count], folder))
-            figures[str(count)] = {name: value / count for name, value in times.items()}
-    figures["frame"] = medians(frame_runs())
+            measured[str(count)] = {name: value / count for name, value in times.items()}
+    measured["frame"] = medians(frame_runs())
     if threads == 1:
-        figures["peak"] = peak()
-    return figures
+        measured["peak"] = peak()
+    return measured
 
 
 def processor() -> str:
@@ -216,8 +216,8 @@ def main() -> None:
     ]
     alone = results[1]["1"]
     network = weights.load(weights.pretrained("age"))
-    slim = sum(layer["multiply_adds"] for layer in export.cost(export.slim(network)))
-    figures = {
+    slim = sum(layer["multiply_adds"] for layer in export.cost(export.fold(network)))
+    measured = {
         "rows": rows,
         "frames": frames,
         "multiply-adds": sum(layer["multiply_adds"] for layer in export.cost(network)),
@@ -228,16 +228,16 @@ def main() -> None:
     }
     keras = [ms for name, ms in alone.items() if name.startswith(KERAS)]
     if keras:
-        figures["Keras at its fastest / ONNX Runtime"] = min(keras) / alone["ONNX Runtime"]
+        measured["Keras at its fastest / ONNX Runtime"] = min(keras) / alone["ONNX Runtime"]
     table = pd.DataFrame(rows).pivot(index="runtime", columns=["threads", "faces"], values="ms a face")
     print(table.round(3).to_string(), pd.DataFrame(frames).round(1).to_string(index=False), sep="\n\n")
-    for name, value in figures.items():
+    for name, value in measured.items():
         if not isinstance(value, list):
             print(f"{value:14,.2f}  {name}")
     packages = ("torch", "onnxruntime", "ncnn", *(["tensorflow-cpu"] if keras else []))
     versions = {package: version(package) for package in packages}
     origin = {"data": "64 drawn faces, seed 8", "seed": 8, "processor": processor(), "versions": versions}
-    evaluation.record("book/results/latency.json", figures, **origin)
+    results.record("book/results/latency.json", measured, **origin)
 
 
 if __name__ == "__main__":

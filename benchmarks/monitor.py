@@ -1,6 +1,6 @@
 """What does watching cost? Training with the monitor and with fit's own progress bar, turn by turn.
 
-    python benchmarks/monitor.py [--rounds 5]
+    python -m benchmarks.monitor [--rounds 5]
 
 The monitor sends its state to a kernel's browser side, which is not there; the packing and the thread
 are. Each round trains 2 epochs on 1,000 drawn faces both ways; the first round is not counted. On a busy
@@ -14,7 +14,7 @@ import tempfile
 import time
 from types import SimpleNamespace
 
-from ssrlib import Recipe, evaluation, fit
+from ssrlib import Recipe, fit, results
 from ssrlib.datasets import synthetic
 from ssrlib.training import new_network
 from ssrlib.widgets import TrainingMonitor, monitor
@@ -57,18 +57,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = synthetic.store(1000, seed=0, path=f"{folder}/drawn")
         turns = [(seconds_plain(store), *seconds_watched(store)) for _ in range(rounds + 1)][1:]
-    figures = {
+    measured = {
         "seconds with a progress bar": statistics.median(plain for plain, _, _ in turns),
         "seconds with the monitor": statistics.median(watched for _, watched, _ in turns),
         "ratio, median of turns": statistics.median(watched / plain for plain, watched, _ in turns),
         "the watcher's share of the processor time": statistics.median(share for _, _, share in turns),
         "rounds": rounds,
     }
-    for name, value in figures.items():
+    for name, value in measured.items():
         print(f"{value:8.4f}  {name}")
-    evaluation.record(
-        "book/results/benchmark-monitor.json", figures, data="1,000 drawn faces, seed 0", seed=0
-    )
+    results.record("book/results/benchmark-monitor.json", measured, data="1,000 drawn faces, seed 0", seed=0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long each chapter takes to run from top to bottom, and how many of its outputs `make test` compares.
 
-    python benchmarks/notebooks.py
+    python -m benchmarks.notebooks
 
 They run one after the other, each in a kernel of its own and in an empty folder. "Processor
 seconds" do not count the waiting for other programs. Writes book/results/notebooks.json.
@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from ssrlib import evaluation
+from ssrlib import results
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -57,5 +57,5 @@ if __name__ == "__main__":
     share = total["compared"] / total["print"]
     print(f"{total['seconds']:.0f} s in all; {share:.0%} of the outputs are compared")
     total = {name: round(value, 1) for name, value in total.items()} | {"share compared": round(share, 3)}
-    figures = {"chapters": chapters, "total": total}
-    evaluation.record(BOOK / "results" / "notebooks.json", figures, data="the book's notebooks")
+    measured = {"chapters": chapters, "total": total}
+    results.record(BOOK / "results" / "notebooks.json", measured, data="the book's notebooks")

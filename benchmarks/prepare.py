@@ -4,7 +4,7 @@ The plain way is one process with `cv2.imread`, `cv2.resize`, a list and `np.sav
 a process of its own, twice: on all photos and on a fifth of them. The difference of the two peaks of
 memory, its own and its helpers', is the growth with the number of photos.
 
-    python benchmarks/prepare.py
+    python -m benchmarks.prepare
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ssrlib import evaluation
+from ssrlib import results
 from ssrlib.datasets import synthetic, utkface
 from ssrlib.prepare import prepare
 
@@ -71,14 +71,14 @@ def measure(way: str, folder: Path) -> dict[str, float]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_photos(Path(folder))
-        figures = {way: measure(way, Path(folder)) for way in ("plain", "ours")}
-    for way, figure in figures.items():
+        measured = {way: measure(way, Path(folder)) for way in ("plain", "ours")}
+    for way, figure in measured.items():
         print(f"{way:6}", "   ".join(f"{value:8.1f} {name}" for name, value in figure.items()))
-    speed = figures["ours"]["photos a second"] / figures["plain"]["photos a second"]
-    memory = figures["ours"]["kB a photo"] / figures["plain"]["kB a photo"]
+    speed = measured["ours"]["photos a second"] / measured["plain"]["photos a second"]
+    memory = measured["ours"]["kB a photo"] / measured["plain"]["kB a photo"]
     print(f"ours is {speed:.1f} times as fast, with {memory:.2f} of the memory growth")
-    figures |= {"times as fast": speed, "share of memory growth": memory}
-    evaluation.record("book/results/benchmark-prepare.json", figures, photos=COUNT)
+    measured |= {"times as fast": speed, "share of memory growth": memory}
+    results.record("book/results/benchmark-prepare.json", measured, photos=COUNT)
 
 
 if __name__ == "__main__":

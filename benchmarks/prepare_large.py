@@ -1,6 +1,6 @@
 """Does memory stay flat? Prepare 500,000 rows and print the peak of resident memory, helpers included.
 
-    python benchmarks/prepare_large.py FOLDER_OF_UTKFACE
+    python -m benchmarks.prepare_large FOLDER_OF_UTKFACE
 
 UTKFace's rows are repeated under new names until there are enough. The sum printed is this
 process's peak plus the largest helper's peak for each helper: an upper bound, since shared pages
@@ -35,21 +35,21 @@ def main(folder: str) -> None:
     own, helper = (
         resource.getrusage(who).ru_maxrss / 1e6 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    figures = {
+    measured = {
         "faces": len(store),
         "seconds": seconds,
         "GB in all": own + helper * os.cpu_count(),
         "GB own": own,
     }
-    for name, value in figures.items():
+    for name, value in measured.items():
         print(f"{value:12,.2f}  {name}")
     # Helpers import this file, and need no torch.
-    from ssrlib import evaluation
+    from ssrlib import results
 
-    evaluation.record("book/results/benchmark-prepare-large.json", figures, data="UTKFace, repeated")
+    results.record("book/results/benchmark-prepare-large.json", measured, data="UTKFace, repeated")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python benchmarks/prepare_large.py FOLDER_OF_UTKFACE")
+        sys.exit("usage: python -m benchmarks.prepare_large FOLDER_OF_UTKFACE")
     main(sys.argv[1])

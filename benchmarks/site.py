@@ -14,9 +14,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from ssrlib import evaluation
-from tests.book import site
-from tests.widgets.lab import CHROMIUM, QUIET
+from ssrlib import results
+from testing import site
+from testing.lab import CHROMIUM, QUIET
 
 TIMES = """() => new Promise((resolve) => {
     const { domContentLoadedEventEnd, loadEventEnd } = performance.getEntriesByType("navigation")[0];
@@ -39,7 +39,7 @@ def visit(browser, url: str) -> tuple[int, list[float]]:
 
 
 def main() -> None:
-    figures = {}
+    measured = {}
     with (
         tempfile.TemporaryDirectory() as folder,
         site.serve(site.build(Path(folder))) as address,
@@ -50,12 +50,12 @@ def main() -> None:
             visits = [visit(browser, address + name) for _ in range(5)]
             times = zip(*(times for _, times in visits), strict=True)
             medians = {key: round(statistics.median(column)) for key, column in zip(KEYS, times, strict=True)}
-            figures[name] = {"bytes": visits[0][0]} | medians
-            shown = "  ".join(f"{figures[name][key]:5} {key}" for key in KEYS)
-            print(f"{figures[name]['bytes'] / 1e6:5.2f} MB  {shown}  {name}", flush=True)
+            measured[name] = {"bytes": visits[0][0]} | medians
+            shown = "  ".join(f"{measured[name][key]:5} {key}" for key in KEYS)
+            print(f"{measured[name]['bytes'] / 1e6:5.2f} MB  {shown}  {name}", flush=True)
         browser.close()
     data = "the book's site, from stored outputs"
-    evaluation.record("book/results/site.json", figures, data=data)
+    results.record("book/results/site.json", measured, data=data)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Are drawn faces good enough to learn from? Speed of drawing on one core, and three ways to read ages.
 
-    python benchmarks/synthetic.py
+    python -m benchmarks.synthetic
 
 Side by side on the same 4,000 faces: always the median age, ridge regression on all pixels (its
 penalty chosen on validation), and SSR-Net after 40 epochs. Errors are on the test split.
@@ -12,7 +12,7 @@ import time
 import cv2
 import numpy as np
 
-from ssrlib import Recipe, evaluation, fit
+from ssrlib import Recipe, fit, metrics, results
 from ssrlib.datasets import synthetic
 from ssrlib.training import new_network
 
@@ -42,17 +42,17 @@ def main() -> None:
         recipe = Recipe(epochs=40, batch_size=32)
         network = new_network(recipe)
         fit(network, store, recipe)
-        measured = evaluation.evaluate(network, store, "test")
-    figures = {
+        measured = metrics.evaluate(network, store, "test")
+    measured = {
         "seconds of one core for 4,000 faces": seconds,
         "mae of the median": measured["constant"]["mae"],
         "mae of ridge regression": ridge(splits),
         "mae of SSR-Net": measured["mae"],
     }
-    for name, value in figures.items():
+    for name, value in measured.items():
         print(f"{value:6.1f}  {name}")
-    evaluation.record(
-        "book/results/benchmark-synthetic.json", figures, data="4,000 drawn faces, seed 0", seed=0
+    results.record(
+        "book/results/benchmark-synthetic.json", measured, data="4,000 drawn faces, seed 0", seed=0
     )
 
 

@@ -1,6 +1,6 @@
 """Training, side by side: the usual way and `ssrlib.fit`, on the same faces and network, in turn.
 
-    python benchmarks/train.py
+    python -m benchmarks.train
 
 The usual way is a `Dataset` that opens JPEGs with Pillow and changes each face by itself, a `DataLoader`
 with a process a core, and an eager network in float32 in PyTorch's usual memory layout. Ours is `fit` with
@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from ssrlib import FaceStore, Recipe, evaluation, fit
+from ssrlib import FaceStore, Recipe, fit, results
 from ssrlib.augment import MILD, augment
 from ssrlib.datasets import synthetic
 from ssrlib.training import new_network
@@ -88,8 +88,8 @@ def main() -> None:
         print(f"{name:6} {speed:8.0f} faces a second")
     ratio = speeds["ours"] / speeds["usual"]
     print(f"ours is {ratio:.1f} times as fast, on {device}")
-    figures = {"faces a second": speeds, "times as fast": ratio, "device": device}
-    evaluation.record("book/results/benchmark-train.json", figures, data="4,000 drawn faces", seed=0)
+    measured = {"faces a second": speeds, "times as fast": ratio, "device": device}
+    results.record("book/results/benchmark-train.json", measured, data="4,000 drawn faces", seed=0)
 
 
 if __name__ == "__main__":

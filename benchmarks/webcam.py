@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from ssrlib import evaluation
-from tests.widgets.lab import Lab, open_browser, open_page, run_jupyter, write_video
+from ssrlib import results
+from testing.lab import Lab, open_browser, open_page, run_jupyter, write_video
 
 RATE = r"(\d+) frames a second; (\d+) ms from frame to answer, (\d+) of them in Python"
 CELL = "from ssrlib.widgets import WebcamDemo\ndemo = WebcamDemo()\ndemo"
@@ -40,15 +40,15 @@ def main() -> None:
                     [int(n) for n in re.match(RATE, page.locator(".ssr-rate").inner_text()).groups()]
                 )
     rate, latency, python = (statistics.median(column) for column in zip(*shown, strict=True))
-    figures = {
+    measured = {
         "frames a second": rate,
         "milliseconds from frame to answer": latency,
         "milliseconds of them in Python": python,
     }
-    for name, value in figures.items():
+    for name, value in measured.items():
         print(f"{value:6.0f}  {name}")
     data = "a zoom and pan over scikit-image's astronaut, 640 x 480"
-    evaluation.record("book/results/benchmark-webcam.json", figures, data=data)
+    results.record("book/results/benchmark-webcam.json", measured, data=data)
 
 
 if __name__ == "__main__":

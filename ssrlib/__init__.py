@@ -9,12 +9,11 @@ FACE_SIZE = 64
 """A face's height and width in pixels, everywhere."""
 
 _HOMES = {
-    "AgeGenderEstimator": "predict",
+    "AgeGenderEstimator": "estimator",
     "FaceStore": "store",
     "Recipe": "training",
     "SSRNet": "network",
     "fit": "training",
-    "results": "evaluation",
     "soft_stagewise_regression": "network",
 }
 __all__ = ["FACE_SIZE", *sorted(_HOMES)]

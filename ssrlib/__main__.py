@@ -5,13 +5,16 @@ import os
 import sys
 from collections import Counter
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
+
+from ssrlib.targets import TARGETS
 
 try:
     import typer
 except ImportError:
-    sys.exit("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'")
+    sys.exit("error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'")
 
 app = typer.Typer(
     help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
@@ -20,12 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# Commands import what they need when they run: `--help` need not wait for torch.
+# Commands import what they need when they run: `--help` need not wait for torch, and `predict` does without.
+EXTRAS = {"predict": "predict", "export": "train,predict,export"}
 
 
-class Target(StrEnum):
-    age = "age"
-    gender = "gender"
+Target = StrEnum("Target", {name: name for name in TARGETS})
 
 
 class RecipeName(StrEnum):
@@ -47,19 +49,19 @@ class Format(StrEnum):
 Store = Annotated[Path, typer.Option(help="a folder made by `prepare`")]
 
 
-prepare = typer.Typer(
+prepare_app = typer.Typer(
     help="Turn a dataset into a face store. Interrupted? The same command goes on.", no_args_is_help=True
 )
-app.add_typer(prepare, name="prepare")
+app.add_typer(prepare_app, name="prepare")
 Out = Annotated[Path, typer.Option(help="the face store to write")]
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 
 
 def _prepare(dataset, out: Path, tables: tuple) -> None:
     from ssrlib import plots
-    from ssrlib.prepare import prepare as run
+    from ssrlib.prepare import prepare
 
-    store = run(*tables, out, dataset.CROP)
+    store = prepare(*tables, out, dataset.CROP)
     print(store, store.describe().round(2), sep="\n\n")
     for reason, count in store.rejects["reason"].value_counts().items():
         print(f"{count:9,} rejected: {reason}")
@@ -81,11 +83,11 @@ def _imdb_wiki(
     _prepare(dataset, out, dataset.rows(path, min_face_score, max_second_face_score, min_age, max_age))
 
 
-prepare.command("imdb")(_imdb_wiki)
-prepare.command("wiki")(_imdb_wiki)
+prepare_app.command("imdb")(_imdb_wiki)
+prepare_app.command("wiki")(_imdb_wiki)
 
 
-@prepare.command()
+@prepare_app.command()
 def megaage(path: Folder, out: Out) -> None:
     """MegaAge-Asian, from http://mmlab.ie.cuhk.edu.hk/projects/MegaAge/; for non-commercial research only."""
     from ssrlib.datasets import megaage as dataset
@@ -93,7 +95,7 @@ def megaage(path: Folder, out: Out) -> None:
     _prepare(dataset, out, dataset.rows(path))
 
 
-@prepare.command()
+@prepare_app.command()
 def morph(path: Folder, out: Out) -> None:
     """MORPH2, licensed by the University of North Carolina Wilmington; mind the license's terms."""
     from ssrlib.datasets import morph as dataset
@@ -101,7 +103,7 @@ def morph(path: Folder, out: Out) -> None:
     _prepare(dataset, out, dataset.rows(path))
 
 
-@prepare.command()
+@prepare_app.command()
 def utkface(
     path: Annotated[Path, typer.Argument(help="the extracted folder, a .tar, or a folder of .tar files")],
     out: Out,
@@ -112,7 +114,7 @@ def utkface(
     _prepare(dataset, out, dataset.rows(path))
 
 
-@prepare.command()
+@prepare_app.command()
 def folder(
     path: Annotated[
         Path, typer.Argument(help="a CSV or parquet file: path, age, and if known gender, subject, split")
@@ -125,7 +127,7 @@ def folder(
     _prepare(dataset, out, dataset.rows(path))
 
 
-@prepare.command()
+@prepare_app.command()
 def synthetic(
     out: Out,
     count: Annotated[int, typer.Option(help="how many faces to draw", min=1)] = 4000,
@@ -196,19 +198,20 @@ def train(
             _report_training(folder, trained_on, target.value)
 
 
-def _report_training(folder: Path, store, target: str) -> None:
+def _report_training(folder: Path, store, name: str) -> None:
     import pandas as pd
 
-    from ssrlib import evaluation, plots, training, weights
+    from ssrlib import inference, metrics, plots, weights
+    from ssrlib.targets import AGE
 
-    history = pd.read_csv(folder / "history.csv")
-    best = history.loc[training.best_epoch(history) - 1]
+    target, history = TARGETS[name], pd.read_csv(folder / "history.csv")
+    best = history.loc[metrics.best_epoch(history, target) - 1]
     faces, rows = store.split("validation")
-    values = evaluation.predict(weights.load(folder / "best.safetensors"), faces)
-    by_age = evaluation.errors_by_age(values, rows["age"].to_numpy()) if target == "age" else []
-    plots.training_summary(history, by_age).savefig(folder / "summary.png", dpi=120)
-    figures = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
-    print(f"best epoch {best['epoch']:.0f} on validation: {figures}; weights and summary.png in {folder}")
+    values = inference.predict(weights.load(folder / "best.safetensors"), faces)
+    by_age = metrics.errors_by_age(values, rows["age"].to_numpy()) if target is AGE else []
+    plots.training_summary(history, by_age, target).savefig(folder / "summary.png", dpi=120)
+    measured = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
+    print(f"best epoch {best['epoch']:.0f} on validation: {measured}; weights and summary.png in {folder}")
 
 
 def _store_named(name: str) -> Path:
@@ -225,63 +228,64 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="also write the figures, and where they come from, to this JSON file; pictures beside it"
+            help="also write the metrics, and where they come from, to this JSON file; pictures beside it"
         ),
     ] = None,
 ) -> None:
-    """Measure a network on a split of a store, overall and by group, each figure with its interval."""
-    from ssrlib import evaluation
-    from ssrlib import weights as files
+    """Measure a network on a split of a store, overall and by group, each metric with its interval."""
+    from ssrlib import metrics, results
     from ssrlib.store import FaceStore
+    from ssrlib.targets import target_of
+    from ssrlib.weights import load, pretrained, read_card
 
-    weights = weights or files.pretrained(target.value)
-    network = files.load(weights)
-    if evaluation.target_of(network) != target.value:
-        raise ValueError(f"{weights}: reads {evaluation.target_of(network)}, not {target.value}")
-    calibration = files.read_card(weights).get("calibration")
-    figures = evaluation.evaluate(network, FaceStore(store), split.value, calibration)
-    print(json.dumps(figures, indent=2))
+    weights = weights or pretrained(target.value)
+    network = load(weights)
+    if target_of(network).name != target.value:
+        raise ValueError(f"{weights}: reads {target_of(network).name}, not {target.value}")
+    calibration = read_card(weights).get("calibration")
+    measured = metrics.evaluate(network, FaceStore(store), split.value, calibration)
+    print(json.dumps(measured, indent=2))
     if out:
-        evaluation.record(out, figures, data=str(store), weights=weights.name)
-        for name, picture in _pictures(figures).items():
+        results.record(out, measured, data=str(store), weights=weights.name)
+        for name, picture in _pictures(measured).items():
             picture.savefig(out.with_name(f"{out.stem}-{name}.png"), dpi=120)
 
 
-def _pictures(figures: dict) -> dict:
-    """The figures of `evaluate` as pictures: each way to group, and the curve of the target."""
+def _pictures(measured: dict) -> dict:
+    """The metrics of `evaluate` as pictures: each way to group, and the curve of the target."""
     from ssrlib import plots
 
-    merit = ("mae", "mean absolute error (years)") if figures["target"] == "age" else ("accuracy", "accuracy")
+    target = TARGETS[measured["target"]]
     found = {
-        f"by-{name.replace(' ', '-')}": plots.groups(groups, *merit)
-        for name, groups in figures["groups"].items()
+        f"by-{name.replace(' ', '-')}": plots.groups(groups, target.metric, target.metric_label)
+        for name, groups in measured["groups"].items()
     }
-    if figures["target"] == "age":
-        return found | {"cs": plots.cumulative_score(figures["cs"])}
-    return found | {"reliability": plots.reliability(figures["reliability"])}
+    if target.classes:
+        return found | {"calibration-curve": plots.calibration_curve(measured["calibration_curve"])}
+    return found | {"cs": plots.cumulative_score(measured["cs"])}
 
 
 @app.command()
 def card(
     weights: Annotated[Path, typer.Argument(help="a weights file, or the built-in age or gender")],
-    figures: Annotated[
+    metrics: Annotated[
         Path | None, typer.Option(help="a JSON file from `evaluate --out`, for the tables by group")
     ] = None,
 ) -> None:
     """Print the card of a weights file: what it reads, what it is for and not for, and how good it is."""
-    from ssrlib import cards, evaluation
-    from ssrlib import weights as files
+    from ssrlib import cards, results
+    from ssrlib.weights import read_card
 
     path = _built_in(weights)
-    measured = evaluation.recorded(figures) if figures else None
-    print(cards.model_card(path.name, files.read_card(path), measured))
+    measured = results.load_evaluation(metrics) if metrics else None
+    print(cards.model_card(path.name, read_card(path), measured))
 
 
 def _built_in(weights: Path) -> Path:
     """The weights file itself, or the built-in one that the word `age` or `gender` stands for."""
-    from ssrlib import weights as files
+    from ssrlib.weights import pretrained
 
-    return files.pretrained(weights.name) if str(weights) in ("age", "gender") else weights
+    return pretrained(weights.name) if str(weights) in TARGETS else weights
 
 
 @app.command()
@@ -302,23 +306,23 @@ def export(
 ) -> None:
     """Write a network for ONNX Runtime or ncnn, or in 8-bit integers, with a JSON file on its use.
 
-    The new file is run before it is kept, and its answers are held against PyTorch's.
+    The new file is run before it is kept, and its answers are compared with PyTorch's.
     """
     if to == Format.int8 and not store:
         raise ValueError("int8 is calibrated on faces: name a store with --store")
-    from ssrlib import export as exports
-    from ssrlib import weights as files
+    from ssrlib.export import to_int8, to_ncnn, to_onnx
     from ssrlib.store import FaceStore
+    from ssrlib.weights import load, read_card
 
     paths = [_built_in(path) for path in weights]
-    networks, cards = [files.load(path) for path in paths], [files.read_card(path) for path in paths]
+    networks, cards = [load(path) for path in paths], [read_card(path) for path in paths]
     name = "-".join(path.stem for path in paths)
     if to == Format.onnx:
-        facts = exports.to_onnx(networks, out / f"{name}.onnx", cards)
+        facts = to_onnx(networks, out / f"{name}.onnx", cards)
     elif to == Format.ncnn:
-        facts = exports.to_ncnn(networks, out / f"{name}.ncnn.param", cards)
+        facts = to_ncnn(networks, out / f"{name}.ncnn.param", cards)
     else:
-        facts = exports.to_int8(networks, out / f"{name}-int8.onnx", FaceStore(store), cards)
+        facts = to_int8(networks, out / f"{name}-int8.onnx", FaceStore(store), cards)
     for file in facts["sha256"]:
         print(f"{(out / file).stat().st_size:9,} bytes  {out / file}")
     print(json.dumps(facts["checked"], indent=2))
@@ -331,20 +335,18 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
 ) -> None:
     """Find the faces in photos and read their ages and genders."""
-    import pandas as pd
+    from ssrlib.estimator import AgeGenderEstimator, draw
+    from ssrlib.face_crop import read_photo, write_photo
 
-    from ssrlib import faces
-    from ssrlib.predict import AgeGenderEstimator, draw
-
-    estimator = AgeGenderEstimator()
+    estimator = AgeGenderEstimator(backend="onnx" if find_spec("onnxruntime") else "torch")
     found, failed, drawn = [], 0, Counter()
     for path in photos:
         try:
-            photo = faces.read(path)
-            readings = estimator.faces(photo)
+            photo = read_photo(path)
+            readings = estimator.predict(photo)
             if out:
                 name = f"{path.stem}-{drawn[path.stem] + 1}" if drawn[path.stem] else path.stem
-                faces.write(draw(photo, readings), out / f"{name}.png")
+                write_photo(draw(photo, readings), out / f"{name}.png")
                 drawn[path.stem] += 1
         except (OSError, ValueError) as error:
             failed += 1
@@ -368,9 +370,16 @@ def predict(
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     elif found:
-        print(pd.DataFrame(found).to_string(index=False))
+        print(_table(found))
     if failed:
         raise typer.Exit(1)
+
+
+def _table(rows: list[dict]) -> str:
+    """Rows under their keys, each column as wide as its widest cell."""
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(" ".join(map(str.rjust, line, widths)) for line in lines)
 
 
 def _year(bound: float) -> float | None:
@@ -381,6 +390,11 @@ def _year(bound: float) -> float | None:
 def main() -> None:
     try:
         app()
+    except ModuleNotFoundError as error:
+        extras = EXTRAS.get(sys.argv[1], "train")
+        sys.exit(
+            f"error: this command needs {error.name}, which is not installed: pip install 'ssrlib[{extras}]'"
+        )
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

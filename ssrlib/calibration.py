@@ -8,10 +8,11 @@ prediction, and its label-conditional form); M. Kull, T. Silva Filho, P. Flach, 
 AISTATS 2017.
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+
+from ssrlib.targets import Target
 
 COVERAGE = 0.9
 FOLDS = 5
@@ -23,30 +24,13 @@ AGES = np.arange(0, 120.5, 0.5)
 LEAST = 0.01
 
 
-def both_ways(read: Callable[[np.ndarray], np.ndarray], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Read faces and their mirror images: return the mean of both answers, and how far apart they are.
-
-    A face in the mirror is as old as the face. Where a network sees that differently, it is unsure.
-
-    Args:
-        read: from N faces (uint8, N x 64 x 64 x 3) to N values.
-        faces: uint8, N x 64 x 64 x 3.
-
-    >>> mean, apart = both_ways(lambda faces: faces[:, 0, 0, 0] * 1.0, np.eye(64)[None, ..., None])
-    >>> mean, apart
-    (array([0.5]), array([1.]))
-    """
-    values, mirrored = read(faces), read(faces[:, :, ::-1])
-    return (values + mirrored) / 2, np.abs(values - mirrored)
-
-
-def fit(target: str, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
+def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
     """Learn the calibration of a network from its answers on faces that it was not trained on.
 
     Args:
-        target: "age" or "gender".
-        values, differences: from `both_ways`.
-        truth: ages in years, or 1 for male and 0 for female; NaN where unknown.
+        target: what the network reads.
+        values, differences: from `inference.flip_average`.
+        truth: from `Target.labels`; NaN where unknown.
 
     Returns:
         What `age_interval` or `probability` needs, ready for JSON. Keep it in the weights' card, under
@@ -54,18 +38,17 @@ def fit(target: str, values: np.ndarray, differences: np.ndarray, truth: np.ndar
 
     Raises:
         ValueError: there are fewer than 100 faces with a label, a value is not a number, or all
-            faces have the same gender.
+            faces are of one class.
     """
     known = ~np.isnan(truth)
     values, differences, truth = (np.asarray(v, float)[known] for v in (values, differences, truth))
     if len(truth) < 100:
-        raise ValueError(f"calibration needs at least 100 faces with a known {target}, not {len(truth)}")
+        raise ValueError(f"calibration needs at least 100 faces with a known {target.name}, not {len(truth)}")
     if not np.isfinite(values).all() or not np.isfinite(differences).all():
         raise ValueError("the network's answer to some face is not a number")
-    learned = (
-        _fit_age(values, differences, truth) if target == "age" else {"beta": _fit_gender(values, truth)}
-    )
-    return {"faces": len(truth)} | learned
+    if target.classes:
+        return {"faces": len(truth), "beta": _fit_classes(values, truth)}
+    return {"faces": len(truth)} | _fit_age(values, differences, truth)
 
 
 def age_interval(
@@ -74,7 +57,7 @@ def age_interval(
     """Return the lowest and the highest age, in years, that each reading is compatible with.
 
     Among people of any one decade of age, 90 % are meant to be inside their interval; how many are,
-    `evaluation.evaluate` measures. Without a calibration both are NaN.
+    `metrics.evaluate` measures. Without a calibration both are NaN.
 
     An age y is compatible with a reading if readings of people aged y are often off by as much. "By as
     much" is told in units of the error that a linear fit expects for such a reading: older and less
@@ -186,7 +169,7 @@ def _scale(fit: list[float], ages: np.ndarray, differences: np.ndarray) -> np.nd
     return np.maximum(fit[0] + fit[1] * ages + fit[2] * differences, 1.0)
 
 
-def _fit_gender(values: np.ndarray, truth: np.ndarray) -> list[float]:
+def _fit_classes(values: np.ndarray, truth: np.ndarray) -> list[float]:
     """Logistic regression on two logarithms. A weight below 0 would turn the order around: it becomes 0."""
     if truth.min() == truth.max():
         raise ValueError("calibration needs faces of both genders")

@@ -1,4 +1,4 @@
-"""Model cards and a datasheet as Markdown, written from JSON: weights' cards and recorded figures.
+"""Model cards and a datasheet as Markdown, written from JSON: weights' cards and recorded metrics.
 
 References: M. Mitchell et al., "Model Cards for Model Reporting", 2019; T. Gebru et al., "Datasheets for
 Datasets", 2021.
@@ -60,19 +60,19 @@ UNITS = {
 READ = {"validation": "validation, each face read once", "test": "test, each face and its mirror image"}
 
 
-def model_card(name: str, card: dict, figures: dict | None = None) -> str:
+def model_card(name: str, card: dict, metrics: dict | None = None) -> str:
     """Return the card of a weights file as Markdown.
 
     Args:
         name: what to call the weights.
         card: from `weights.read_card`; what it does not say is named as unknown.
-        figures: from `evaluation.evaluate`, for the tables by group.
+        metrics: from `metrics.evaluate`, for the tables by group.
 
     >>> print(model_card("age.safetensors", {"data": "drawn faces"})[:29])
     # Model card: age.safetensors
     """
     recipe = card.get("recipe", {})
-    target = (figures or recipe).get("target", "unknown")
+    target = (metrics or recipe).get("target", "unknown")
     parts = [
         f"# Model card: {name}",
         f"An SSR-Net of the `ssrlib` package. It reads **{target}** from an RGB face of 64 x 64 pixels.",
@@ -82,8 +82,8 @@ def model_card(name: str, card: dict, figures: dict | None = None) -> str:
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
         "## Results\n\n" + _results(card, target),
     ]
-    if figures:
-        parts.append(_by_group(figures))
+    if metrics:
+        parts.append(_by_group(metrics))
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
@@ -91,7 +91,7 @@ def datasheet(people: dict) -> str:
     """Return the datasheet of the training data, UTKFace as it is used here, as Markdown.
 
     Args:
-        people: `figures["people"]` of book/results/utkface.json.
+        people: `metrics["people"]` of book/results/utkface.json.
     """
     ages = [
         {"ages": f"{row['from']} to {row['from'] + 9}", "female": row["female"], "male": row["male"]}
@@ -161,7 +161,7 @@ def _results(card: dict, target: str) -> str:
     lines = {}
     for split, read in READ.items():
         scores = dict(card.get(split, {}))
-        if target == "gender":
+        if "accuracy" in scores:
             scores.pop("mae", None)  # it has no unit; the accuracy says more
         text = ", ".join(f"{_say(name, value)} ({_label(name)})" for name, value in scores.items())
         lines[read if text else split] = text or "not measured"
@@ -174,13 +174,13 @@ def _results(card: dict, target: str) -> str:
     return _list(lines)
 
 
-def _by_group(figures: dict) -> str:
-    names = [name for name in UNITS if name in figures and name not in ("rmse", "ca3", "brier")]
+def _by_group(metrics: dict) -> str:
+    names = [name for name in UNITS if name in metrics and name not in ("rmse", "ca3", "brier")]
     parts = [
-        f"## Results by group, {figures['split']} split\n\n{figures['faces']:,} faces, the worst group "
+        f"## Results by group, {metrics['split']} split\n\n{metrics['faces']:,} faces, the worst group "
         "first. In brackets the 95 % interval of the bootstrap; one face has none."
     ]
-    for grouping, groups in figures["groups"].items():
+    for grouping, groups in metrics["groups"].items():
         rows = [
             {grouping: group["group"], "faces": f"{group['faces']:,}"}
             | {_label(name): _with_interval(group, name) for name in names}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ssrlib import FACE_SIZE
-from ssrlib.evaluation import BATCH, predict
+from ssrlib.inference import BATCH, predict
 from ssrlib.network import soft_stagewise_regression
 
 

@@ -23,9 +23,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssrlib import FACE_SIZE, runtime
 from ssrlib.datasets import synthetic
-from ssrlib.evaluation import predict, score, target_of, targets
+from ssrlib.inference import predict
+from ssrlib.metrics import score
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
+from ssrlib.targets import target_of
 
 try:
     import onnx
@@ -36,11 +38,6 @@ except ImportError as error:
 # Three poolings halve 64 pixels, and each drops what is left over. What is dropped in the third
 # comes from the last two rows and columns: no answer depends on them.
 SEEN = FACE_SIZE - 2
-
-# How far any one face's value may be from PyTorch's, in years and in p_male.
-FLOAT_TOLERANCE = {"age": 1e-3, "gender": 1e-4}
-# How much larger than PyTorch's the mean absolute error may be in int8.
-INT8_TOLERANCE = {"age": 0.1, "gender": 1e-3}
 
 CHECK_FACES, CHECK_SEED = 64, 2026
 CALIBRATION_FACES = 512
@@ -56,15 +53,15 @@ NCNN_CONTRACT = {
 }
 
 
-class Slim(nn.Module):
-    """SSR-Net with everything folded away that only training needs; see `slim`."""
+class Folded(nn.Module):
+    """SSR-Net with everything folded away that only training needs; see `fold`."""
 
     def __init__(self, network: SSRNet):
         super().__init__()
         network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
         settings = network.settings
-        self.stream1 = nn.ModuleList(map(_slim_block, network.stream1))
-        self.stream2 = nn.ModuleList(map(_slim_block, network.stream2))
+        self.stream1 = nn.ModuleList(map(_folded_block, network.stream1))
+        self.stream2 = nn.ModuleList(map(_folded_block, network.stream2))
         for stream in (self.stream1, self.stream2):
             _fold_normalization(stream[0][0], network.mean, network.std)
         self.fusions = network.fusions
@@ -99,17 +96,17 @@ class Slim(nn.Module):
 
 
 class SideBySide(nn.Module):
-    """Several slim networks as one: their values in columns."""
+    """Several folded networks as one: their values in columns."""
 
     def __init__(self, networks: Sequence[SSRNet]):
         super().__init__()
-        self.networks = nn.ModuleList(map(Slim, networks))
+        self.networks = nn.ModuleList(map(Folded, networks))
 
     def forward(self, faces: Tensor) -> Tensor:
         return torch.cat([network(faces) for network in self.networks], dim=1)
 
 
-def slim(*networks: SSRNet) -> nn.Module:
+def fold(*networks: SSRNet) -> nn.Module:
     """Return one network that gives the values of all `networks`, with nothing that only training needs.
 
     Dropout is gone. Batch norm is folded into the convolution before it, the normalization of the input
@@ -127,15 +124,15 @@ def slim(*networks: SSRNet) -> nn.Module:
 
     >>> network = SSRNet().eval()
     >>> faces = torch.randint(256, (5, 3, 64, 64), dtype=torch.uint8)
-    >>> torch.allclose(slim(network)(faces)[:, 0], network(faces), atol=1e-3)
+    >>> torch.allclose(fold(network)(faces)[:, 0], network(faces), atol=1e-3)
     True
-    >>> slim(network, SSRNet(value_range=1.0))(faces).shape
+    >>> fold(network, SSRNet(1.0, target="gender"))(faces).shape
     torch.Size([5, 2])
     """
-    return (Slim(networks[0]) if len(networks) == 1 else SideBySide(networks)).eval()
+    return (Folded(networks[0]) if len(networks) == 1 else SideBySide(networks)).eval()
 
 
-def _slim_block(block: nn.Sequential) -> nn.Sequential:
+def _folded_block(block: nn.Sequential) -> nn.Sequential:
     convolution, batch_norm, *rest = block
     # Tanh grows, so the largest tanh is the tanh of the largest: a fourth of the work.
     rest.sort(key=lambda layer: isinstance(layer, nn.Tanh))
@@ -192,7 +189,7 @@ def to_onnx(
     `AgeGenderEstimator(backend="onnx")` needs nothing but the file.
 
     Args:
-        networks: one, or several to pack into one file; see `slim`.
+        networks: one, or several to pack into one file; see `fold`.
         path: where the file goes, such as `age.onnx`.
         cards: the networks' model cards.
 
@@ -230,7 +227,7 @@ def to_ncnn(
         made = [param, param.with_suffix(".bin")]
         face = torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)
         with _quietly():
-            torch.jit.trace(slim(*networks), face).save(folder / "traced.pt")
+            torch.jit.trace(fold(*networks), face).save(folder / "traced.pt")
         names = [f"ncnnparam={made[0].name}", f"ncnnbin={made[1].name}"]
         command = [pnnx.EXEC_PATH, "traced.pt", *names, "inputshape=[1,3,64,64]", "fp16=0"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
@@ -311,7 +308,7 @@ def _quietly() -> Iterator[None]:
 def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict]) -> bytes:
     with _quietly():
         model = torch.onnx.export(
-            slim(*networks),
+            fold(*networks),
             (torch.zeros(2, 3, FACE_SIZE, FACE_SIZE, dtype=torch.uint8),),
             input_names=["faces"],
             output_names=["values"],
@@ -319,7 +316,7 @@ def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict]) -> bytes:
             dynamo=True,
             verbose=False,
         ).model_proto
-    for key, value in (("targets", list(map(target_of, networks))), ("cards", cards)):
+    for key, value in (("targets", [target_of(network).name for network in networks]), ("cards", cards)):
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     return _lean(model)
 
@@ -382,7 +379,7 @@ def _check_values(read: Callable, networks: Sequence[SSRNet]) -> dict:
     faces, _ = synthetic.generate(CHECK_FACES, CHECK_SEED)
     differences = np.abs(read(faces) - _values(networks, faces)).max(axis=0).tolist()
     for network, difference in zip(networks, differences, strict=True):
-        if not difference <= FLOAT_TOLERANCE[target_of(network)]:
+        if not difference <= target_of(network).tolerance:
             raise ValueError(
                 f"not exported: the new file's values differ from PyTorch's by up to {difference:.2g}"
             )
@@ -394,9 +391,9 @@ def _check_errors(read: Callable, networks: Sequence[SSRNet], faces: np.ndarray,
     errors = []
     for network, *pair in zip(networks, read(faces).T, _values(networks, faces).T, strict=True):
         target = target_of(network)
-        truth = targets(rows, target)
+        truth = target.labels(rows)
         error, reference = (score(values, truth, target)["mae"] for values in pair)
-        if not error - reference <= INT8_TOLERANCE[target]:
+        if not error - reference <= target.int8_tolerance:
             raise ValueError(
                 f"not exported: in int8 the mean absolute error is {error:.4g} instead of {reference:.4g}"
             )
@@ -416,7 +413,7 @@ def _deliver(
     description = {
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in made},
         **facts,
-        "targets": list(map(target_of, networks)),
+        "targets": [target_of(network).name for network in networks],
         "crop": runtime.crop_recipe(cards[0]),
         "versions": {package: version(package) for package in packages},
         "cards": cards,

@@ -115,6 +115,7 @@ class SSRNet(nn.Module):
         bins: the number of bins of each stage; one to three stages.
         lambda_eta, lambda_delta: see `soft_stagewise_regression`.
         dropout: the share of features dropped before each stage's bins, in training only.
+        target: the name of what is read, which weights files carry along; see `targets`.
 
     The input is RGB, channels first, 0 to 255, as uint8 or float; `mean` and `std` are buffers,
     so that a set of weights brings its own normalization. The output is not clipped.
@@ -140,6 +141,7 @@ class SSRNet(nn.Module):
         lambda_eta: float = 1.0,
         lambda_delta: float = 1.0,
         dropout: float = 0.2,
+        target: str = "age",
     ):
         super().__init__()
         if not 1 <= len(bins) <= 3 or min(bins) < 1:
@@ -150,6 +152,7 @@ class SSRNet(nn.Module):
             "lambda_eta": float(lambda_eta),
             "lambda_delta": float(lambda_delta),
             "dropout": float(dropout),
+            "target": target,
         }
         self.register_buffer("mean", torch.full((1, 3, 1, 1), 127.5))
         self.register_buffer("std", torch.full((1, 3, 1, 1), 127.5))

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from ssrlib.faces import Box, crop_square
-from ssrlib.predict import Reading
+from ssrlib.detectors import Box
+from ssrlib.estimator import Reading
+from ssrlib.face_crop import crop_square
+from ssrlib.metrics import best_epoch
 from ssrlib.store import FaceStore
-from ssrlib.training import best_epoch
+from ssrlib.targets import AGE, Target
 
 BLUE, ORANGE, GREY, GREEN = "#2f6f9f", "#d9792b", "#8a8a8a", "#4c956c"
 
@@ -203,20 +205,22 @@ def curves(x: np.ndarray, ys: dict[str, np.ndarray], xlabel: str, ylabel: str) -
     return figure
 
 
-def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = ()) -> Figure:
+def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = (), target: Target = AGE) -> Figure:
     """A training's curves, epoch by epoch, and the last errors on validation by age.
 
     Args:
         history: from `fit`.
-        by_age: from `evaluation.errors_by_age`; may be empty.
+        by_age: from `metrics.errors_by_age`; may be empty.
+        target: what was trained; its metric is drawn.
     """
     figure, axes = _figure(9 if by_age else 5, 2.8, ncols=2 if by_age else 1, squeeze=False)
     left = _plain(axes[0, 0])
     left.plot(history["epoch"], history["loss"], color=GREY, label="loss, train")
-    left.plot(history["epoch"], history["mae"], color=BLUE, lw=2, label="mean absolute error, validation")
-    kept = history.loc[best_epoch(history) - 1]
-    left.plot(kept["epoch"], kept["mae"], "o", color=ORANGE)
-    left.annotate(f"{kept['mae']:.3g}", (kept["epoch"], kept["mae"]), (0, 8), textcoords="offset points")
+    name = target.metric
+    left.plot(history["epoch"], history[name], color=BLUE, lw=2, label=f"{target.metric_label}, validation")
+    kept = history.loc[best_epoch(history, target) - 1]
+    left.plot(kept["epoch"], kept[name], "o", color=ORANGE)
+    left.annotate(f"{kept[name]:.3g}", (kept["epoch"], kept[name]), (0, 8), textcoords="offset points")
     left.set(xlabel="epoch", ylim=(0, None))
     left.legend(frameon=False, fontsize=8)
     if by_age:
@@ -257,7 +261,7 @@ def groups(
     """One figure of merit of each group of faces, with its 95 % interval and its number of faces.
 
     Args:
-        found: from `evaluation.by_group`, the worst first.
+        found: from `metrics.by_group`, the worst first.
         name: the figure of merit, such as "mae".
         label: what to write on the axis.
         line: a value to compare with, dashed.
@@ -277,19 +281,25 @@ def groups(
     return figure
 
 
-def reliability(bins: Sequence[dict]) -> Figure:
-    """What a probability said against how often it was so; an honest one lies on the dashed line."""
+def calibration_curve(bins: Sequence[dict]) -> Figure:
+    """What was predicted against how often it was so; an honest one lies on the dashed line."""
     figure, axes = _figure(4.4, 3.6)
     _plain(axes).plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
     for part in bins:
-        if part["intervals"]["was"]:
-            axes.plot([part["said"]] * 2, part["intervals"]["was"], color=BLUE, lw=2, alpha=0.5)
-        axes.plot(part["said"], part["was"], "o", color=BLUE)
+        if part["intervals"]["fraction_positive"]:
+            axes.plot(
+                [part["mean_predicted"]] * 2,
+                part["intervals"]["fraction_positive"],
+                color=BLUE,
+                lw=2,
+                alpha=0.5,
+            )
+        axes.plot(part["mean_predicted"], part["fraction_positive"], "o", color=BLUE)
         axes.annotate(
             f"{part['faces']:,}",
-            (part["said"], part["was"]),
-            (6, -3) if part["said"] < 0.5 else (-6, -3),
-            ha="left" if part["said"] < 0.5 else "right",
+            (part["mean_predicted"], part["fraction_positive"]),
+            (6, -3) if part["mean_predicted"] < 0.5 else (-6, -3),
+            ha="left" if part["mean_predicted"] < 0.5 else "right",
             fontsize=8,
             color=GREY,
             textcoords="offset points",

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ssrlib import faces as photos
-from ssrlib import store
+from ssrlib.face_crop import extract_face
+from ssrlib.store import SHAPE, Chunk, FaceStore, write_store
 
 CHUNK = 256
 FEW_PARTS = 80
@@ -30,7 +30,7 @@ def prepare(
     out: str | Path,
     crop: dict,
     executor: Executor | None = None,
-) -> store.FaceStore:
+) -> FaceStore:
     """Read every row's photo, get a face from it, and write them all to a FaceStore.
 
     A photo that cannot be used goes to the rejects with the reason, and the run goes on. A run that
@@ -40,16 +40,16 @@ def prepare(
     Args:
         rows, rejects: what a dataset's `rows` returned.
         out: the store's folder.
-        crop: the dataset's crop recipe, see `faces.extract`.
+        crop: the dataset's crop recipe, see `face_crop.extract_face`.
         executor: where the work is done, for instance `distributed.Client().get_executor()` for the
             machines of a Dask cluster, which must see the photos under the same paths; by default
             one process a core, or for up to 20,000 photos one thread. In a script, call this below
             `if __name__ == "__main__":`.
     """
 
-    def chunks(start: int) -> Iterator[store.Chunk]:
+    def chunks(start: int) -> Iterator[Chunk]:
         if start == 0:
-            yield np.empty((0, *store.SHAPE), np.uint8), rows.iloc[:0].drop(columns=WHERE), rejects
+            yield np.empty((0, *SHAPE), np.uint8), rows.iloc[:0].drop(columns=WHERE), rejects
         first = max(0, start - 1)
         parts = [rows.iloc[i : i + CHUNK] for i in range(first * CHUNK, len(rows), CHUNK)]
         pool = nullcontext(executor) if executor else _pool(len(parts))
@@ -63,7 +63,7 @@ def prepare(
                 yield faces, part.drop(index=bad, columns=WHERE), refused
                 bar.update(len(part))
 
-    return store.write(out, chunks, crop, plan=_fingerprint(rows, rejects, crop))
+    return write_store(out, chunks, crop, plan=_fingerprint(rows, rejects, crop))
 
 
 def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict) -> tuple[np.ndarray, dict[int, str]]:
@@ -71,12 +71,12 @@ def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict) -> tupl
 
     Args:
         places: path, file, offset and size of each photo, as in a dataset's rows.
-        crop: see `faces.extract`.
+        crop: see `face_crop.extract_face`.
     """
-    faces, count, reasons = np.empty((len(places), *store.SHAPE), np.uint8), 0, {}
+    faces, count, reasons = np.empty((len(places), *SHAPE), np.uint8), 0, {}
     for number, (path, *where) in enumerate(places):
         try:
-            faces[count] = photos.extract(photo_bytes(*where), path, crop)
+            faces[count] = extract_face(photo_bytes(*where), path, crop)
             count += 1
         except (OSError, ValueError, cv2.error) as error:
             # The path has a column of its own; without it, equal reasons can be counted.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssrlib.faces import MARGIN, SHIFT
+from ssrlib.face_crop import MARGIN, SHIFT
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 
@@ -61,7 +61,7 @@ def open_network(
     if backend == "torch":
         try:
             from ssrlib import weights
-            from ssrlib.evaluation import predict
+            from ssrlib.inference import predict
         except ImportError as error:
             message = "the backend 'torch' needs PyTorch: pip install 'ssrlib[train]', or use backend='onnx'"
             raise ImportError(message) from error

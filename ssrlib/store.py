@@ -39,7 +39,7 @@ def split_of(name: str) -> str:
 
 
 class FaceStore:
-    """Faces and their rows, read from a folder that `write` made.
+    """Faces and their rows, read from a folder that `write_store` made.
 
     Attributes:
         path: the folder.
@@ -135,7 +135,7 @@ class FaceStore:
 Chunk = tuple[np.ndarray, pd.DataFrame, pd.DataFrame]
 
 
-def write(
+def write_store(
     path: str | Path, chunks: Callable[[int], Iterable[Chunk]], crop: dict, plan: str | None = None
 ) -> FaceStore:
     """Write a store from chunks of (faces, rows, rejects), and open it.

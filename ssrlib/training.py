@@ -4,11 +4,9 @@ import hashlib
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import NamedTuple
 
 import numpy as np
@@ -21,17 +19,17 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
 
-from ssrlib import weights
+from ssrlib import checkpoint, weights
 from ssrlib.augment import MILD, PAPER, augment
-from ssrlib.evaluation import errors_by_age, predict, score, targets
+from ssrlib.inference import predict
+from ssrlib.metrics import best_epoch, errors_by_age, score
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
+from ssrlib.targets import AGE, TARGETS, Target, target_named
 
 BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
-VALUE_RANGES = {"age": 101.0, "gender": 1.0}
 AUGMENTATIONS = {"mild": MILD, "paper": PAPER, "none": None}
-ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 # Smooth L1 turns quadratic below a twentieth of the value range.
 LOSSES = {
     "l1": lambda values, truth, value_range: F.l1_loss(values, truth),
@@ -47,7 +45,7 @@ class Recipe:
     """How to train: what to read from a face, how long, and how fast.
 
     Attributes:
-        target: "age" or "gender".
+        target: the name of what to read: "age" or "gender".
         epochs: passes over the train faces.
         batch_size: faces in one step, of all processes together.
         learning_rate: the peak of the schedule.
@@ -82,7 +80,7 @@ class Recipe:
 
     def __post_init__(self):
         choices = {
-            "target": VALUE_RANGES,
+            "target": TARGETS,
             "schedule": ("one-cycle", "step"),
             "loss": LOSSES,
             "augmentation": AUGMENTATIONS,
@@ -92,8 +90,8 @@ class Recipe:
                 raise ValueError(
                     f"the recipe's {name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
-        if self.loss == "logistic" and self.target != "gender":
-            raise ValueError("the logistic loss is for yes or no: use it for gender, not for age")
+        if self.loss == "logistic" and not TARGETS[self.target].classes:
+            raise ValueError(f"the logistic loss is for two classes, and {self.target} is a number")
         for name in ("epochs", "batch_size", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
@@ -125,15 +123,17 @@ class Recipe:
         >>> Recipe.best("gender").epochs
         20
         """
-        ours = {"age": {"epochs": 32}, "gender": {"epochs": 20, "loss": "logistic"}}
-        return cls(**{"target": target} | ours[target] | changes)
+        suits = target_named(target)
+        # Two classes are learned sooner than a number.
+        ours = {"target": target, "loss": suits.loss, "epochs": 20 if suits.classes else 32}
+        return cls(**ours | changes)
 
 
 class Progress(NamedTuple):
     """What `fit` tells its watcher after a step.
 
     `step` runs from 1 to `steps`; `faces` is how many this step took; `loss` is this step's; `history` has
-    a dict an epoch so far, and `by_age` is `evaluation.errors_by_age` at the last validation.
+    a dict an epoch so far, and `by_age` is `metrics.errors_by_age` at the last validation.
     """
 
     step: int
@@ -186,7 +186,8 @@ def new_network(recipe: Recipe, **settings) -> SSRNet:
     Other `settings` of `SSRNet`, such as its bins, may be given.
     """
     torch.manual_seed(recipe.seed)
-    network = SSRNet(VALUE_RANGES[recipe.target], dropout=recipe.dropout, **settings)
+    target = TARGETS[recipe.target]
+    network = SSRNet(target.value_range, dropout=recipe.dropout, target=target.name, **settings)
     if recipe.waking:
         for head, bins in zip(network.fusions, network.settings["bins"], strict=True):
             nn.init.constant_(head.p[0].bias, 1 / bins)
@@ -205,7 +206,8 @@ def start_from(path: str | Path, recipe: Recipe) -> SSRNet:
     1.0
     """
     network = weights.load(path)
-    network.settings |= {"value_range": VALUE_RANGES[recipe.target], "dropout": recipe.dropout}
+    target = TARGETS[recipe.target]
+    network.settings |= {"value_range": target.value_range, "dropout": recipe.dropout, "target": target.name}
     for layer in network.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = recipe.dropout
@@ -247,8 +249,9 @@ def fit(
             being a number, or the head died; or the folder holds another run.
     """
     fabric = _fabric(recipe.precision)
-    rows, truth = _labelled(store, "train", recipe.target)
-    validation_rows, validation_truth = _labelled(store, "validation", recipe.target)
+    target = TARGETS[recipe.target]
+    rows, truth = _labelled(store, "train", target)
+    validation_rows, validation_truth = _labelled(store, "validation", target)
     validation_faces = store.faces[validation_rows]
     steps = len(rows) // recipe.batch_size
     if not steps:
@@ -256,13 +259,13 @@ def fit(
 
     if recipe.waking:
         _let_heads_wake(network)
-    job = _job(network, store, recipe, fabric.world_size)
+    job = checkpoint.job(network, store, recipe, fabric.world_size)
     optimizer, schedule = _optimizer(network, recipe, steps)
     network.to(memory_format=torch.channels_last)
     model, stepper = fabric.setup(torch.compile(network) if recipe.compile else network, optimizer)
     average = AveragedModel(network, multi_avg_fn=_warm_average(recipe.ema))
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
-    run = _resume(folder, job, parts, fabric)
+    run = checkpoint.resume(folder, job, parts, fabric)
     read, truth = _reader(store, rows, fabric.device), fabric.to_device(torch.from_numpy(truth))
     # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
     # faces can lie in the order of their ages, so these are drawn.
@@ -280,12 +283,12 @@ def fit(
         run["step"] += 1
         run["total"] += loss
         if not math.isfinite(loss):
-            raise ValueError(f"step {run['step']}: the loss is no longer a number; {ADVICE}")
+            raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
         epoch_ends = run["step"] % steps == 0
         if epoch_ends:
             update_bn((read(part) for part in still), average.module)
             values = predict(average.module, validation_faces)
-            _end_epoch(run, steps, values, validation_truth, recipe.target, average.module)
+            _end_epoch(run, steps, values, validation_truth, target, average.module)
             if folder and fabric.is_global_zero:
                 _publish(Path(folder), average.module, run, store, recipe)
         progress = Progress(
@@ -294,7 +297,7 @@ def fit(
         stop = fabric.broadcast(bool(watch(progress)) if fabric.is_global_zero else False)
         if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
             if folder and fabric.is_global_zero:
-                _save(Path(folder), job, parts, run, needed=stop or progress.step == progress.steps)
+                checkpoint.save(Path(folder), job, parts, run, needed=stop or progress.step == progress.steps)
             saved = time.monotonic()
         if stop:
             break
@@ -340,7 +343,7 @@ def chain(
 
 
 def progress_bar() -> Callable[[Progress], None]:
-    """Return a watcher for `fit` that shows a bar with the time left and the last epoch's figures."""
+    """Return a watcher for `fit` that shows a bar with the time left and the last epoch's metrics."""
     bar = None
 
     def show(progress: Progress) -> None:
@@ -433,7 +436,7 @@ def _step(fabric: Fabric, model: nn.Module, optimizer, faces: Tensor, truth: Ten
     augmentation = AUGMENTATIONS[recipe.augmentation]
     faces = faces.float() if augmentation is None else augment(faces, torch.default_generator, **augmentation)
     values = model(faces.contiguous(memory_format=torch.channels_last))
-    loss = LOSSES[recipe.loss](values, truth, VALUE_RANGES[recipe.target])
+    loss = LOSSES[recipe.loss](values, truth, TARGETS[recipe.target].value_range)
     optimizer.zero_grad()
     fabric.backward(loss)
     optimizer.step()
@@ -441,79 +444,21 @@ def _step(fabric: Fabric, model: nn.Module, optimizer, faces: Tensor, truth: Ten
 
 
 def _end_epoch(
-    run: dict, steps: int, values: np.ndarray, truth: np.ndarray, target: str, network: SSRNet
+    run: dict, steps: int, values: np.ndarray, truth: np.ndarray, target: Target, network: SSRNet
 ) -> None:
-    """Note an epoch's figures on validation, and its weights if they are the best so far."""
+    """Note an epoch's metrics on validation, and its weights if they are the best so far."""
     epoch = run["step"] // steps
     if np.ptp(values) == 0:
-        raise ValueError(f"epoch {epoch}: the head is dead: every face gets {values[0]:.2f}; {ADVICE}")
-    figures = score(values, truth, target)
-    run["history"].append({"epoch": epoch, "loss": run["total"] / steps} | figures)
-    run["by_age"] = errors_by_age(values, truth) if target == "age" else []
+        raise ValueError(
+            f"epoch {epoch}: the head is dead: every face gets {values[0]:.2f}; {checkpoint.ADVICE}"
+        )
+    measured = score(values, truth, target)
+    run["history"].append({"epoch": epoch, "loss": run["total"] / steps} | measured)
+    run["by_age"] = errors_by_age(values, truth) if target is AGE else []
     run["total"] = 0.0
-    if best_epoch(pd.DataFrame(run["history"])) == epoch:
+    if best_epoch(pd.DataFrame(run["history"]), target) == epoch:
         best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         run["best"] = {"epoch": epoch, "weights": best}
-
-
-def best_epoch(history: pd.DataFrame) -> int:
-    """Return the first epoch with the lowest error on validation, for gender the highest accuracy."""
-    worst_last = 1 - history["accuracy"] if "accuracy" in history else history["mae"]
-    return int(history["epoch"][worst_last.idxmin()])
-
-
-def _job(network: SSRNet, store: FaceStore, recipe: Recipe, processes: int) -> dict:
-    """What two runs must share for one to go on where the other stopped."""
-    start = hashlib.sha256(_flat(network).numpy().tobytes())
-    return {f"recipe's {name}": value for name, value in asdict(recipe).items()} | {
-        "network": str(network.settings),
-        "starting weights": start.hexdigest()[:12],
-        "faces": store.info["sha256"]["faces.npy"][:12],
-        "rows": store.info["sha256"]["rows.parquet"][:12],
-        "processes": processes,
-    }
-
-
-def _flat(network: SSRNet) -> Tensor:
-    return torch.cat([weight.detach().flatten() for weight in network.parameters()]).cpu()
-
-
-def _resume(folder: str | Path | None, job: dict, parts: dict, fabric: Fabric) -> dict:
-    """Load the state of an unfinished run, if there is one, and return where it stands."""
-    path = Path(folder) / "checkpoint.pt" if folder else None
-    if not path or not path.is_file():
-        return {"step": 0, "total": 0.0, "history": [], "by_age": [], "best": None}
-    try:
-        state = torch.load(path, map_location=fabric.device, weights_only=True)
-        theirs = state["job"]
-    except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
-        raise ValueError(f"{path}: not a checkpoint, or damaged; remove it to start anew") from error
-    for name, value in job.items():
-        if theirs.get(name) != value:
-            raise ValueError(
-                f"{path}: of another run, whose {name} is {theirs.get(name)}, not {value}; "
-                "choose another folder, or remove it to start anew"
-            )
-    for name, part in parts.items():
-        part.load_state_dict(state["parts"][name])
-    return state["run"]
-
-
-def _save(folder: Path, job: dict, parts: dict, run: dict, needed: bool) -> None:
-    """Write the state beside its place and move it in whole. A full disk ends training only at its end."""
-    if not torch.isfinite(_flat(parts["network"])).all():
-        raise ValueError(f"step {run['step']}: weights are no longer numbers; {ADVICE}")
-    state = {"job": job, "run": run, "parts": {name: part.state_dict() for name, part in parts.items()}}
-    partial = folder / "checkpoint.partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state, partial)
-        partial.replace(folder / "checkpoint.pt")
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        if needed:
-            raise OSError(f"{folder}: the checkpoint cannot be written ({error})") from error
-        warnings.warn(f"{folder}: the checkpoint cannot be written ({error}); going on", stacklevel=3)
 
 
 def _publish(folder: Path, network: SSRNet, run: dict, store: FaceStore, recipe: Recipe) -> None:
@@ -522,9 +467,9 @@ def _publish(folder: Path, network: SSRNet, run: dict, store: FaceStore, recipe:
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(run["history"]).to_csv(folder / "history.csv", index=False)
     if last["epoch"] == run["best"]["epoch"]:
-        figures = {name: value for name, value in last.items() if name not in ("epoch", "loss")}
+        measured = {name: value for name, value in last.items() if name not in ("epoch", "loss")}
         card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
-        card |= {"epoch": last["epoch"], "validation": figures}
+        card |= {"epoch": last["epoch"], "validation": measured}
         weights.save(network, folder / "best.safetensors", card)
 
 
@@ -536,10 +481,10 @@ def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callabl
     return lambda batch: torch.from_numpy(store.faces[rows[batch.numpy()]]).to(device).permute(0, 3, 1, 2)
 
 
-def _labelled(store: FaceStore, split: str, target: str) -> tuple[np.ndarray, np.ndarray]:
+def _labelled(store: FaceStore, split: str, target: Target) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of one split's rows whose target is known, and their targets."""
-    truth = targets(store.rows, target)
+    truth = target.labels(store.rows)
     chosen = np.flatnonzero((store.rows["split"] == split).to_numpy() & ~np.isnan(truth))
     if not len(chosen):
-        raise ValueError(f"{store.path}: no face of the {split} split has a known {target}")
+        raise ValueError(f"{store.path}: no face of the {split} split has a known {target.name}")
     return chosen, truth[chosen]

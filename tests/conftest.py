@@ -5,9 +5,18 @@ import pytest
 from ssrlib import weights
 from ssrlib.datasets import synthetic
 from ssrlib.store import FaceStore
-from tests.widgets.lab import CHROMIUM, open_browser, write_video
+from testing.lab import CHROMIUM, open_browser, write_video
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Mark what opens a browser or runs a notebook, which `make test-fast` leaves out."""
+    for item in items:
+        if {"browser", "answers_in_firefox"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
+        if item.path.suffix == ".ipynb":
+            item.add_marker("notebook")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ssrlib import calibration
+from ssrlib.targets import AGE, GENDER, TARGETS
 
 
 def readings(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,7 +23,7 @@ def readings(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @pytest.fixture(scope="module")
 def fitted() -> dict:
-    return calibration.fit("age", *readings(3000, seed=0))
+    return calibration.fit(AGE, *readings(3000, seed=0))
 
 
 def inside(fitted: dict, ages, differences, truth) -> np.ndarray:
@@ -65,7 +66,7 @@ def test_an_interval_always_holds_its_reading(fitted, ages, differences):
 
 @pytest.mark.parametrize("ages", [np.full(200, 30.0), np.repeat([10.0, 90.0], [199, 1])])
 def test_ages_without_variety_still_give_intervals(ages):
-    fitted = calibration.fit("age", ages + np.linspace(-5, 5, 200), np.ones(200), ages)
+    fitted = calibration.fit(AGE, ages + np.linspace(-5, 5, 200), np.ones(200), ages)
     assert inside(fitted, ages + np.linspace(-5, 5, 200), np.ones(200), ages).mean() >= 0.88
 
 
@@ -77,7 +78,7 @@ def gender_scores(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_probabilities_are_honest_and_keep_the_order():
     scores, truth = gender_scores(4000, seed=0)
-    fitted = calibration.fit("gender", scores, np.zeros_like(scores), truth)
+    fitted = calibration.fit(GENDER, scores, np.zeros_like(scores), truth)
     scores, truth = gender_scores(20_000, seed=1)
     p = calibration.probability(fitted, scores)
     assert (np.diff(p[np.argsort(scores)]) >= 0).all()
@@ -91,7 +92,7 @@ def test_probabilities_are_honest_and_keep_the_order():
 
 def test_a_useless_network_gets_a_flat_probability():
     scores, truth = gender_scores(1000, seed=0)
-    fitted = calibration.fit("gender", 1 - scores, np.zeros_like(scores), truth)
+    fitted = calibration.fit(GENDER, 1 - scores, np.zeros_like(scores), truth)
     p = calibration.probability(fitted, np.array([0.0, 0.5, 1.0]))
     assert p == pytest.approx(truth.mean(), abs=0.01)
 
@@ -99,7 +100,7 @@ def test_a_useless_network_gets_a_flat_probability():
 def test_unknown_labels_are_left_out():
     ages, differences, truth = readings(1000, seed=2)
     half = np.where(np.arange(1000) % 2 == 0, truth, np.nan)
-    assert calibration.fit("age", ages, differences, half)["faces"] == 500
+    assert calibration.fit(AGE, ages, differences, half)["faces"] == 500
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_unknown_labels_are_left_out():
 )
 def test_bad_input_gets_one_clear_sentence(target, values, truth, message):
     with pytest.raises(ValueError, match=message):
-        calibration.fit(target, values, np.zeros_like(values), truth)
+        calibration.fit(TARGETS[target], values, np.zeros_like(values), truth)
 
 
 def test_calibration_needs_no_torch():

@@ -1,6 +1,6 @@
 import pytest
 
-from ssrlib import cards, evaluation, weights
+from ssrlib import cards, metrics, weights
 
 
 def test_a_card_says_what_it_knows_and_what_it_does_not():
@@ -24,8 +24,8 @@ def test_built_in_cards_name_their_data_terms_and_calibration(target):
 
 
 def test_groups_become_tables_worst_first(age_network, drawn_store):
-    figures = evaluation.evaluate(age_network, drawn_store, "test")
-    text = cards.model_card("any", {}, figures)
+    measured = metrics.evaluate(age_network, drawn_store, "test")
+    text = cards.model_card("any", {}, measured)
     table = text.split("### By gender")[1].splitlines()
-    worst = figures["groups"]["gender"][0]
+    worst = measured["groups"]["gender"][0]
     assert table[4].startswith(f"| {worst['group']} | {worst['faces']} | {worst['mae']:.2f} years (")

@@ -5,7 +5,7 @@ from torch import nn
 
 from ssrlib import explain
 from ssrlib.datasets import synthetic
-from ssrlib.evaluation import predict
+from ssrlib.inference import predict
 
 
 class Corner(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 
 from ssrlib import FaceStore, SSRNet, export, runtime, weights
 from ssrlib.datasets import synthetic
-from ssrlib.evaluation import predict
+from ssrlib.inference import predict
 
 FACES, _ = synthetic.generate(9, seed=11)
 
@@ -38,7 +38,7 @@ def networks() -> list[SSRNet]:
     """One with unequal bins and unusual lambdas, and one that reads a gender."""
     return [
         random_network(1, bins=(4, 2, 5), lambda_eta=0.5, lambda_delta=0.3),
-        random_network(2, value_range=1.0, bins=(3, 3)),
+        random_network(2, value_range=1.0, target="gender", bins=(3, 3)),
     ]
 
 
@@ -74,7 +74,7 @@ def test_slim_gives_the_same_values(seed, bins, lambdas, value_range):
     options = {"lambda_eta": lambdas[0], "lambda_delta": lambdas[1], "value_range": value_range}
     network = random_network(seed, bins=bins, **options)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    slim = export.slim(network)
+    slim = export.fold(network)
     faces = torch.from_numpy(FACES).permute(0, 3, 1, 2)
     with torch.inference_mode():
         torch.testing.assert_close(slim(faces)[:, 0], network(faces), rtol=1e-4, atol=1e-5 * value_range)
@@ -82,10 +82,10 @@ def test_slim_gives_the_same_values(seed, bins, lambdas, value_range):
 
 
 def test_slim_holds_nothing_that_only_training_needs(networks):
-    slim = export.slim(*networks)
+    slim = export.fold(*networks)
     assert not any(isinstance(module, nn.BatchNorm2d | nn.Dropout) for module in slim.modules())
     assert not any(parameter.requires_grad for parameter in slim.parameters())
-    assert sum(p.numel() for p in export.slim(SSRNet()).parameters()) == 40531 - 2 * 4 * (32 + 16)
+    assert sum(p.numel() for p in export.fold(SSRNet()).parameters()) == 40531 - 2 * 4 * (32 + 16)
 
 
 def test_no_answer_depends_on_the_last_two_rows_and_columns(age_network):
@@ -181,7 +181,7 @@ def test_built_in_onnx_files_are_those_of_the_built_in_weights(target):
 
 @pytest.mark.parametrize(("to", "name"), [(export.to_onnx, "x.onnx"), (export.to_ncnn, "x.ncnn.param")])
 def test_a_file_that_differs_is_not_written(to, name, networks, tmp_path, monkeypatch):
-    slim = export.slim
+    slim = export.fold
     monkeypatch.setattr(export, "slim", lambda *networks: slim(random_network(3), *networks[1:]))
     with pytest.raises(ValueError, match="not exported: the new file's values differ from PyTorch's"):
         to(networks, tmp_path / name)

@@ -8,7 +8,7 @@ import pytest
 from skimage import data
 from typer.testing import CliRunner
 
-from ssrlib import FaceStore, __main__, faces, weights
+from ssrlib import FaceStore, __main__, face_crop, weights
 
 
 def run(*arguments) -> tuple[int, str, str]:
@@ -19,7 +19,7 @@ def run(*arguments) -> tuple[int, str, str]:
 @pytest.fixture
 def photo(tmp_path):
     path = tmp_path / "grüne Wiese 写真.png"
-    faces.write(data.astronaut(), path)
+    face_crop.write_photo(data.astronaut(), path)
     return path
 
 
@@ -28,7 +28,7 @@ def test_predict_prints_a_table_and_draws(photo, tmp_path):
     assert code == 0
     assert "female" in out
     assert photo.name in out
-    drawn = faces.read(tmp_path / "drawn" / photo.name)
+    drawn = face_crop.read_photo(tmp_path / "drawn" / photo.name)
     assert (drawn != data.astronaut()).any()
 
 
@@ -47,7 +47,7 @@ def test_predict_goes_on_after_a_bad_photo(photo, tmp_path):
 
 
 def test_predict_says_when_there_is_no_face(tmp_path):
-    faces.write(data.coffee(), tmp_path / "coffee.png")
+    face_crop.write_photo(data.coffee(), tmp_path / "coffee.png")
     code, out, err = run("predict", tmp_path / "coffee.png", "--json")
     assert (code, json.loads(out)) == (0, [])
     assert "no face found" in err
@@ -55,7 +55,7 @@ def test_predict_says_when_there_is_no_face(tmp_path):
 
 def test_drawings_of_photos_with_one_name_do_not_overwrite_each_other(photo, tmp_path):
     other = tmp_path / "other" / photo.name
-    faces.write(np.ascontiguousarray(data.astronaut()[:, ::-1]), other)
+    face_crop.write_photo(np.ascontiguousarray(data.astronaut()[:, ::-1]), other)
     code, _, _ = run("predict", photo, other, "--out", tmp_path / "drawn")
     assert code == 0
     assert len(list((tmp_path / "drawn").iterdir())) == 2
@@ -72,7 +72,7 @@ def test_prepare_train_evaluate(tmp_path):
     )
     assert code == 0, err
     assert "best epoch 1 on validation" in out
-    assert faces.read(tmp_path / "gender" / "summary.png").shape[2] == 3
+    assert face_crop.read_photo(tmp_path / "gender" / "summary.png").shape[2] == 3
     best = tmp_path / "gender" / "best.safetensors"
     assert weights.load(best).settings["value_range"] == 1.0
 
@@ -80,18 +80,18 @@ def test_prepare_train_evaluate(tmp_path):
     arguments = ["--target", "gender", "--weights", best, "--split", "validation", "--out", record]
     code, out, err = run("evaluate", "--store", store.path, *arguments)
     assert code == 0, err
-    figures = json.loads(out)
-    assert json.loads(record.read_text())["figures"] == figures
+    measured = json.loads(out)
+    assert json.loads(record.read_text())["metrics"] == measured
     assert {"command", "commit", "machine", "data", "weights"} <= json.loads(record.read_text())[
         "origin"
     ].keys()
-    assert figures["faces"] == len(store.split("validation")[0])
+    assert measured["faces"] == len(store.split("validation")[0])
     trained = weights.read_card(best)["validation"]
-    assert figures["one_look"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
+    assert measured["without_flip"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
     pictures = {path.name for path in record.parent.glob("*.png")}
     assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-reliability.png"}
 
-    code, out, err = run("card", best, "--figures", record)
+    code, out, err = run("card", best, "--metrics", record)
     assert code == 0, err
     assert "### By gender" in out
     arguments[1] = "age"
@@ -104,11 +104,11 @@ def test_card_of_built_in_weights():
     assert out.startswith("# Model card: age.safetensors")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"figures": {"mae": 1}}', "no JSON", '{"figures": 3}'])
-def test_card_refuses_other_figures(content, tmp_path):
+@pytest.mark.parametrize("content", ["[]", "{}", '{"metrics": {"mae": 1}}', "no JSON", '{"metrics": 3}'])
+def test_card_refuses_other_metrics(content, tmp_path):
     (tmp_path / "other.json").write_text(content)
-    assert "other.json: not the figures" in run("card", "age", "--figures", tmp_path / "other.json")[2]
-    assert "none.json: no such file of figures" in run("card", "age", "--figures", tmp_path / "none.json")[2]
+    assert "other.json: not the metrics" in run("card", "age", "--metrics", tmp_path / "other.json")[2]
+    assert "none.json: no such file of metrics" in run("card", "age", "--metrics", tmp_path / "none.json")[2]
 
 
 def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
@@ -118,7 +118,7 @@ def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
     assert code == 0, err
     assert "1 faces, 2 rejects" in out
     assert "1 rejected: not an image, or a damaged one" in out
-    assert faces.read(tmp_path / "store" / "report.png").shape[2] == 3
+    assert face_crop.read_photo(tmp_path / "store" / "report.png").shape[2] == 3
 
 
 def test_train_along_a_chain(drawn_store, tmp_path):
@@ -172,8 +172,60 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+BLOCKED = (
+    "torch",
+    "pandas",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "lightning_fabric",
+    "tqdm",
+    "onnx",
+    "matplotlib",
+)
+
+
+def run_with_the_predict_extra_only(*arguments, cwd) -> subprocess.CompletedProcess:
+    code = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED!r}))\n"
+    code += "from ssrlib.__main__ import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_the_predict_extra_is_enough_to_predict(photo, tmp_path):
+    done = run_with_the_predict_extra_only("predict", photo, "--out", "drawn", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names, values = (line.split() for line in done.stdout.replace(str(photo), "photo").splitlines())
+    assert dict(zip(names, values, strict=True))["gender"] == "female"
+    assert (tmp_path / "drawn" / photo.name).is_file()
+    as_json = run_with_the_predict_extra_only("predict", photo, "--json", cwd=tmp_path)
+    assert json.loads(as_json.stdout)[0]["age"] == float(values[names.index("age")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extras"),
+    [
+        (["prepare", "synthetic", "--out", "store"], "train"),
+        (["train", "--store", "store"], "train"),
+        (["evaluate", "--store", "store"], "train"),
+        (["card", "age"], "train"),
+        (["export", "age", "--to", "onnx", "--out", "out"], "train,predict,export"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_other_commands_say_which_extra_they_need(arguments, extras, tmp_path):
+    done = run_with_the_predict_extra_only(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: this command needs ")
+    assert line.endswith(f"which is not installed: pip install 'ssrlib[{extras}]'")
+    assert run_with_the_predict_extra_only(*arguments[:1], "--help", cwd=tmp_path).returncode == 0
+
+
 def test_command_line_without_typer_says_what_to_install():
     code = "import sys; sys.modules['typer'] = None; import ssrlib.__main__"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.returncode == 1
-    assert answer.stderr == ("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'\n")
+    assert answer.stderr == (
+        "error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'\n"
+    )

@@ -4,8 +4,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from ssrlib import SSRNet, plots
-from ssrlib.faces import Box
-from ssrlib.predict import Reading
+from ssrlib.detectors import Box
+from ssrlib.estimator import Reading
 
 FACES = np.zeros((7, 64, 64, 3), np.uint8)
 READING = Reading(Box(10, 10, 40, 40), 31.4, 22.0, 44.5, 0.25)
@@ -15,8 +15,13 @@ GROUPS = [
     {"group": "b", "faces": 9, "mae": 2.0, "intervals": {"mae": [1.5, 2.5]}},
 ]
 BINS = [
-    {"faces": 5, "said": 0.2, "was": 0.1, "intervals": {"was": [0.0, 0.4]}},
-    {"faces": 1, "said": 0.9, "was": 1.0, "intervals": {"was": None}},
+    {
+        "faces": 5,
+        "mean_predicted": 0.2,
+        "fraction_positive": 0.1,
+        "intervals": {"fraction_positive": [0.0, 0.4]},
+    },
+    {"faces": 1, "mean_predicted": 0.9, "fraction_positive": 1.0, "intervals": {"fraction_positive": None}},
 ]
 FOUR = np.array([20.0, 30.0, 40.0, 50.0])
 
@@ -34,7 +39,7 @@ FIGURES = {
         [{"years": 1, "share": 0.2, "interval": [0.1, 0.3]}, {"years": 2, "share": 0.4, "interval": None}]
     ),
     "groups": lambda: plots.groups(GROUPS, "mae", "error (years)", line=2.5),
-    "reliability": lambda: plots.reliability(BINS),
+    "calibration_curve": lambda: plots.calibration_curve(BINS),
     "intervals": lambda: plots.intervals(FOUR, FOUR + 5, FOUR - [0, 0, 0, -9], FOUR + 12),
     "heat_maps": lambda: plots.heat_maps(FACES[0], {"flat": np.zeros((3, 3)), "some": np.eye(16)}, inset=4),
     "stage_terms": lambda: plots.stage_terms(["a", "b"], np.array([[30.0, 5, 1], [50, -3, 2]])),

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, faces, runtime, weights
+from ssrlib import AgeGenderEstimator, face_crop, runtime, weights
 from ssrlib.datasets import synthetic
 
 BUILT_IN = {target: weights.pretrained(target).with_suffix(".onnx") for target in ("age", "gender")}
@@ -26,7 +26,7 @@ def test_both_backends_read_the_same(target):
 
 def test_the_estimator_answers_the_same_with_both_backends():
     photo = data.astronaut()
-    (one,), (other,) = (AgeGenderEstimator(backend=backend).faces(photo) for backend in ("torch", "onnx"))
+    (one,), (other,) = (AgeGenderEstimator(backend=backend).predict(photo) for backend in ("torch", "onnx"))
     assert one.box == other.box
     np.testing.assert_allclose(one[1:], other[1:], rtol=0, atol=1e-3)
 
@@ -36,7 +36,7 @@ WITHOUT_TORCH = f"""
 import sys
 sys.modules.update(dict.fromkeys({BLOCKED!r}))
 from ssrlib import AgeGenderEstimator
-(reading,) = AgeGenderEstimator(backend="onnx").faces(sys.argv[1])
+(reading,) = AgeGenderEstimator(backend="onnx").predict(sys.argv[1])
 print(reading.age)
 try:
     AgeGenderEstimator()
@@ -47,12 +47,12 @@ except ImportError as error:
 
 def test_onnx_needs_neither_torch_nor_tables(tmp_path):
     path = tmp_path / "photo.png"
-    faces.write(data.astronaut(), path)
+    face_crop.write_photo(data.astronaut(), path)
     command = [sys.executable, "-c", WITHOUT_TORCH, str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     age, message = done.stdout.splitlines()
-    assert float(age) == pytest.approx(AgeGenderEstimator().faces(path)[0].age, abs=1e-3)
+    assert float(age) == pytest.approx(AgeGenderEstimator().predict(path)[0].age, abs=1e-3)
     assert "needs PyTorch: pip install 'ssrlib[train]', or use backend='onnx'" in message
 
 

@@ -30,7 +30,9 @@ def test_split_is_the_hash_modulo_100(name):
 def test_written_faces_come_back_in_order(tmp_path):
     one, two = chunk(["a", "b", "é"]), chunk(["c"], seed=1)
     rejects = pd.DataFrame({"path": ["x"], "reason": ["damaged"]})
-    written = store.write(tmp_path / "faces", lambda _: [one, (two[0], two[1], rejects)], {"margin": 0.1})
+    written = store.write_store(
+        tmp_path / "faces", lambda _: [one, (two[0], two[1], rejects)], {"margin": 0.1}
+    )
     opened = FaceStore(tmp_path / "faces")
     assert np.array_equal(opened.faces, np.concatenate([one[0], two[0]]))
     assert list(opened.rows["path"]) == ["a", "b", "é", "c"]
@@ -54,12 +56,12 @@ def test_an_interrupted_write_leaves_no_store(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.write(tmp_path / "faces", broken, {})
+        store.write_store(tmp_path / "faces", broken, {})
     with pytest.raises(FileNotFoundError, match="no such store"):
         FaceStore(tmp_path / "faces")
     with pytest.raises(ValueError, match="not a whole face store"):
         FaceStore(tmp_path / "faces.partial")
-    store.write(tmp_path / "faces", lambda _: [chunk(["a"])], {})
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {})
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
@@ -67,14 +69,14 @@ def test_an_interrupted_write_leaves_no_store(tmp_path):
 @pytest.mark.parametrize("keep", [0, 30])
 def test_half_written_stores_are_refused(tmp_path, name, keep):
     path = tmp_path / "faces"
-    store.write(path, lambda _: [chunk(["a", "b"])], {})
+    store.write_store(path, lambda _: [chunk(["a", "b"])], {})
     (path / name).write_bytes((path / name).read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"prepare it again"):
         FaceStore(path)
 
 
 def test_damaged_tables_are_refused(tmp_path):
-    opened = store.write(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
+    opened = store.write_store(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
     (opened.path / "rows.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"rows\.parquet cannot be read; prepare it again"):
         len(FaceStore(opened.path).rows)
@@ -84,7 +86,7 @@ def test_damaged_tables_are_refused(tmp_path):
 
 
 def test_verify_notices_one_changed_pixel(tmp_path):
-    opened = store.write(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
+    opened = store.write_store(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
     data = bytearray((opened.path / "faces.npy").read_bytes())
     data[-1] ^= 1
     (opened.path / "faces.npy").write_bytes(data)
@@ -95,14 +97,14 @@ def test_verify_notices_one_changed_pixel(tmp_path):
 def test_other_peoples_folders_are_not_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="not a face store; choose another place"):
-        store.write(tmp_path, lambda _: [chunk(["a"])], {})
+        store.write_store(tmp_path, lambda _: [chunk(["a"])], {})
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_faces_of_another_size_are_refused(tmp_path):
     faces, rows, rejects = chunk(["a"])
     with pytest.raises(ValueError, match="n x 64 x 64 x 3"):
-        store.write(tmp_path / "faces", lambda _: [(faces[:, :32], rows, rejects)], {})
+        store.write_store(tmp_path / "faces", lambda _: [(faces[:, :32], rows, rejects)], {})
 
 
 def test_describe_counts_faces_by_split(drawn_store):

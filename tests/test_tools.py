@@ -1,14 +1,10 @@
 """The tools that train: their networks can learn."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 import torch
 
 from ssrlib import Recipe
-
-VARIANTS = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "ablations.py"))["VARIANTS"]
+from tools.experiments.ablations import VARIANTS
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -11,8 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from ssrlib import FaceStore, Recipe, SSRNet, fit, store, weights
 from ssrlib.datasets import synthetic
-from ssrlib.evaluation import predict, score, targets
-from ssrlib.training import _optimizer, best_epoch, chain, new_network, start_from, tensorboard
+from ssrlib.inference import predict
+from ssrlib.metrics import best_epoch, score
+from ssrlib.targets import AGE
+from ssrlib.training import _optimizer, chain, new_network, start_from, tensorboard
 
 ROOT = Path(__file__).parents[1]
 QUICK = Recipe(epochs=2, batch_size=32)
@@ -25,8 +27,8 @@ def test_fit_keeps_the_best_epoch_and_records_all(drawn_store, tmp_path):
     assert list(history["epoch"]) == [1, 2]
     assert np.isfinite(history["loss"]).all()
     faces, rows = drawn_store.split("validation")
-    figures = score(predict(network, faces), targets(rows, "age"), "age")
-    assert figures["mae"] == pytest.approx(history["mae"].min(), abs=1e-4)
+    measured = score(predict(network, faces), AGE.labels(rows), AGE)
+    assert measured["mae"] == pytest.approx(history["mae"].min(), abs=1e-4)
     assert not network.training
     saved = weights.load(tmp_path / "best.safetensors")
     assert np.array_equal(predict(saved, faces), predict(network, faces))
@@ -44,7 +46,7 @@ def test_same_seed_same_weights_other_seed_others(drawn_store):
 
 
 def test_a_few_epochs_beat_the_best_constant_guess(tmp_path):
-    drawn = store.write(tmp_path / "drawn", lambda _: [_drawn(800)], {})
+    drawn = store.write_store(tmp_path / "drawn", lambda _: [_drawn(800)], {})
     network = new_network(Recipe(epochs=8, batch_size=32))
     history = fit(network, drawn, Recipe(epochs=8, batch_size=32))
     faces, rows = drawn.split("test")
@@ -61,7 +63,7 @@ def _drawn(count):
 
 def changed(drawn_store, path, change) -> FaceStore:
     rows = change(drawn_store.rows.copy())
-    return store.write(path, lambda _: [(np.array(drawn_store.faces), rows, drawn_store.rejects)], {})
+    return store.write_store(path, lambda _: [(np.array(drawn_store.faces), rows, drawn_store.rejects)], {})
 
 
 def test_stores_that_cannot_be_trained_on_are_refused(drawn_store, tmp_path):
@@ -112,7 +114,7 @@ def test_every_loss_falls(drawn_store, loss):
     recipe = Recipe(target="gender", epochs=4, batch_size=32, loss=loss)
     history = fit(new_network(recipe), drawn_store, recipe)
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    assert 1 <= best_epoch(history) <= 4
+    assert 1 <= best_epoch(history, AGE) <= 4
 
 
 def test_exploding_loss_is_named(drawn_store):
@@ -277,7 +279,7 @@ def test_progress_tells_what_a_watcher_needs(drawn_store):
     assert {"ages", "faces", "mae"} <= seen[-1].by_age[0].keys()
 
 
-def test_tensorboard_gets_losses_and_figures(drawn_store, tmp_path):
+def test_tensorboard_gets_losses_and_metrics(drawn_store, tmp_path):
     fit(new_network(QUICK), drawn_store, QUICK, watch=tensorboard(tmp_path))
     events = EventAccumulator(str(tmp_path)).Reload()
     assert len(events.Scalars("train/loss of a step")) == 10
@@ -297,11 +299,11 @@ def test_two_processes_train_as_well_as_one(drawn_store, tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("best epoch") == 1
         maes.append(pd.read_csv(out / "age" / "history.csv")["mae"].min())
-    constant = score(*constant_answers(drawn_store), "age")["mae"]
+    constant = score(*constant_answers(drawn_store), AGE)["mae"]
     assert max(maes) < 0.9 * constant
     assert abs(maes[0] - maes[1]) < 0.3 * constant
 
 
 def constant_answers(store):
-    truth = targets(store.split("validation")[1], "age")
+    truth = AGE.labels(store.split("validation")[1])
     return np.full_like(truth, store.rows["age"].median()), truth

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ssrlib import SSRNet, weights
+from ssrlib import SSRNet, keras, weights
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ def test_keras_weights_agree_with_the_authors_outputs(keras_folder, name, tolera
     reference = np.load(keras_folder / "reference.npz")
     rgb = torch.from_numpy(reference["bgr"][..., ::-1].transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
-        values = weights.from_keras(keras_folder / f"{name}.h5")(rgb).numpy()
+        values = keras.from_keras(keras_folder / f"{name}.h5")(rgb).numpy()
     assert np.abs(values - reference[name]).max() <= tolerance
 
 
@@ -25,12 +25,12 @@ def test_foreign_keras_files_get_one_clear_error(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["dense_1/kernel:0"] = np.zeros((2, 2))
     with pytest.raises(ValueError, match=r"other\.h5: its layers are not those"):
-        weights.from_keras(tmp_path / "other.h5")
+        keras.from_keras(tmp_path / "other.h5")
     (tmp_path / "text.h5").write_text("no weights")
     with pytest.raises(ValueError, match="damaged, or not a Keras"):
-        weights.from_keras(tmp_path / "text.h5")
+        keras.from_keras(tmp_path / "text.h5")
     with pytest.raises(FileNotFoundError, match="no such weights file"):
-        weights.from_keras(tmp_path / "nothing.h5")
+        keras.from_keras(tmp_path / "nothing.h5")
 
 
 def test_save_and_load_keep_everything(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
-from ssrlib.faces import MARGIN, SHIFT
+from ssrlib.face_crop import MARGIN, SHIFT
 from ssrlib.store import SPLITS
 
 CROP = {"kind": "find", "margin": MARGIN, "shift": SHIFT}

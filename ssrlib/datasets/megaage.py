@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
-from ssrlib.faces import MARGIN, SHIFT
+from ssrlib.face_crop import MARGIN, SHIFT
 from ssrlib.store import split_of
 
 # The authors of SSR-Net cut 20 pixels off the top and the bottom of each photo.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
-from ssrlib.faces import MARGIN, SHIFT
+from ssrlib.face_crop import MARGIN, SHIFT
 
 NAME = re.compile(r"(?P<subject>\d+)_(?P<picture>\d+)(?P<sex>[MF])(?P<age>\d{1,3})\.jpe?g", re.IGNORECASE)
 CROP = {"kind": "find", "margin": MARGIN, "shift": SHIFT}

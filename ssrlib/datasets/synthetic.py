@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ssrlib import FACE_SIZE
-from ssrlib import store as face_store
-from ssrlib.store import FaceStore, split_of
+from ssrlib.store import NO_REJECTS, SHAPE, FaceStore, split_of, write_store
 
 CANVAS = 3 * FACE_SIZE
 CROP = {"kind": "drawn"}
@@ -47,7 +46,7 @@ def store(count: int = 4000, seed: int = 0, path: str | Path | None = None) -> F
         path = Path.home() / ".cache" / "ssrlib" / f"synthetic-{version}-{count}-{seed}"
     if not (Path(path) / "store.json").is_file():
         faces, rows = generate(count, seed)
-        face_store.write(path, lambda _: [(faces, rows, face_store.NO_REJECTS)], CROP | {"seed": seed})
+        write_store(path, lambda _: [(faces, rows, NO_REJECTS)], CROP | {"seed": seed})
     drawn = FaceStore(path)
     if len(drawn) != count or drawn.info["crop"] != CROP | {"seed": seed}:
         raise ValueError(f"{path}: holds other faces than the {count} asked for with seed {seed}")
@@ -63,7 +62,7 @@ def generate(count: int, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
     >>> faces.shape, list(rows.columns)
     ((3, 64, 64, 3), ['path', 'age', 'gender', 'source', 'subject', 'split'])
     """
-    faces, rows = np.empty((count, *face_store.SHAPE), np.uint8), []
+    faces, rows = np.empty((count, *SHAPE), np.uint8), []
     for i in range(count):
         rng = np.random.default_rng((seed, i))
         age = round(rng.uniform(0, MAX_AGE), 1)

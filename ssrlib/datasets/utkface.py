@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
-from ssrlib.faces import MARGIN, SHIFT
+from ssrlib.face_crop import MARGIN, SHIFT
 
 NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+\.?jpg(\.chip\.jpg)?")
 GENDERS = ("male", "female")

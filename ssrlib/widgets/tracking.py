@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ssrlib import faces
-from ssrlib.faces import Box
-from ssrlib.predict import Reading
+from ssrlib import detectors
+from ssrlib.detectors import Box
+from ssrlib.estimator import Reading
 
 MIN_IOU = 0.3
 # After this time, a change has arrived to 63 % in a track's box, and in its age and the rest.
@@ -116,7 +116,7 @@ def iou(a: Box, b: Box) -> float:
 def find_new(photo: np.ndarray) -> list[Box]:
     """Find faces in a frame (uint8, height x width x 3, RGB), quickly: at reduced size."""
     scale = max(1.0, max(photo.shape[:2]) / SEARCH_SIDE)
-    return [_moved(box, scale, 0, 0) for box in faces.find(_shrunk(photo, scale))]
+    return [_moved(box, scale, 0, 0) for box in detectors.find(_shrunk(photo, scale))]
 
 
 def find_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
@@ -132,7 +132,7 @@ def find_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
         region = photo[top:bottom, left:right]
         scale = max(1.0, width / KNOWN_WIDTH)
         if min(region.shape[:2]) >= scale:
-            near = [_moved(new, scale, left, top) for new in faces.find(_shrunk(region, scale))]
+            near = [_moved(new, scale, left, top) for new in detectors.find(_shrunk(region, scale))]
             near = [new for new in near if all(iou(new, other) < MIN_IOU for other in found)]
             found += sorted(near, key=lambda new: iou(new, box))[-1:]
     return found

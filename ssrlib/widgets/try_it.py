@@ -7,14 +7,14 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ssrlib import FACE_SIZE, faces
+from ssrlib import FACE_SIZE, detectors, face_crop
 from ssrlib.datasets import synthetic
+from ssrlib.estimator import AgeGenderEstimator
 from ssrlib.network import SSRNet
-from ssrlib.predict import AgeGenderEstimator
 from ssrlib.widgets.base import as_page, module
 
 # An oval that a face fills from the hairline to the chin, as shares of the square that UTKFace shows:
-# `faces.TEMPLATE` has the eyes and the mouth there, and the usual thirds of a face give the rest.
+# `face_crop.TEMPLATE` has the eyes and the mouth there, and the usual thirds of a face give the rest.
 OVAL = {"x": 0.5, "y": 0.46, "rx": 0.42, "ry": 0.56}
 
 
@@ -93,10 +93,10 @@ def _bytes(values: Tensor) -> bytes:
 
 
 def _portrait(photo: np.ndarray, crop_recipe: dict) -> dict:
-    boxes = faces.find(photo)
+    boxes = detectors.find(photo)
     if not boxes:
         raise ValueError("no face was found in the photo: the page needs one to begin with")
-    square = faces.crop_square(boxes[0], crop_recipe["margin"], crop_recipe["shift"])
+    square = face_crop.crop_square(boxes[0], crop_recipe["margin"], crop_recipe["shift"])
     return {
         "name": "A portrait",
         "note": "A photo that anyone may use. Drag it: the answer follows where the face lies in the oval.",
@@ -122,14 +122,14 @@ def _drawings() -> list[dict]:
 
 def _guide(crop_recipe: dict) -> dict:
     """Move the oval and the eyes from UTKFace's square to the one of a recipe: both belong to one box."""
-    size = (1 + 2 * faces.MARGIN) / (1 + 2 * crop_recipe["margin"])
-    shift = (faces.SHIFT - crop_recipe["shift"]) / (1 + 2 * crop_recipe["margin"])
+    size = (1 + 2 * face_crop.MARGIN) / (1 + 2 * crop_recipe["margin"])
+    shift = (face_crop.SHIFT - crop_recipe["shift"]) / (1 + 2 * crop_recipe["margin"])
 
     def moved(x: float, y: float) -> tuple[float, float]:
         return 0.5 + size * (x - 0.5), 0.5 + size * (y - 0.5) + shift
 
     x, y = moved(OVAL["x"], OVAL["y"])
-    eyes = [moved(*point) for point in (faces.TEMPLATE[:2] / FACE_SIZE).tolist()]
+    eyes = [moved(*point) for point in (face_crop.TEMPLATE[:2] / FACE_SIZE).tolist()]
     return {"x": x, "y": y, "rx": size * OVAL["rx"], "ry": size * OVAL["ry"], "eyes": eyes}
 
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import traitlets
 
-from ssrlib import faces
-from ssrlib.predict import AgeGenderEstimator, Reading
+from ssrlib import face_crop
+from ssrlib.estimator import AgeGenderEstimator, Reading
 from ssrlib.widgets.base import STYLE, Widget, module
 from ssrlib.widgets.explorer import terms_of
 from ssrlib.widgets.tracking import Tracker, find_again, find_new
@@ -81,7 +81,9 @@ class WebcamDemo(Widget):
         """Return what a frame shows, as JSON; the chosen face's pixels are added to `sent`."""
         following = self._following.setdefault(str(asked.get("view")), _Following())
         if asked.get("still"):
-            read = [(number, face, face) for number, face in enumerate(self._estimator.faces(photo), start=1)]
+            read = [
+                (number, face, face) for number, face in enumerate(self._estimator.predict(photo), start=1)
+            ]
         else:
             now = float(asked.get("time", 1000 * time.monotonic())) / 1000
             tracks = following.follow(photo, now, self._estimator)
@@ -91,7 +93,7 @@ class WebcamDemo(Widget):
         if asked.get("details") and read:
             numbers = [number for number, _, _ in read]
             chosen = numbers.index(asked["chosen"]) if asked.get("chosen") in numbers else 0
-            face = faces.face_of(photo, read[chosen][1].box, self._estimator.crop)
+            face = face_crop.crop_face(photo, read[chosen][1].box, self._estimator.crop)
             answer["details"] = terms_of(face, self._estimator.age) | {"track": numbers[chosen]}
             sent.append(face.tobytes())
         return answer
@@ -135,13 +137,13 @@ class _Following:
             boxes = find_again(photo, boxes)
         else:
             boxes, self.searched = find_new(photo), now
-        return self.tracker.update(estimator.faces(photo, boxes), now)
+        return self.tracker.update(estimator.predict(photo, boxes), now)
 
 
 def _decoded(buffers: list) -> np.ndarray:
     if not buffers:
         raise ValueError("the message holds no frame")
-    return faces.read(bytes(buffers[0]), name="the frame")
+    return face_crop.read_photo(bytes(buffers[0]), name="the frame")
 
 
 def _jpeg(photo: np.ndarray) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssrlib.__main__ import prepare
+from ssrlib.__main__ import prepare_app
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"
@@ -23,4 +23,6 @@ def test_messages_are_the_packages_own(message):
 
 def test_every_dataset_has_its_command():
     commands = set(re.findall(r"ssrlib prepare (\w+)", (BOOK / "datasets.md").read_text())) - {"DATASET"}
-    assert commands == {command.name or command.callback.__name__ for command in prepare.registered_commands}
+    assert commands == {
+        command.name or command.callback.__name__ for command in prepare_app.registered_commands
+    }

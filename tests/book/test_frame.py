@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-import runpy
 import tomllib
 from pathlib import Path
 
@@ -13,7 +12,10 @@ import pytest
 import yaml
 from pybtex.database import parse_file
 
+from benchmarks.notebooks import compared
 from ssrlib import weights
+from tools.site.tidy import tidy
+from tools.weights import cards
 
 ROOT = Path(__file__).parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -66,9 +68,8 @@ def test_widgets_work_on_pages_with_no_kernel_and_no_network(notebook):
 
 @pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
 def test_notebooks_keep_nothing_that_changes_by_itself(notebook):
-    tidy = runpy.run_path(str(ROOT / "tools" / "tidy.py"))["tidy"]
     assert nbformat.writes(tidy(nbformat.read(notebook, 4))) + "\n" == notebook.read_text(), (
-        "run `python tools/tidy.py book/*.ipynb`"
+        "run `python -m tools.site.tidy book/*.ipynb`"
     )
 
 
@@ -88,10 +89,10 @@ def test_code_of_solutions_is_folded_in_jupyterlab(notebook):
 
 
 def test_most_cells_that_print_are_compared():
-    shares = runpy.run_path(str(ROOT / "benchmarks" / "notebooks.py"))["compared"](CHAPTERS)
-    printed, compared = (sum(share[name] for share in shares.values()) for name in ("print", "compared"))
+    shares = compared(CHAPTERS)
+    printed, kept = (sum(share[name] for share in shares.values()) for name in ("print", "compared"))
     assert printed > 100
-    assert compared / printed >= 0.8, shares
+    assert kept / printed >= 0.8, shares
 
 
 @pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
@@ -106,7 +107,7 @@ def test_code_does_not_depend_on_the_working_folder(notebook):
         and ast.unparse(node.func) in ("Path", "open", "read_csv", "pd.read_csv", "glob.glob")
         and (not node.args or isinstance(node.args[0], ast.Constant | ast.JoinedStr))
     ]
-    assert paths == [], "read the book's results with ssrlib.results(NAME)"
+    assert paths == [], "read the book's results with ssrlib.results.load(NAME)"
     folders = (ROOT, ROOT / "book")
     short = [name for name in named if 0 < len(name) < 200]
     assert [name for name in short if any((folder / name).is_file() for folder in folders)] == []
@@ -142,15 +143,6 @@ def test_every_chapter_is_in_the_table_of_contents():
     assert [name for name in listed if name[0].isdigit()] == sorted(pages)
 
 
-def test_conda_environment_is_in_step_with_pyproject():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    required = project["dependencies"] + [requirement for extra in extras for requirement in extra]
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert conda[0] == f"python {project['requires-python']}"
-    assert conda[-1]["pip"] == [*required, "--editable ."]
-
-
 def test_lock_pins_everything_that_is_required():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
@@ -163,7 +155,7 @@ def test_lock_pins_everything_that_is_required():
 
 def test_readme_figures_come_from_results():
     age, gender = (
-        json.loads((ROOT / "book" / "results" / f"{target}-test.json").read_text())["figures"]
+        json.loads((ROOT / "book" / "results" / f"{target}-test.json").read_text())["metrics"]
         for target in ("age", "gender")
     )
     within, guess = f"{age['ca5']:.0%} within 5 years", age["constant"]["guess"]
@@ -179,13 +171,13 @@ def test_readme_figures_come_from_results():
 
 @pytest.mark.parametrize("target", ["age", "gender"])
 def test_built_in_weights_and_results_tell_the_same_story(target):
-    figures = json.loads((ROOT / "book" / "results" / f"{target}-test.json").read_text())["figures"]
+    measured = json.loads((ROOT / "book" / "results" / f"{target}-test.json").read_text())["metrics"]
     card = weights.read_card(weights.pretrained(target))
-    assert {name: figures[name] for name in card["test"]} == card["test"]
+    assert {name: measured[name] for name in card["test"]} == card["test"]
 
 
 def test_cards_and_datasheet_say_what_the_weights_and_results_say():
-    pages = runpy.run_path(str(ROOT / "tools" / "pages.py"))["pages"]()
+    pages = cards.pages()
     assert len(pages) == 3
     for name, text in pages.items():
-        assert (ROOT / "book" / name).read_text() == text, "run `python tools/pages.py`"
+        assert (ROOT / "book" / name).read_text() == text, "run `python -m tools.weights.cards`"

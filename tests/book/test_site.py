@@ -10,8 +10,8 @@ import axe_playwright_python
 import jupytext
 import pytest
 
-from tests.book import site
-from tests.widgets.lab import open_page
+from testing import site
+from testing.lab import open_page
 
 PAGES = site.pages()
 CHAPTERS = [name for name in PAGES if (site.ROOT / name).with_suffix(".ipynb").is_file()]
@@ -108,8 +108,8 @@ def test_page_is_whole_small_and_for_everyone(name, page, address, folder):
     assert visit.size() < LIMIT
     assert broken(page.evaluate("[...document.links].map((link) => link.href)"), address, folder) == []
     assert page.evaluate(NO_ICON) == []
-    figures = page.locator("article figure:has(img)")
-    assert figures.count() == figures.locator("figcaption .caption-number").count()
+    measured = page.locator("article figure:has(img)")
+    assert measured.count() == measured.locator("figcaption .caption-number").count()
     assert page.locator('article img:not([alt]), article figure img[alt=""]').count() == 0
 
     page.set_viewport_size({"width": 380, "height": 800})

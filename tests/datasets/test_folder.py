@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from skimage import data
 
-from ssrlib import faces
+from ssrlib import detectors, face_crop
 from ssrlib.datasets import folder
 from ssrlib.prepare import prepare
 
@@ -39,11 +39,11 @@ def test_table_is_read_and_every_wrong_row_gets_its_reason(tmp_path, suffix):
 
 def test_faces_are_found_in_whole_photos(tmp_path):
     pd.DataFrame({"path": ["a.png", "cup.png"], "age": [40, 1]}).to_csv(tmp_path / "t.csv", index=False)
-    faces.write(data.astronaut(), tmp_path / "a.png")
-    faces.write(data.coffee(), tmp_path / "cup.png")
+    face_crop.write_photo(data.astronaut(), tmp_path / "a.png")
+    face_crop.write_photo(data.coffee(), tmp_path / "cup.png")
     store = prepare(*folder.rows(tmp_path / "t.csv"), tmp_path / "store", folder.CROP)
     photo = data.astronaut()
-    assert (store.faces[0] == faces.crop(photo, faces.find(photo)[0])).all()
+    assert (store.faces[0] == face_crop.crop(photo, detectors.find(photo)[0])).all()
     assert store.rejects.to_dict("records") == [{"path": "cup.png", "reason": "no face was found"}]
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssrlib import faces
+from ssrlib import face_crop
 from ssrlib.datasets import megaage
 from ssrlib.prepare import prepare
 
@@ -30,8 +30,8 @@ def test_both_lists_are_read_and_the_test_list_is_the_test_split(folder):
 def test_twenty_rows_are_cut_off_top_and_bottom(folder, tmp_path):
     store = prepare(*megaage.rows(folder), tmp_path / "store", megaage.CROP)
     assert list(store.rows["path"]) == ["test/2.jpg"]
-    photo = faces.read(jpeg(2, (178, 218)))
-    assert np.array_equal(store.faces[0], faces.resize(photo[20:198]))
+    photo = face_crop.read_photo(jpeg(2, (178, 218)))
+    assert np.array_equal(store.faces[0], face_crop.resize(photo[20:198]))
 
 
 def test_lists_of_two_lengths_are_refused(folder, put):

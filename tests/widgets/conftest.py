@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.widgets.lab import Lab, open_page, run_jupyter
+from testing.lab import Lab, open_page, run_jupyter
 
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "ssrlib-screenshots"))
 

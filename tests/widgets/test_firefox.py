@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from ssrlib.datasets import synthetic
-from ssrlib.evaluation import predict
+from ssrlib.inference import predict
 from ssrlib.widgets.base import module
 from ssrlib.widgets.try_it import pack
-from tests.widgets.lab import as_rgba
+from testing.lab import as_rgba
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 LOADS = 8

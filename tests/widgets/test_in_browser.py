@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage import data
 
-from ssrlib import faces, soft_stagewise_regression
+from ssrlib import face_crop, soft_stagewise_regression
 from ssrlib.widgets import StagewiseExplorer
 
 EXPLORER = """
@@ -264,7 +264,7 @@ def test_webcam_says_what_is_wrong_and_goes_on(lab, page, tmp_path):
         page.get_by_role("button", name="Start", exact=True).click()
         page.get_by_text(text).wait_for()
 
-    faces.write(data.astronaut(), tmp_path / "photo.png")
+    face_crop.write_photo(data.astronaut(), tmp_path / "photo.png")
     (tmp_path / "not.png").write_text("not an image")
     page.locator("input[type=file]").set_input_files(tmp_path / "not.png")
     page.get_by_text("cannot read this file as an image").wait_for()

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
-from ssrlib import faces
-from ssrlib.faces import Box
-from ssrlib.predict import Reading
+from ssrlib import detectors
+from ssrlib.detectors import Box
+from ssrlib.estimator import Reading
 from ssrlib.widgets.tracking import LOST_SECONDS, Tracker, find_again, find_new, iou
 
 boxes = st.builds(Box, *[st.integers(0, 300)] * 2, *[st.integers(1, 300)] * 2)
@@ -91,7 +91,7 @@ def frame():
 
 
 def test_quick_searches_find_the_face_that_the_thorough_one_finds(frame):
-    (thorough,) = faces.find(frame)
+    (thorough,) = detectors.find(frame)
     (new,) = find_new(frame)
     (again,) = find_again(frame, [Box(new.x + 20, new.y - 15, new.width, new.height)])
     assert iou(thorough, new) > 0.7

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, SSRNet, calibration, faces, weights
+from ssrlib import AgeGenderEstimator, SSRNet, calibration, detectors, face_crop, weights
 from ssrlib.datasets import synthetic
-from ssrlib.evaluation import predict
-from ssrlib.faces import Box
+from ssrlib.detectors import Box
+from ssrlib.inference import predict
 from ssrlib.widgets import TryIt
 from ssrlib.widgets.base import module
 from ssrlib.widgets.try_it import pack
-from tests.widgets.lab import as_rgba
+from testing.lab import as_rgba
 
 ROOT = Path(__file__).parents[2]
 PORTRAIT = data.astronaut()
@@ -51,11 +51,11 @@ def test_the_guide_marks_the_same_face_for_every_crop(recipe):
         estimator = AgeGenderEstimator()
         estimator.crop = crop
         guide = TryIt(estimator=estimator).guide
-        square = faces.crop_square(Box(1000, 1000, 500, 500), **crop)
+        square = face_crop.crop_square(Box(1000, 1000, 500, 500), **crop)
         points = np.array([(guide["x"], guide["y"]), *guide["eyes"]])
         return np.array(square[:2]) + square.width * points, square.width * guide["rx"]
 
-    usual, other = (marks(crop) for crop in ({"margin": faces.MARGIN, "shift": faces.SHIFT}, recipe))
+    usual, other = (marks(crop) for crop in ({"margin": face_crop.MARGIN, "shift": face_crop.SHIFT}, recipe))
     np.testing.assert_allclose(usual[0], other[0], atol=1)
     assert usual[1] == pytest.approx(other[1], abs=1)
 
@@ -110,7 +110,7 @@ def some_faces() -> np.ndarray:
     drawn, _ = synthetic.generate(20, seed=3)
     noise = np.random.default_rng(0).integers(256, size=(20, 64, 64, 3), dtype=np.uint8)
     plain = np.zeros((3, 64, 64, 3), np.uint8) + np.array([0, 128, 255], np.uint8)[:, None, None, None]
-    portrait = faces.crop(PORTRAIT, faces.find(PORTRAIT)[0])[None]
+    portrait = face_crop.crop(PORTRAIT, detectors.find(PORTRAIT)[0])[None]
     return np.concatenate([drawn, noise, plain, portrait])
 
 
@@ -177,7 +177,7 @@ CROP = """async ([image, squares]) => {
 
 def test_the_crop_is_the_packages(run):
     boxes = [
-        faces.find(PORTRAIT)[0],
+        detectors.find(PORTRAIT)[0],
         Box(30, 20, 100, 100),
         Box(100, 100, 64, 64),  # as it is
         Box(100, 100, 128, 128),  # halved
@@ -188,17 +188,17 @@ def test_the_crop_is_the_packages(run):
         Box(-10, 480, 50, 50),  # over a corner, and grows
     ]
     image = "data:image/png;base64," + base64.b64encode(png(PORTRAIT)).decode()
-    found = run(CROP, [image, [list(faces.crop_square(box)[:3]) for box in boxes]])
+    found = run(CROP, [image, [list(face_crop.crop_square(box)[:3]) for box in boxes]])
     estimator = AgeGenderEstimator()
     for box, both in zip(boxes, found, strict=True):
         face, mirrored = (
             np.frombuffer(base64.b64decode(face), np.uint8).reshape(64, 64, 4)[..., :3] for face in both
         )
-        expected = faces.crop(PORTRAIT, box)
+        expected = face_crop.crop(PORTRAIT, box)
         assert np.abs(face.astype(int) - expected).max() <= 1
         assert (mirrored == face[:, ::-1]).all()
-        (reading,) = estimator.faces(PORTRAIT, [box])
-        assert estimator.read(face[None])[0] == pytest.approx([reading.age], abs=0.2)
+        (reading,) = estimator.predict(PORTRAIT, [box])
+        assert estimator.predict_faces(face[None]).age == pytest.approx([reading.age], abs=0.2)
 
 
 def png(photo: np.ndarray) -> bytes:
@@ -250,7 +250,7 @@ def test_the_page_opens_with_the_portrait_as_the_package_reads_it(page, opened, 
         np.frombuffer(base64.b64decode(try_it.pictures[0]["image"].split(",")[1]), np.uint8),
         cv2.IMREAD_COLOR_RGB,
     )
-    (reading,) = AgeGenderEstimator().faces(portrait, faces.find(PORTRAIT)[:1])
+    (reading,) = AgeGenderEstimator().predict(portrait, detectors.find(PORTRAIT)[:1])
     shown = answer(page)
     assert shown["age"] == pytest.approx(reading.age, abs=0.3)
     assert shown["male"] == pytest.approx(reading.p_male, abs=0.01)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, faces
+from ssrlib import AgeGenderEstimator, detectors
 from ssrlib.widgets import WebcamDemo, webcam
 
 PHOTO = data.astronaut()
@@ -55,7 +55,7 @@ def test_a_face_is_followed_and_read_as_the_estimator_reads_it(browser, estimato
     assert numbers == {1}
     (face,) = answers[-1]["faces"]
     (still,) = browser.frame(still=True)["faces"]
-    (reading,) = estimator.faces(PHOTO)
+    (reading,) = estimator.predict(PHOTO)
     assert still["box"] == pytest.approx(reading.box[:4], abs=3)
     assert still["age"] == pytest.approx(reading.age, abs=2)  # a JPEG is not quite the photo
     assert face["age"] == pytest.approx(reading.age, abs=8)
@@ -99,7 +99,7 @@ def test_messages_that_make_no_sense_are_answered(browser):
 
 
 def test_fifty_faces_in_a_frame(browser):
-    x, y, side, _ = faces.find(PHOTO)[0][:4]
+    x, y, side, _ = detectors.find(PHOTO)[0][:4]
     face = PHOTO[y - side // 8 : y + side + side // 8, x - side // 8 : x + side + side // 8]
     crowd = np.tile(cv2.resize(face, (80, 80), interpolation=cv2.INTER_AREA), (7, 8, 1))
     for _ in range(3):

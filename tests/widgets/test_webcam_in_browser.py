@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-from ssrlib import faces
+from ssrlib import detectors, face_crop
 from ssrlib.widgets import WebcamDemo
-from tests.widgets.lab import launch, open_page
+from testing.lab import launch, open_page
 
 PHOTO = data.astronaut()
 FACE = re.compile(r"^Face \d+: about \d+ years")
@@ -134,7 +134,7 @@ def test_camera_that_comes_late_is_let_go_at_once(by_hand, tmp_path):
     )
     start(page)
     page.wait_for_function("() => window.letGo")
-    faces.write(PHOTO, tmp_path / "photo.png")
+    face_crop.write_photo(PHOTO, tmp_path / "photo.png")
     page.locator("input[type=file]").set_input_files(tmp_path / "photo.png")
     until_sent(page, 1)
     page.evaluate("() => window.letGo()")
@@ -195,7 +195,7 @@ def drop(page, selector: str, *paths) -> None:
 
 def crowd() -> np.ndarray:
     """Draw 56 times the same face, in rows."""
-    x, y, side, _ = faces.find(PHOTO)[0][:4]
+    x, y, side, _ = detectors.find(PHOTO)[0][:4]
     face = PHOTO[y - side // 8 : y + side + side // 8, x - side // 8 : x + side + side // 8]
     return np.tile(cv2.resize(face, (80, 80), interpolation=cv2.INTER_AREA), (7, 8, 1))
 
@@ -203,13 +203,13 @@ def crowd() -> np.ndarray:
 def test_photos_are_dropped_onto_the_demo(lab, page, tmp_path, screenshot):
     lab("dropped", DEMO.format(source=""))
     page.get_by_text("or drop a photo here").wait_for()
-    faces.write(PHOTO, tmp_path / "photo.png")
+    face_crop.write_photo(PHOTO, tmp_path / "photo.png")
     drop(page, ".ssr-screen", tmp_path / "photo.png")
     page.get_by_role("button", name=FACE).wait_for()
     (tmp_path / "text.png").write_text("not an image")
     drop(page, ".ssr-screen", tmp_path / "text.png")
     page.get_by_text("cannot read this file as an image").wait_for()
-    faces.write(crowd(), tmp_path / "crowd.png")
+    face_crop.write_photo(crowd(), tmp_path / "crowd.png")
     drop(page, ".ssr-screen", tmp_path / "crowd.png")
     page.wait_for_function("() => document.querySelectorAll('.ssr-face').length > 40")
     screenshot("webcam-crowd")

@@ -1,6 +1,6 @@
 """What moves the built-in age network, averaged over UTKFace's validation faces: book/results/why.json.
 
-    python tools/why.py
+    python -m tools.weights.why
 
 - `occlusion`: for three age groups of 150 faces each, by how many years covering a square moves the
   answer, mean over the faces.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ssrlib import FaceStore, evaluation, explain, weights
+from ssrlib import FaceStore, explain, inference, metrics, results, weights
 
 GROUPS = {"under 15": (0, 15), "20 to 39": (20, 40), "60 and over": (60, 200)}
 FACES = 150
@@ -46,9 +46,9 @@ def stages(network, faces: np.ndarray, ages: pd.Series) -> list[dict]:
 
 
 def race_by_age(network, store: FaceStore) -> list[dict]:
-    table = evaluation.predictions(network, store, "validation")
+    table = inference.predict_split(network, store, "validation")
     table["error"] = (table["value"] - table["truth"]).abs()
-    cells = table.groupby([evaluation.decades(table["age"]), "race"])["error"]
+    cells = table.groupby([metrics.decades(table["age"]), "race"])["error"]
     return [
         {"ages": ages, "race": race, "faces": len(part), "mae": round(float(part.mean()), 3)}
         for (ages, race), part in cells
@@ -58,13 +58,13 @@ def race_by_age(network, store: FaceStore) -> list[dict]:
 def main(store: FaceStore) -> None:
     network = weights.load(weights.pretrained("age"))
     faces, rows = store.split("validation")
-    figures = maps(network, faces, rows["age"].to_numpy())
-    figures["stages"] = stages(network, faces, rows["age"])
-    figures["race by age"] = race_by_age(network, store)
+    measured = maps(network, faces, rows["age"].to_numpy())
+    measured["stages"] = stages(network, faces, rows["age"])
+    measured["race by age"] = race_by_age(network, store)
     grown = store.rows["age"][store.rows["age"].between(20, 89)].astype(int)
-    figures["last digit"] = grown.mod(10).value_counts(normalize=True).sort_index().round(4).tolist()
-    evaluation.record(
-        "book/results/why.json", figures, data="UTKFace, validation; last digit: all splits", seed=0
+    measured["last digit"] = grown.mod(10).value_counts(normalize=True).sort_index().round(4).tolist()
+    results.record(
+        "book/results/why.json", measured, data="UTKFace, validation; last digit: all splits", seed=0
     )
 
 

@@ -1,32 +1,25 @@
-"""Photos and the faces in them: read, find, crop."""
+"""Photos and the faces in them: read, crop, align."""
 
-import hashlib
 import struct
 import warnings
 from collections.abc import Sequence
-from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssrlib import FACE_SIZE
+from ssrlib.detectors import Box, find
 
 # The square that UTKFace shows, told from the box that `find` puts on the same face: rounded medians
-# from tools/measure_utkface.py, which writes them to book/results/utkface.json.
+# from tools/weights/utkface.py, which writes them to book/results/utkface.json.
 MARGIN, SHIFT = 0.0, 0.1
 
 # Where the eyes, the nose tip and the mouth's corners lie in a 64 x 64 face, x and y: the eyes as
 # measured on UTKFace, the rest in the usual proportions of five-point templates.
 TEMPLATE = np.array([[19.5, 18.8], [44.5, 18.8], [32.0, 33.1], [21.6, 47.6], [42.4, 47.6]])
-
-# OpenCV's second detector, which also finds those five points, needs a file that no package ships:
-# face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, license MIT.
-YUNET = Path.home() / ".cache" / "ssrlib" / "face_detection_yunet_2023mar.onnx"
-YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
 # A small file can hold a huge image; nobody's photo is larger than this.
 MAX_PIXELS = 100_000_000
@@ -43,11 +36,8 @@ REDUCED = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
 
-# Photos are searched for faces at no more than this many pixels on the longer side.
-DETECTION_SIDE = 1024
 
-
-def read(source: str | Path | bytes, name: str = "photo", at_least: int | None = None) -> np.ndarray:
+def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | None = None) -> np.ndarray:
     """Decode a photo from a file or from a file's bytes: uint8, height x width x 3, RGB, upright.
 
     Grey, 16-bit, CMYK and RGBA images are converted; EXIF rotation is applied; alpha is dropped.
@@ -99,75 +89,6 @@ def resize(photo: np.ndarray) -> np.ndarray:
     shrinks = min(photo.shape[:2]) >= FACE_SIZE
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(photo, (FACE_SIZE, FACE_SIZE), interpolation=interpolation)
-
-
-class Box(NamedTuple):
-    """Where a face is in a photo, in pixels from the top left corner, as its detector marks it.
-
-    `landmarks` are the five points of `TEMPLATE`, for a detector that finds them.
-    """
-
-    x: int
-    y: int
-    width: int
-    height: int
-    landmarks: tuple[tuple[float, float], ...] | None = None
-
-
-def find(photo: np.ndarray) -> list[Box]:
-    """Find upright, roughly frontal faces, the largest first.
-
-    With OpenCV's Haar cascade, or with YuNet, which finds more and also their landmarks, if its file
-    is at `YUNET`. Faces narrower than a thirtieth of the photo's longer side, or than 24 pixels, are
-    not looked for. Either detector misses faces, and now and then sees one in a pattern.
-
-    Args:
-        photo: uint8, height x width x 3, RGB.
-
-    Raises:
-        ValueError: there is a file at `YUNET`, but another one.
-
-    >>> find(np.zeros((100, 100, 3), np.uint8))
-    []
-    """
-    scale = max(1.0, max(photo.shape[:2]) / DETECTION_SIDE)
-    size = tuple(max(1, round(side / scale)) for side in photo.shape[1::-1])
-    small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-    boxes = _find_yunet(small) if YUNET.is_file() else _find_haar(small)
-    return sorted((_scaled(box, scale) for box in boxes), key=lambda box: box.width, reverse=True)
-
-
-def _find_haar(photo: np.ndarray) -> list[Box]:
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    smallest = max(24, max(grey.shape) // 30)
-    found = _cascade().detectMultiScale(grey, 1.08, 5, minSize=(smallest, smallest))
-    return [Box(*box.tolist()) for box in np.reshape(found, (-1, 4))]
-
-
-def _find_yunet(photo: np.ndarray) -> list[Box]:
-    detector = _yunet()
-    detector.setInputSize(photo.shape[1::-1])
-    _, found = detector.detect(cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
-    rows = [] if found is None else found.tolist()
-    # YuNet names the eyes and corners from the person's side: right comes first, and is left in the photo.
-    return [Box(*row[:4], landmarks=tuple(zip(row[4:14:2], row[5:14:2], strict=True))) for row in rows]
-
-
-def _scaled(box: Box, scale: float) -> Box:
-    landmarks = box.landmarks and tuple((x * scale, y * scale) for x, y in box.landmarks)
-    return Box(*(round(value * scale) for value in box[:4]), landmarks)
-
-
-@cache
-def _cascade() -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
-
-
-@cache
-def _yunet() -> cv2.FaceDetectorYN:
-    if hashlib.sha256(YUNET.read_bytes()).hexdigest() != YUNET_SHA256:
-        raise ValueError(f"{YUNET}: not the file that this name stands for; remove it or get it again")
-    return cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.8)
 
 
 def align(photo: np.ndarray, landmarks: Sequence[tuple[float, float]]) -> np.ndarray:
@@ -244,14 +165,14 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     return resize(cv2.copyMakeBorder(inside, *padding, cv2.BORDER_REPLICATE))
 
 
-def face_of(photo: np.ndarray, box: Box, crop_recipe: dict) -> np.ndarray:
+def crop_face(photo: np.ndarray, box: Box, crop_recipe: dict) -> np.ndarray:
     """Get a found face: aligned where its landmarks are known, else cropped with margin and shift."""
     if box.landmarks:
         return align(photo, box.landmarks)
     return crop(photo, box, crop_recipe["margin"], crop_recipe["shift"])
 
 
-def extract(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
+def extract_face(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
     """Get the one face that a dataset's photo shows: uint8, 64 x 64 x 3, RGB.
 
     Args:
@@ -265,19 +186,19 @@ def extract(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
         ValueError: the photo cannot be read, or no face was found in it.
     """
     if crop_recipe["kind"] == "find":
-        photo = read(data, name)
+        photo = read_photo(data, name)
         boxes = find(photo)
         if not boxes:
             raise ValueError(f"{name}: no face was found")
-        return face_of(photo, boxes[0], crop_recipe)
+        return crop_face(photo, boxes[0], crop_recipe)
     rows = crop_recipe.get("cut_rows", 0)
-    photo = read(data, name, at_least=None if rows else DECODED_SIDE)
+    photo = read_photo(data, name, at_least=None if rows else DECODED_SIDE)
     if photo.shape[0] <= 2 * rows:
         raise ValueError(f"{name}: too small to cut {rows} rows off its top and bottom")
     return resize(photo[rows : photo.shape[0] - rows])
 
 
-def write(photo: np.ndarray, path: str | Path) -> None:
+def write_photo(photo: np.ndarray, path: str | Path) -> None:
     """Save an RGB image in the format of the path's suffix, such as `.png` or `.jpg`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

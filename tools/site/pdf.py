@@ -1,4 +1,4 @@
-"""Print the whole book as one PDF: python -m tools.pdf [PLACE]
+"""Print the whole book as one PDF: python -m tools.site.pdf [PLACE]
 
 The site is built from the notebooks' stored outputs, and Chromium prints all its pages as one.
 """
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.book import site
-from tests.widgets.lab import CHROMIUM, QUIET
+from testing import site
+from testing.lab import CHROMIUM, QUIET
 
 # Put every page's article into this one. Names that pages share get the page's name before them.
 JOIN = """async (pages) => {

@@ -1,6 +1,6 @@
 """What each part of SSR-Net is worth: without it, on UTKFace's validation split.
 
-    python tools/ablations.py --store data/utkface
+    python -m tools.experiments.ablations --store data/utkface
 
 Writes book/results/ablations.json. Every run is short, so its errors are larger than the built-in
 network's; the rows compare with one another. Stopped, the same command goes on.
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from ssrlib import FaceStore, Recipe, SSRNet, evaluation, fit
+from ssrlib import FaceStore, Recipe, SSRNet, fit, inference, metrics, results
+from ssrlib.targets import AGE
 from ssrlib.training import new_network
 
 EPOCHS = 3
@@ -72,8 +73,8 @@ def train(name: str, seed: int, store: FaceStore, folder: Path) -> tuple[SSRNet,
 def error_on_swapped(network: SSRNet, store: FaceStore) -> float:
     """The error when faces come with red and blue swapped."""
     faces, rows = store.split("validation")
-    values = evaluation.predict(network, np.ascontiguousarray(faces[..., ::-1]))
-    return evaluation.score(values, rows["age"].to_numpy(), "age")["mae"]
+    values = inference.predict(network, np.ascontiguousarray(faces[..., ::-1]))
+    return metrics.score(values, rows["age"].to_numpy(), AGE)["mae"]
 
 
 def main(store: FaceStore, folder: Path, seeds: list[int]) -> None:
@@ -87,14 +88,14 @@ def main(store: FaceStore, folder: Path, seeds: list[int]) -> None:
                 swapped = "red and blue swapped when read"
                 errors[swapped].append(error_on_swapped(network, store))
                 sizes[swapped] = sizes[name]
-    figures = [
+    measured = [
         {"network": name, "parameters": sizes[name], "mae": float(np.mean(maes)), "seeds": maes}
         for name, maes in errors.items()
     ]
-    for row in figures:
+    for row in measured:
         print(f"{row['mae']:6.2f} years  {row['parameters']:7,} parameters  {row['network']}")
     origin = {"data": "UTKFace, validation", "seeds": seeds, "epochs": EPOCHS}
-    evaluation.record("book/results/ablations.json", figures, **origin)
+    results.record("book/results/ablations.json", measured, **origin)
 
 
 if __name__ == "__main__":

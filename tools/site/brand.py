@@ -1,4 +1,4 @@
-"""Draw the book's logo and the card that is shown where somebody shares a page: python tools/brand.py
+"""Draw the book's logo and the card that is shown where somebody shares a page: python -m tools.site.brand
 
 Three rows of three bins, one chosen in each, and the next row divides what was chosen: the stagewise bins.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 
-STATIC = Path(__file__).parents[1] / "book" / "_static"
+STATIC = Path(__file__).parents[2] / "book" / "_static"
 BLUE, ORANGE = "#2f6f9f", "#e0812f"
 CHOSEN = (1, 2, 0)
 

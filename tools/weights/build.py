@@ -1,12 +1,12 @@
 """Train a built-in network: a long run, and a second one that goes on from its weights at half the rate.
 
-    python tools/built_in.py age --seed 0
+    python -m tools.weights.build age --seed 0
 
-Writes runs/first-SEED/TARGET and runs/second-SEED/TARGET, which tools/publish.py compares. With seeds 0,
-1 and 2 there, networks for age can be taught by all three of them (Hinton, Vinyals, Dean: Distilling the
+Writes runs/first-SEED/TARGET and runs/second-SEED/TARGET, which tools/weights/publish.py compares. With seeds
+0, 1 and 2 there, networks for age can be taught by all three of them (Hinton, Vinyals, Dean: Distilling the
 Knowledge in a Neural Network, 2015), which writes runs/taught-first-SEED and runs/taught-second-SEED:
 
-    python tools/built_in.py age --seed 0 --taught
+    python -m tools.weights.build age --seed 0 --taught
 
 Needs a C++ compiler. Stopped, the same command goes on, and what is finished is not trained again.
 """
@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ssrlib import FaceStore, Recipe, calibration, evaluation, fit, weights
+from ssrlib import FaceStore, Recipe, fit, inference, weights
+from ssrlib.targets import AGE
 from ssrlib.training import new_network, start_from
 
 SECOND_EPOCHS = {"age": 16, "gender": 12}
@@ -33,8 +34,8 @@ def taught(store: FaceStore, runs: Path) -> pd.DataFrame:
     answers = []
     for seed in TEACHERS:
         network = weights.load(runs / f"second-{seed}" / "age" / "best.safetensors")
-        answers.append(calibration.both_ways(partial(evaluation.predict, network), store.faces[train])[0])
-    rows.loc[train, "age"] = (np.mean(answers, axis=0) + evaluation.targets(rows[train], "age")) / 2
+        answers.append(inference.flip_average(partial(inference.predict, network), store.faces[train])[0])
+    rows.loc[train, "age"] = (np.mean(answers, axis=0) + AGE.labels(rows[train])) / 2
     return rows
 
 

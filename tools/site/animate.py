@@ -1,4 +1,4 @@
-"""Film the webcam demo for the top of the README: python -m tools.animate
+"""Film the webcam demo for the top of the README: python -m tools.site.animate
 
 The demo runs in JupyterLab, in headless Chromium, with the built-in weights. Its camera shows a slow zoom and
 pan over NASA's portrait of Eileen Collins, which is in the public domain. The film is made picture by
@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
-from tests.widgets.lab import Lab, open_browser, open_page, run_jupyter, write_video
+from testing.lab import Lab, open_browser, open_page, run_jupyter, write_video
 
 CELL = "from ssrlib.widgets import WebcamDemo\ndemo = WebcamDemo()\ndemo"
 PATH = Path("book/images/demo.webp")

@@ -1,11 +1,11 @@
 """What the package and the book need to know about UTKFace's photos, in book/results/utkface.json.
 
-    python tools/measure_utkface.py ../shared/data/utkface --store data/utkface
+    python -m tools.weights.utkface ../shared/data/utkface --store data/utkface
 
 - Which square does it show? Its photos are cropped already; ours are cropped around a detector's
   box. On 2,000 train photos: the margin and the shift down, in shares of the box's width, from the
-  box to the photo's own square (`faces.MARGIN`, `faces.SHIFT`), and where its eyes are
-  (`faces.TEMPLATE`).
+  box to the photo's own square (`face_crop.MARGIN`, `face_crop.SHIFT`), and where its eyes are
+  (`face_crop.TEMPLATE`).
 - Who is in it: ages by gender, and the labels of race.
 - What another margin than in training costs: the mean absolute error on validation.
 """
@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ssrlib import FACE_SIZE, FaceStore, evaluation, faces, weights
+from ssrlib import FACE_SIZE, FaceStore, detectors, face_crop, inference, metrics, results, weights
 from ssrlib.datasets import utkface
-from ssrlib.faces import Box
+from ssrlib.detectors import Box
 from ssrlib.prepare import photo_bytes
+from ssrlib.targets import AGE
 
 BORDER = 60
 MARGINS = [-0.2, -0.15, -0.1, -0.05, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4]
@@ -28,7 +29,7 @@ MARGINS = [-0.2, -0.15, -0.1, -0.05, 0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4]
 
 def photos(rows: pd.DataFrame):
     for row in tqdm(rows.itertuples(), total=len(rows), unit="photo"):
-        yield faces.read(photo_bytes(row.file, row.offset, row.size))
+        yield face_crop.read_photo(photo_bytes(row.file, row.offset, row.size))
 
 
 def square_and_eyes(rows: pd.DataFrame) -> dict:
@@ -38,7 +39,7 @@ def square_and_eyes(rows: pd.DataFrame) -> dict:
         side = photo.shape[1]
         # A detector wants some room around a face; these photos have none.
         padded = cv2.copyMakeBorder(photo, *[BORDER] * 4, cv2.BORDER_REPLICATE)
-        boxes = faces.find(padded)
+        boxes = detectors.find(padded)
         if boxes and boxes[0].width > side / 2:
             _, y, width, height = boxes[0][:4]
             squares.append(((side / width - 1) / 2, (side / 2 + BORDER - (y + height / 2)) / width))
@@ -73,9 +74,11 @@ def error_by_margin(rows: pd.DataFrame) -> list[dict]:
     whole = list(photos(rows))
     curve = []
     for margin in MARGINS:
-        cropped = [faces.crop(photo, Box(0, 0, *photo.shape[1::-1]), margin, shift=0.0) for photo in whole]
-        values = evaluation.predict(network, np.stack(cropped))
-        mae = evaluation.score(values, rows["age"].to_numpy(), "age")["mae"]
+        cropped = [
+            face_crop.crop(photo, Box(0, 0, *photo.shape[1::-1]), margin, shift=0.0) for photo in whole
+        ]
+        values = inference.predict(network, np.stack(cropped))
+        mae = metrics.score(values, rows["age"].to_numpy(), AGE)["mae"]
         curve.append({"margin": margin, "mae": mae})
     return curve
 
@@ -87,10 +90,10 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     rows, _ = utkface.rows(arguments.photos)
     by_split = dict(iter(rows.groupby("split")))
-    figures = {
+    measured = {
         "square": square_and_eyes(by_split["train"].sample(2000, random_state=0)),
         "people": people(FaceStore(arguments.store)),
         "error by margin, validation": error_by_margin(by_split["validation"]),
     }
-    print(figures["square"])
-    evaluation.record("book/results/utkface.json", figures, data="UTKFace", seed=0)
+    print(measured["square"])
+    results.record("book/results/utkface.json", measured, data="UTKFace", seed=0)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from ssrlib import faces
-from ssrlib.faces import Box
+from ssrlib import detectors, face_crop
+from ssrlib.detectors import Box
 
 PHOTO = data.astronaut()
 
@@ -64,7 +64,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_photo_becomes_upright_rgb(kind):
-    photo = faces.read(KINDS[kind])
+    photo = face_crop.read_photo(KINDS[kind])
     expected = (
         np.repeat(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2GRAY)[..., None], 3, 2) if kind == "grey" else PHOTO
     )
@@ -88,42 +88,42 @@ def test_what_is_not_a_photo_gets_one_clear_error(tmp_path, content, message):
     path = tmp_path / "my photo.jpg"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"my photo\.jpg: {message}"):
-        faces.read(path)
+        face_crop.read_photo(path)
 
 
 def test_missing_files_and_folders_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such photo"):
-        faces.read(tmp_path / "nothing.jpg")
+        face_crop.read_photo(tmp_path / "nothing.jpg")
     with pytest.raises(ValueError, match="a folder, not a photo"):
-        faces.read(tmp_path)
+        face_crop.read_photo(tmp_path)
 
 
 @pytest.mark.parametrize("side", [12_000, 40_000])
 def test_a_small_file_with_a_huge_image_is_refused(side):
     with pytest.raises(ValueError, match="bomb: larger than 100 million pixels"):
-        faces.read(png_bomb(side), "bomb")
+        face_crop.read_photo(png_bomb(side), "bomb")
 
 
 def test_reduced_decoding_keeps_enough_pixels_and_the_same_face():
     jpeg = encoded(cv2.resize(BGR, (800, 600)), ".jpg")
-    small, whole = faces.read(jpeg, at_least=128), faces.read(jpeg)
+    small, whole = face_crop.read_photo(jpeg, at_least=128), face_crop.read_photo(jpeg)
     assert whole.shape == (600, 800, 3)
     assert small.shape == (150, 200, 3)
-    assert np.abs(faces.resize(small).astype(int) - faces.resize(whole)).mean() < 2
+    assert np.abs(face_crop.resize(small).astype(int) - face_crop.resize(whole)).mean() < 2
 
 
 def test_one_pixel_is_a_photo_without_a_face():
-    photo = faces.read(encoded(np.zeros((1, 1, 3), np.uint8), ".png"))
-    assert faces.find(photo) == []
-    assert faces.resize(photo).shape == (64, 64, 3)
+    photo = face_crop.read_photo(encoded(np.zeros((1, 1, 3), np.uint8), ".png"))
+    assert detectors.find(photo) == []
+    assert face_crop.resize(photo).shape == (64, 64, 3)
 
 
 def test_astronaut_has_one_face_wherever_it_is_and_however_large():
-    (box,) = faces.find(PHOTO)
+    (box,) = detectors.find(PHOTO)
     assert 150 < box.x < 210
     assert 40 < box.y < 100
     large = cv2.resize(PHOTO, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
-    (large_box,) = faces.find(large)
+    (large_box,) = detectors.find(large)
     assert np.allclose(np.array(large_box[:4]) / 4, box[:4], atol=12)
 
 
@@ -131,27 +131,27 @@ def test_astronaut_has_one_face_wherever_it_is_and_however_large():
 def test_crop_is_always_a_face_and_repeats_the_border(x, y, width, margin):
     photo = np.full((60, 80, 3), 77, np.uint8)
     box = Box(x, y, width, width)
-    left, top, side = faces.crop_square(box, margin)[:3]
+    left, top, side = face_crop.crop_square(box, margin)[:3]
     if left >= 80 or top >= 60 or left + side <= 0 or top + side <= 0:
         with pytest.raises(ValueError, match="outside a photo of 80 x 60 pixels"):
-            faces.crop(photo, box, margin)
+            face_crop.crop(photo, box, margin)
     else:
-        face = faces.crop(photo, box, margin)
+        face = face_crop.crop(photo, box, margin)
         assert face.shape == (64, 64, 3)
         assert (face == 77).all()
 
 
 def test_crop_cuts_the_square_that_it_says():
     photo = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
-    square = faces.crop_square(Box(50, 60, 64, 64), margin=0.0, shift=0.0)
+    square = face_crop.crop_square(Box(50, 60, 64, 64), margin=0.0, shift=0.0)
     assert square == Box(50, 60, 64, 64)
-    assert np.array_equal(faces.crop(photo, square, 0.0, 0.0), photo[60:124, 50:114])
-    assert faces.crop_square(Box(50, 60, 100, 100), margin=0.25, shift=0.1) == Box(25, 45, 150, 150)
+    assert np.array_equal(face_crop.crop(photo, square, 0.0, 0.0), photo[60:124, 50:114])
+    assert face_crop.crop_square(Box(50, 60, 100, 100), margin=0.25, shift=0.1) == Box(25, 45, 150, 150)
 
 
 def test_written_photos_come_back(tmp_path):
-    faces.write(PHOTO, tmp_path / "new" / "Grüße 你好.png")
-    assert np.array_equal(faces.read(tmp_path / "new" / "Grüße 你好.png"), PHOTO)
+    face_crop.write_photo(PHOTO, tmp_path / "new" / "Grüße 你好.png")
+    assert np.array_equal(face_crop.read_photo(tmp_path / "new" / "Grüße 你好.png"), PHOTO)
 
 
 LANDMARKS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 141]])
@@ -161,9 +161,9 @@ LANDMARKS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 14
 def test_aligned_faces_do_not_depend_on_turn_scale_and_place(angle, scale, right, down):
     turn = cv2.getRotationMatrix2D((226.0, 120.0), angle, scale)
     moved = LANDMARKS @ turn[:, :2].T + turn[:, 2] + (right, down)
-    matrix = faces.similarity(moved, faces.TEMPLATE)
+    matrix = face_crop.similarity(moved, face_crop.TEMPLATE)
     placed = moved @ matrix[:, :2].T + matrix[:, 2]
-    straight = faces.similarity(LANDMARKS, faces.TEMPLATE)
+    straight = face_crop.similarity(LANDMARKS, face_crop.TEMPLATE)
     assert np.allclose(placed, LANDMARKS @ straight[:, :2].T + straight[:, 2], atol=1e-6)
 
 
@@ -171,22 +171,22 @@ def test_aligned_faces_do_not_depend_on_turn_scale_and_place(angle, scale, right
 def test_a_turned_photo_gives_the_same_face(angle):
     turn = cv2.getRotationMatrix2D((226.0, 120.0), angle, 1.0)
     turned = cv2.warpAffine(PHOTO, turn, PHOTO.shape[1::-1], flags=cv2.INTER_CUBIC)
-    upright = faces.align(PHOTO, LANDMARKS)
-    again = faces.align(turned, LANDMARKS @ turn[:, :2].T + turn[:, 2])
+    upright = face_crop.align(PHOTO, LANDMARKS)
+    again = face_crop.align(turned, LANDMARKS @ turn[:, :2].T + turn[:, 2])
     middle = slice(8, 56)
     assert np.abs(upright[middle, middle].astype(int) - again[middle, middle]).mean() < 4
 
 
 def test_landmarks_are_used_where_they_are_known():
     recipe = {"margin": 0.0, "shift": 0.1}
-    box = faces.find(PHOTO)[0]
+    box = detectors.find(PHOTO)[0]
     known = box._replace(landmarks=tuple(map(tuple, LANDMARKS)))
-    assert np.array_equal(faces.face_of(PHOTO, box, recipe), faces.crop(PHOTO, box, 0.0, 0.1))
-    assert np.array_equal(faces.face_of(PHOTO, known, recipe), faces.align(PHOTO, LANDMARKS))
+    assert np.array_equal(face_crop.crop_face(PHOTO, box, recipe), face_crop.crop(PHOTO, box, 0.0, 0.1))
+    assert np.array_equal(face_crop.crop_face(PHOTO, known, recipe), face_crop.align(PHOTO, LANDMARKS))
 
 
 def test_another_file_in_yunets_place_is_refused(tmp_path, monkeypatch):
     (tmp_path / "yunet.onnx").write_bytes(b"something else")
-    monkeypatch.setattr(faces, "YUNET", tmp_path / "yunet.onnx")
+    monkeypatch.setattr(detectors, "YUNET", tmp_path / "yunet.onnx")
     with pytest.raises(ValueError, match=r"yunet\.onnx: not the file that this name stands for"):
-        faces.find(PHOTO)
+        detectors.find(PHOTO)

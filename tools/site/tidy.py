@@ -1,6 +1,6 @@
 """Take out of the notebooks what changes from run to run and nobody reads, so that a diff shows what changed.
 
-    python tools/tidy.py book/*.ipynb
+    python -m tools.site.tidy book/*.ipynb
 
 That is the time of each cell's run, the state of every widget (its page form stays), progress bars, Python's
 version, and random names: a cell is named after its source, and a widget's page form after its cell. The

@@ -1,11 +1,11 @@
 """Which faces do the two detectors miss, and what do they take for a face? In book/results/detectors.json.
 
-    python tools/detectors.py
+    python -m tools.experiments.detectors
 
 Looked at are pictures that anyone may use: drawn faces and the portrait of scikit-image's astronaut,
 pasted at random places on its photos without people, at several sizes, turns and lights; and those
 photos alone. So the table tells how the detectors compare, not how often they fail on your photos.
-YuNet's columns are filled where its file is at `faces.YUNET`.
+YuNet's columns are filled where its file is at `detectors.YUNET`.
 """
 
 import cv2
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from skimage import data
 
-from ssrlib import evaluation, faces
+from ssrlib import detectors, results
 from ssrlib.datasets import synthetic
 
 WIDTH, HEIGHT = 640, 480
@@ -62,7 +62,7 @@ def scene(
     return np.clip(image, 0, 255).astype(np.uint8), (left, top, side)
 
 
-def is_hit(box: faces.Box, left: int, top: int, side: int) -> bool:
+def is_hit(box: detectors.Box, left: int, top: int, side: int) -> bool:
     """Whether a box is about where the face is: its middle in the middle half, its size within a factor 2."""
     away = max(abs(box.x + box.width / 2 - left - side / 2), abs(box.y + box.height / 2 - top - side / 2))
     return away < side / 4 and side / 2 < box.width < 2 * side
@@ -97,19 +97,19 @@ def compared(detectors: dict) -> tuple[list[dict], list[dict]]:
 
 
 def main() -> None:
-    detectors = {"Haar": faces._find_haar}
-    if faces.YUNET.is_file():
-        detectors["YuNet"] = faces._find_yunet
-    rows, empty = compared(detectors)
+    ways = {"Haar": detectors._find_haar}
+    if detectors.YUNET.is_file():
+        ways["YuNet"] = detectors._find_yunet
+    rows, empty = compared(ways)
     print(pd.DataFrame(rows).to_string(index=False), "\n")
     print(pd.DataFrame(empty).to_string(index=False))
-    figures = {
-        "detectors": list(detectors),
+    measured = {
+        "detectors": list(ways),
         "pasted faces": rows,
         "false finds in photos without people": empty,
     }
     source = f"{EACH} pictures a row: drawn faces (seed 3) and scikit-image's astronaut, on its photos"
-    evaluation.record("book/results/detectors.json", figures, data=source, seed=0)
+    results.record("book/results/detectors.json", measured, data=source, seed=0)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ssrlib import calibration, runtime
-from ssrlib import faces as photos
-from ssrlib.faces import Box
+from ssrlib import runtime
+from ssrlib.calibration import age_interval, probability
+from ssrlib.detectors import Box, find
+from ssrlib.face_crop import crop_face, read_photo
+from ssrlib.inference import flip_average
 
 
 class Reading(NamedTuple):
@@ -35,6 +37,15 @@ class Reading(NamedTuple):
         return "male" if self.p_male > 0.5 else "female"
 
 
+class FaceReadings(NamedTuple):
+    """What the networks read from N faces: a `Reading`'s four answers, each an array of N."""
+
+    age: np.ndarray
+    age_low: np.ndarray
+    age_high: np.ndarray
+    p_male: np.ndarray
+
+
 class AgeGenderEstimator:
     """Find the faces of a photo and read age and gender from each.
 
@@ -46,7 +57,7 @@ class AgeGenderEstimator:
         backend: "torch", or "onnx" for files that `python -m ssrlib export` made; "onnx" gives the same
             answers, needs ONNX Runtime instead of PyTorch, and is several times as fast.
 
-    >>> AgeGenderEstimator().faces(np.zeros((100, 100, 3), np.uint8))
+    >>> AgeGenderEstimator().predict(np.zeros((100, 100, 3), np.uint8))
     []
     """
 
@@ -62,7 +73,7 @@ class AgeGenderEstimator:
             message = "the networks for age and gender learned from faces that were cropped differently"
             warnings.warn(f"{message}; using the crop of the first", stacklevel=2)
 
-    def faces(self, photo: np.ndarray | str | Path, boxes: Sequence[Box] | None = None) -> list[Reading]:
+    def predict(self, photo: np.ndarray | str | Path, boxes: Sequence[Box] | None = None) -> list[Reading]:
         """Return one reading a face, the largest face first; an empty list if there is none.
 
         Args:
@@ -74,31 +85,29 @@ class AgeGenderEstimator:
             FileNotFoundError: there is no such file.
             ValueError: the file is not an image, or the array breaks the contract above.
         """
-        photo = _checked(photo) if isinstance(photo, np.ndarray) else photos.read(photo)
-        boxes = photos.find(photo) if boxes is None else boxes
+        photo = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
+        boxes = find(photo) if boxes is None else boxes
         if not boxes:
             return []
-        found = np.stack([photos.face_of(photo, box, self.crop) for box in boxes])
-        columns = [values.tolist() for values in self.read_all(found)]
+        found = np.stack([crop_face(photo, box, self.crop) for box in boxes])
+        columns = [values.tolist() for values in self.predict_faces(found)]
         return [Reading(*values) for values in zip(boxes, *columns, strict=True)]
 
-    def read(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ages (years) and p_male of faces that are cropped already.
+    def predict_faces(self, faces: np.ndarray) -> FaceReadings:
+        """Return what the networks read from faces that are cropped already.
 
         Args:
             faces: uint8, N x 64 x 64 x 3, RGB, 0 to 255.
-        """
-        ages, _, _, p_male = self.read_all(faces)
-        return ages, p_male
 
-    def read_all(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Like `read`, with the bounds: ages, age_low, age_high (years) and p_male, N values each."""
+        Raises:
+            ValueError: the array breaks the contract above.
+        """
         if faces.dtype != np.uint8:
             raise ValueError(f"faces must be uint8 from 0 to 255, not {faces.dtype}")
-        ages, differences = calibration.both_ways(self._read_age, faces)
-        scores, _ = calibration.both_ways(self._read_gender, faces)
-        low, high = calibration.age_interval(self.age_calibration, ages, differences)
-        return ages, low, high, calibration.probability(self.gender_calibration, scores)
+        ages, differences = flip_average(self._read_age, faces)
+        scores, _ = flip_average(self._read_gender, faces)
+        low, high = age_interval(self.age_calibration, ages, differences)
+        return FaceReadings(ages, low, high, probability(self.gender_calibration, scores))
 
 
 def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:

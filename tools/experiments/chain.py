@@ -1,6 +1,6 @@
 """Does it help to train along a chain of data sets? Three seeds, with and without the chain.
 
-    python tools/chain.py --store data/utkface
+    python -m tools.experiments.chain --store data/utkface
 
 The chain is drawn faces -> UTKFace without its Asian faces -> UTKFace's Asian faces, the counterpart of
 the paper's IMDB -> WIKI -> MegaAge-Asian. Against it: the last set alone, for five times as many
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ssrlib import FaceStore, Recipe, evaluation, fit, store, weights
+from ssrlib import FaceStore, Recipe, fit, inference, metrics, results, store, weights
 from ssrlib.datasets import synthetic
+from ssrlib.targets import AGE
 from ssrlib.training import chain, new_network
 
 SEEDS = (0, 1, 2)
@@ -32,12 +33,12 @@ def part(whole: FaceStore, chosen: np.ndarray, path: Path) -> FaceStore:
     def chunks(_):
         yield whole.faces[places], whole.rows.iloc[places].reset_index(drop=True), store.NO_REJECTS
 
-    return FaceStore(path) if path.is_dir() else store.write(path, chunks, whole.info["crop"])
+    return FaceStore(path) if path.is_dir() else store.write_store(path, chunks, whole.info["crop"])
 
 
 def mae(network, faces: np.ndarray, ages: np.ndarray) -> float:
-    values = (evaluation.predict(network, faces) + evaluation.predict(network, faces[:, :, ::-1])) / 2
-    return evaluation.score(values, ages, "age")["mae"]
+    values = (inference.predict(network, faces) + inference.predict(network, faces[:, :, ::-1])) / 2
+    return metrics.score(values, ages, AGE)["mae"]
 
 
 def main(whole: FaceStore, folder: Path) -> None:
@@ -61,10 +62,10 @@ def main(whole: FaceStore, folder: Path) -> None:
         fit(network, stores[-1], alone, folder / str(seed) / "alone")
         errors["asian alone"].append(mae(network, faces, ages))
     sizes = {s.path.name: int((s.rows["split"] == "train").sum()) for s in stores}
-    figures = {"test faces": len(faces), "train faces": sizes, "mae": errors}
+    measured = {"test faces": len(faces), "train faces": sizes, "mae": errors}
     for name, values in errors.items():
         print(f"after {name:12} {np.mean(values):5.2f} years ({', '.join(f'{v:.2f}' for v in values)})")
-    evaluation.record("book/results/chain.json", figures, data="drawn faces and UTKFace", seeds=SEEDS)
+    results.record("book/results/chain.json", measured, data="drawn faces and UTKFace", seeds=SEEDS)
 
 
 if __name__ == "__main__":

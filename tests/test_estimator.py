@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, faces, weights
-from ssrlib.predict import draw
+from ssrlib import AgeGenderEstimator, detectors, face_crop, weights
+from ssrlib.estimator import draw
 
 PHOTO = data.astronaut()
 
@@ -14,30 +14,32 @@ def estimator():
 
 
 def test_astronaut_is_one_woman(estimator, tmp_path):
-    (reading,) = estimator.faces(PHOTO)
+    (reading,) = estimator.predict(PHOTO)
     assert 20 < reading.age < 60
     assert reading.p_male < 0.5
     assert reading.gender == "female"
-    faces.write(PHOTO, tmp_path / "photo.png")
+    face_crop.write_photo(PHOTO, tmp_path / "photo.png")
     assert (
-        estimator.faces(tmp_path / "photo.png") == estimator.faces(str(tmp_path / "photo.png")) == [reading]
+        estimator.predict(tmp_path / "photo.png")
+        == estimator.predict(str(tmp_path / "photo.png"))
+        == [reading]
     )
 
 
 def test_a_face_and_its_mirror_image_get_the_same_reading(estimator):
-    face = faces.crop(PHOTO, faces.find(PHOTO)[0])
-    for values in estimator.read_all(np.stack([face, face[:, ::-1]])):
+    face = face_crop.crop(PHOTO, detectors.find(PHOTO)[0])
+    for values in estimator.predict_faces(np.stack([face, face[:, ::-1]])):
         assert values[0] == pytest.approx(values[1], abs=1e-3)
 
 
 def test_the_interval_holds_the_age_and_weights_without_calibration_have_none(
     estimator, age_network, tmp_path
 ):
-    (reading,) = estimator.faces(PHOTO)
+    (reading,) = estimator.predict(PHOTO)
     assert reading.age_low <= reading.age <= reading.age_high
     crop = {"crop": weights.read_card(weights.pretrained("age"))["crop"]}
     bare = AgeGenderEstimator(age=weights.save(age_network, tmp_path / "bare.safetensors", crop))
-    (without,) = bare.faces(PHOTO)
+    (without,) = bare.predict(PHOTO)
     assert without.age == reading.age
     assert np.isnan([without.age_low, without.age_high]).all()
     assert draw(PHOTO, [without]).shape == PHOTO.shape
@@ -46,7 +48,7 @@ def test_the_interval_holds_the_age_and_weights_without_calibration_have_none(
 def test_collage_has_its_faces_largest_first(estimator):
     collage = np.hstack([PHOTO[::2, ::2], PHOTO[::2, ::-2]])
     collage = np.vstack([np.hstack([PHOTO, PHOTO[:, ::-1]]), np.pad(collage, ((0, 0), (0, 512), (0, 0)))])
-    readings = estimator.faces(collage)
+    readings = estimator.predict(collage)
     assert len(readings) == 4
     widths = [reading.box.width for reading in readings]
     assert widths == sorted(widths, reverse=True)
@@ -55,15 +57,15 @@ def test_collage_has_its_faces_largest_first(estimator):
 
 
 def test_no_face_is_an_empty_list(estimator):
-    assert estimator.faces(data.coffee()) == []
+    assert estimator.predict(data.coffee()) == []
 
 
 @pytest.mark.parametrize("scale", [0.9, 1.1])
 def test_readings_are_stable_under_a_ten_percent_change_of_the_box(estimator, scale):
-    box = faces.find(PHOTO)[0]
+    box = detectors.find(PHOTO)[0]
     side = round(box.width * scale)
-    other = faces.Box(box.x + (box.width - side) // 2, box.y + (box.height - side) // 2, side, side)
-    ages, p_male = estimator.read(np.stack([faces.crop(PHOTO, b) for b in (box, other)]))
+    other = detectors.Box(box.x + (box.width - side) // 2, box.y + (box.height - side) // 2, side, side)
+    ages, _, _, p_male = estimator.predict_faces(np.stack([face_crop.crop(PHOTO, b) for b in (box, other)]))
     assert abs(ages[1] - ages[0]) < 6
     assert abs(p_male[1] - p_male[0]) < 0.2
 
@@ -81,12 +83,12 @@ def test_readings_are_stable_under_a_ten_percent_change_of_the_box(estimator, sc
 )
 def test_arrays_that_break_the_contract_are_refused(estimator, photo):
     with pytest.raises(ValueError, match="must be an RGB array, uint8 from 0 to 255"):
-        estimator.faces(photo)
+        estimator.predict(photo)
 
 
 def test_faces_from_zero_to_one_are_refused(estimator):
     with pytest.raises(ValueError, match="must be uint8"):
-        estimator.read(np.zeros((1, 64, 64, 3)))
+        estimator.predict_faces(np.zeros((1, 64, 64, 3)))
 
 
 def test_weights_that_were_cropped_differently_warn(tmp_path, age_network):
@@ -99,14 +101,14 @@ def test_the_weights_own_crop_is_used(tmp_path, age_network):
     crop = {"crop": {"margin": 0.4, "shift": 0.0}}
     path = weights.save(age_network, tmp_path / "any.safetensors", crop)
     wide = AgeGenderEstimator(age=path, gender=path)
-    box = faces.find(PHOTO)[0]
-    expected, _ = wide.read(faces.crop(PHOTO, box, 0.4, 0.0)[np.newaxis])
-    assert wide.faces(PHOTO)[0].age == expected[0]
+    box = detectors.find(PHOTO)[0]
+    expected = wide.predict_faces(face_crop.crop(PHOTO, box, 0.4, 0.0)[np.newaxis]).age
+    assert wide.predict(PHOTO)[0].age == expected[0]
 
 
 def test_draw_marks_a_copy(estimator):
     original = PHOTO.copy()
-    readings = estimator.faces(PHOTO)
+    readings = estimator.predict(PHOTO)
     drawn = draw(PHOTO, readings)
     assert np.array_equal(PHOTO, original)
     x, y, width, height = readings[0].box[:4]
