@@ -1,13 +1,16 @@
-"""Trained weights: safetensors files with a model card inside, and the import of Keras files.
+"""Trained weights: safetensors files with a model card inside.
 
 A weights file carries two JSON texts in its metadata: the settings that build the network, and
-the card: what it was trained on, how good it is, and what it may be used for.
+the card: what it was trained on, how good it is, and what it may be used for. A checksum of the settings
+and the tensors, and another one of the card, tell a damaged file from a whole one.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -19,7 +22,8 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 def save(network: SSRNet, path: str | Path, card: dict | None = None) -> Path:
     """Write a network's weights, settings and card to a safetensors file.
 
-    The file is written beside its place and moved in whole, so that `path` is never half a file.
+    The file is written beside its place and moved in whole, so that `path` is never half a file. Its
+    checksums let `load` and `read_card` notice later damage.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "age.safetensors"
@@ -29,14 +33,15 @@ def save(network: SSRNet, path: str | Path, card: dict | None = None) -> Path:
     {'data': 'none'}
     """
     path = Path(path)
-    metadata = {"ssrnet": json.dumps(network.settings), "card": json.dumps(card or {}, ensure_ascii=False)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _write(path, tensors, metadata)
+    return _write(path, tensors, json.dumps(network.settings), card or {})
 
 
 def load(path: str | Path) -> SSRNet:
     """Read a network, ready for inference, from a file that `save` wrote.
+
+    Files from before there were checksums are read, too.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -53,8 +58,25 @@ def load(path: str | Path) -> SSRNet:
 
 def read_card(path: str | Path) -> dict:
     """Return the model card of a weights file, without building the network."""
-    metadata, _ = _read(path, tensors=False)
+    metadata, _ = _read(path)
     return json.loads(metadata.get("card", "{}"))
+
+
+def weights_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a weights file's settings and tensors, which stays when its card changes.
+
+    It is taken over the settings' text, and for each tensor, in the order of the names, over the JSON
+    list of its name, type and shape, and over its bytes.
+
+    >>> import tempfile
+    >>> path = save(SSRNet(), Path(tempfile.mkdtemp()) / "age.safetensors")
+    >>> before = weights_sha256(path)
+    >>> write_card(path, {"data": "none"})
+    >>> weights_sha256(path) == before
+    True
+    """
+    metadata, _ = _read(path)
+    return _checksum(metadata.get("ssrnet", ""), Path(path).read_bytes())
 
 
 def write_card(path: str | Path, card: dict) -> None:
@@ -67,7 +89,7 @@ def write_card(path: str | Path, card: dict) -> None:
     {'data': 'none', 'terms': 'for research'}
     """
     metadata, tensors = _read(path)
-    _write(path, tensors, metadata | {"card": json.dumps(card, ensure_ascii=False)})
+    _write(path, tensors, metadata["ssrnet"], card)
 
 
 def pretrained(target: str) -> Path:
@@ -86,18 +108,39 @@ def pretrained(target: str) -> Path:
     return path
 
 
-def _write(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -> Path:
+def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict) -> Path:
+    metadata = {"ssrnet": settings, "card": json.dumps(card, ensure_ascii=False)}
+    metadata["sha256"] = _checksum(settings, to_bytes(tensors))
+    metadata["card_sha256"] = _sha256(metadata["card"])
     partial = Path(f"{path}.partial")
     partial.write_bytes(to_bytes(tensors, metadata))
     return partial.replace(path)
 
 
-def _read(path: str | Path, tensors: bool = True) -> tuple[dict, dict[str, Tensor]]:
+def _read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a file, if they agree with its checksums."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
+    content = Path(path).read_bytes()
     try:
         with safe_open(path, framework="pt") as file:
-            names = file.keys() if tensors else []
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+            metadata = file.metadata() or {}
+        tensors = from_bytes(content)
     except SafetensorError as error:
         raise ValueError(f"{path}: damaged, or not a safetensors file ({error})") from error
+    weights, card = _checksum(metadata.get("ssrnet", ""), content), _sha256(metadata.get("card", ""))
+    if metadata.get("sha256", weights) != weights or metadata.get("card_sha256", card) != card:
+        raise ValueError(f"{path}: damaged, for it differs from its checksum; get the file again")
+    return metadata, tensors
+
+
+def _checksum(settings: str, content: bytes) -> str:
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(deserialize(content), key=lambda item: item[0]):
+        digest.update(json.dumps([name, tensor["dtype"], tensor["shape"]]).encode())
+        digest.update(tensor["data"])
+    return digest.hexdigest()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

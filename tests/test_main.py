@@ -89,7 +89,7 @@ def test_prepare_train_evaluate(tmp_path):
     trained = weights.read_card(best)["validation"]
     assert measured["without_flip"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
     pictures = {path.name for path in record.parent.glob("*.png")}
-    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-reliability.png"}
+    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-calibration-curve.png"}
 
     code, out, err = run("card", best, "--metrics", record)
     assert code == 0, err

@@ -1,4 +1,5 @@
 import json
+import random
 
 import numpy as np
 import pytest
@@ -81,6 +82,34 @@ def test_missing_files_are_named(tmp_path):
         weights.pretrained("height")
 
 
+def test_no_flipped_bit_is_answered_with_something_else(tmp_path, age_network):
+    path = weights.save(age_network, tmp_path / "age.safetensors", {"data": "drawn faces", "epoch": 3})
+    whole, state, messages = path.read_bytes(), age_network.state_dict(), []
+    chance = random.Random(0)
+    for number in range(120):
+        broken = bytearray(whole)
+        # The head is small beside the tensors: every second bit is one of its own.
+        broken[chance.randrange(len(whole) if number % 2 else 12_000)] ^= 1 << chance.randrange(8)
+        path.write_bytes(broken)
+        try:
+            loaded, card = weights.load(path).state_dict(), weights.read_card(path)
+        except ValueError as error:
+            messages.append(str(error))
+        else:  # the bit belonged to the name of a checksum
+            assert all(torch.equal(loaded[name], state[name]) for name in state)
+            assert card == {"data": "drawn faces", "epoch": 3}
+    assert len(messages) > 115
+    assert all(message.startswith(f"{path}: ") for message in messages)
+
+
+def test_files_from_before_there_were_checksums_are_read(tmp_path):
+    network = SSRNet()
+    metadata = {"ssrnet": json.dumps(network.settings), "card": json.dumps({"data": "none"})}
+    save_file(network.state_dict(), tmp_path / "old.safetensors", metadata)
+    assert weights.load(tmp_path / "old.safetensors").settings == network.settings
+    assert weights.read_card(tmp_path / "old.safetensors") == {"data": "none"}
+
+
 @pytest.mark.parametrize("target", ["age", "gender"])
 def test_built_in_weights_are_small_and_say_what_they_are(target):
     path = weights.pretrained(target)
@@ -92,7 +121,9 @@ def test_built_in_weights_are_small_and_say_what_they_are(target):
 
 def test_a_new_card_leaves_the_tensors_alone(tmp_path, age_network):
     path = weights.save(age_network, tmp_path / "age.safetensors", {"data": "none"})
+    known = weights.weights_sha256(path)
     weights.write_card(path, {"data": "said more clearly"})
     assert weights.read_card(path) == {"data": "said more clearly"}
+    assert weights.weights_sha256(path) == known
     before, after = age_network.state_dict(), weights.load(path).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
