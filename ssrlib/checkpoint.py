@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,16 +15,13 @@ from torch import Tensor
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
 
-if TYPE_CHECKING:
-    from ssrlib.training import Recipe
-
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
 
-def job(network: SSRNet, store: FaceStore, recipe: Recipe, processes: int) -> dict[str, Any]:
+def job(network: SSRNet, store: FaceStore, recipe: dict[str, Any], processes: int) -> dict[str, Any]:
     """What two runs must share for one to go on where the other stopped."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
-    return {f"recipe's {name}": value for name, value in asdict(recipe).items()} | {
+    return {f"recipe's {name}": value for name, value in recipe.items()} | {
         "network": str(network.settings),
         "starting weights": start.hexdigest()[:12],
         "faces": store.info["sha256"]["faces.npy"][:12],

@@ -263,7 +263,7 @@ def fit(
 
     if recipe.waking:
         _let_heads_wake(network)
-    job = checkpoint.job(network, store, recipe, fabric.world_size)
+    job = checkpoint.job(network, store, asdict(recipe), fabric.world_size)
     optimizer, schedule = _optimizer(network, recipe, steps)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: Any = torch.compile(network) if recipe.compile else network
