@@ -277,7 +277,13 @@ def card(
 
     path = _built_in(weights)
     measured = results.load_evaluation(metrics) if metrics else None
-    print(cards.model_card(path.name, read_card(path), measured))
+    trained = read_card(path)
+    try:
+        print(cards.model_card(path.name, trained, measured))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{metrics or path}: damaged, for something in it is missing or no number"
+        ) from error
 
 
 def _built_in(weights: Path) -> Path:

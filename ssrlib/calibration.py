@@ -56,7 +56,7 @@ def check(calibration: object, target: Target) -> None:
     """Refuse a calibration, read from a file, that `age_interval` and `probability` cannot compute with.
 
     >>> from ssrlib.targets import AGE
-    >>> check({"scale": [1, 0, 0], "middles": [50], "bands": [[4, -5]]}, AGE)
+    >>> check({"faces": 200, "scale": [1, 0, 0], "middles": [50], "bands": [[4, -5]]}, AGE)
     Traceback (most recent call last):
     ValueError: the calibration's bands must be a rising pair for each of the middles, not [[4, -5]]
 
@@ -65,6 +65,7 @@ def check(calibration: object, target: Target) -> None:
     """
     if not isinstance(calibration, dict):
         raise ValueError(f"the calibration must be an object, not {calibration!r}")
+    _check(calibration, "faces", type(calibration.get("faces")) is int, "a whole number")
     if target.classes:
         _check(calibration, "beta", _numbers(calibration.get("beta"), 3), "three numbers")
         return

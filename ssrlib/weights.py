@@ -58,7 +58,7 @@ def load(path: str | Path) -> SSRNet:
     settings, _, tensors = _read(path)
     try:
         network = SSRNet(**settings)
-        _check_tensors(tensors, network.state_dict())
+        check_tensors(tensors, network.state_dict())
     except ValueError as error:
         raise ValueError(f"{path}: {FOREIGN}: {error}") from error
     network.load_state_dict(tensors)
@@ -85,7 +85,12 @@ def _settings(text: str) -> dict:
     return settings
 
 
-def _check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuse tensors that are not those of a network, all of them there and every value a number.
+
+    Raises:
+        ValueError: it names the tensor.
+    """
     if wrong := sorted(tensors.keys() ^ expected.keys()):
         kind = "is missing" if wrong[0] in expected else "does not belong to it"
         raise ValueError(f"the tensor {wrong[0]} {kind}")

@@ -111,6 +111,12 @@ def test_card_refuses_other_metrics(content, tmp_path):
     assert "none.json: no such file of metrics" in run("card", "age", "--metrics", tmp_path / "none.json")[2]
 
 
+def test_card_refuses_metrics_with_holes(tmp_path):
+    holes = {"metrics": {"target": "age", "split": "test", "faces": 3, "groups": {"age": [{"group": "0-9"}]}}}
+    (tmp_path / "holes.json").write_text(json.dumps(holes))
+    assert "holes.json: damaged" in run("card", "age", "--metrics", tmp_path / "holes.json")[2]
+
+
 def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
     (tmp_path / "bad.jpg").write_text("no photo")
     (tmp_path / "table.csv").write_text(f"path,age\n{photo.name},43\nbad.jpg,20\nmissing.jpg,30\n")
