@@ -404,6 +404,13 @@ def _shown(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
+def _sentence(error: Exception) -> str:
+    """What an error says: of one that is the operating system's, the file and the reason, not its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
 def _say(message: str) -> None:
     print(_shown(message), file=sys.stderr)
 
@@ -420,7 +427,7 @@ def main() -> None:
     except UnicodeEncodeError as error:
         sys.exit(_shown(f"error: {error.object}: the name is not UTF-8; rename the file or its folder"))
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(_shown(f"error: {error}"))
+        sys.exit(_shown(f"error: {_sentence(error)}"))
     except KeyboardInterrupt:
         sys.exit("stopped; what is done is kept")
 

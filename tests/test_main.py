@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -167,6 +168,10 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["train", "--store", "x", "--learning-rate", "-1"], "learning_rate must be above 0, not -1.0"),
         (["export", "age", "--to", "int8", "--out", "x"], "error: int8 is calibrated on faces"),
         (["export", "none.safetensors", "--to", "onnx", "--out", "x"], "none.safetensors: no such"),
+        (
+            ["prepare", "folder", ".", "--out", "x"],
+            "error: .: not a CSV or parquet file that can be read (Is a",
+        ),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
@@ -175,7 +180,7 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
     )
     assert done.returncode != 0
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert not {"Traceback", "Errno"} & set(re.findall(r"\w+", done.stderr))
 
 
 BLOCKED = (
@@ -226,6 +231,15 @@ def test_other_commands_say_which_extra_they_need(arguments, extras, tmp_path):
     assert line.startswith("error: this command needs ")
     assert line.endswith(f"which is not installed: pip install 'ssrlib[{extras}]'")
     assert run_with_the_predict_extra_only(*arguments[:1], "--help", cwd=tmp_path).returncode == 0
+
+
+def test_an_error_of_the_operating_system_is_a_sentence(monkeypatch, capsys):
+    def full():
+        raise OSError(28, "No space left on device", "a\nb.png")
+
+    monkeypatch.setattr(__main__, "app", full)
+    with pytest.raises(SystemExit, match=r"^error: a\\nb\.png: No space left on device$"):
+        __main__.main()
 
 
 def test_command_line_without_typer_says_what_to_install():
