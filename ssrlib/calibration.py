@@ -9,6 +9,7 @@ AISTATS 2017.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ LEAST = 0.01
 PENALTY = 1e-3
 
 
-def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
+def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """Learn the calibration of a network from its answers on faces that it was not trained on.
 
     Args:
@@ -93,7 +94,7 @@ def _check(calibration: dict, name: str, sound: bool, expected: str) -> None:
 
 
 def age_interval(
-    calibration: dict | None, ages: np.ndarray, differences: np.ndarray
+    calibration: dict[str, Any] | None, ages: np.ndarray, differences: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the lowest and the highest age, in years, that each reading is compatible with.
 
@@ -127,7 +128,7 @@ def age_interval(
     return np.minimum(ages, lowest), np.maximum(ages, highest)
 
 
-def probability(calibration: dict | None, values: np.ndarray) -> np.ndarray:
+def probability(calibration: dict[str, Any] | None, values: np.ndarray) -> np.ndarray:
     """Turn a gender network's outputs into probabilities that the label is male, by beta calibration.
 
     Without a calibration the outputs are only clipped to 0 to 1: scores, which are too sure of
@@ -139,10 +140,11 @@ def probability(calibration: dict | None, values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, float)
     if not calibration:
         return values.clip(0, 1)
-    return 1 / (1 + np.exp(-_logarithms(values) @ calibration["beta"]))
+    odds: np.ndarray = np.exp(-_logarithms(values) @ calibration["beta"])
+    return 1 / (1 + odds)
 
 
-def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
+def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """Label-conditional conformal intervals: each decade gets the band that covers 90 % of its faces.
 
     A band is interpolated between decades, and an interval spans the gaps between compatible ages, so
@@ -187,7 +189,9 @@ def _column(count: int) -> np.ndarray:
     return np.arange(count)[:, None]
 
 
-def _shape(ages, differences, truth, starts) -> tuple[list[float], np.ndarray]:
+def _shape(
+    ages: np.ndarray, differences: np.ndarray, truth: np.ndarray, starts: list[int]
+) -> tuple[list[float], np.ndarray]:
     """The linear fit of the error, and each group's 5 %, 50 % and 95 % point of the scaled error."""
     features = np.stack([np.ones_like(ages), ages, differences], axis=1)
     fit, *_ = np.linalg.lstsq(features, np.abs(ages - truth), rcond=None)
@@ -198,7 +202,9 @@ def _shape(ages, differences, truth, starts) -> tuple[list[float], np.ndarray]:
     return fit.tolist(), np.array(points)
 
 
-def _stretched(fit: list[float], points: np.ndarray, starts: list[int], stretch: np.ndarray) -> dict:
+def _stretched(
+    fit: list[float], points: np.ndarray, starts: list[int], stretch: np.ndarray
+) -> dict[str, Any]:
     low, middle, high = points.T
     bands = np.stack([middle - stretch * (middle - low), middle + stretch * (high - middle)], axis=1)
     middles = [(start + end) / 2 for start, end in pairwise([*starts, starts[-1] + 10])]
@@ -228,7 +234,8 @@ def _fit_classes(values: np.ndarray, truth: np.ndarray) -> list[float]:
 
     bounds = [(0, None), (0, None), (None, None)]
     options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
-    return minimize(loss, np.zeros(3), jac=True, bounds=bounds, options=options).x.tolist()
+    weights: list[float] = minimize(loss, np.zeros(3), jac=True, bounds=bounds, options=options).x.tolist()
+    return weights
 
 
 def _logarithms(values: np.ndarray) -> np.ndarray:

@@ -42,12 +42,12 @@ class Exported(NamedTuple):
 
     read: Callable[[np.ndarray], np.ndarray]
     targets: list[str]
-    cards: list[dict]
+    cards: list[dict[str, Any]]
 
 
 def open_network(
     target: str, path: str | Path | None = None, backend: str = "torch"
-) -> tuple[Any, Callable[[np.ndarray], np.ndarray], dict]:
+) -> tuple[Any, Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
     """Open a network for `"age"` or `"gender"`.
 
     Args:
@@ -94,7 +94,7 @@ def _refuse_others(path: str | Path, target: str, targets: list[str]) -> None:
         raise ValueError(f"{path}: reads {' and '.join(targets)} from a face, not {target}")
 
 
-def crop_recipe(card: dict) -> dict:
+def crop_recipe(card: dict[str, Any]) -> dict[str, Any]:
     """Return how the faces that a network learned from were cropped, as far as its card says.
 
     >>> crop_recipe({"crop": {"margin": 0.4}})

@@ -8,6 +8,7 @@ and the tensors, and another one of the card, tell a damaged file from a whole o
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.torch import load as from_bytes
@@ -27,7 +28,7 @@ MOST_BINS = 1000
 FOREIGN = "a safetensors file, but not of an SSRNet saved by ssrlib"
 
 
-def save(network: SSRNet, path: str | Path, card: dict | None = None) -> Path:
+def save(network: SSRNet, path: str | Path, card: dict[str, Any] | None = None) -> Path:
     """Write a network's weights, settings and card to a safetensors file.
 
     The file is written beside its place and moved in whole, so that `path` is never half a file. Its
@@ -41,9 +42,8 @@ def save(network: SSRNet, path: str | Path, card: dict | None = None) -> Path:
     {'data': 'none'}
     """
     path = Path(path)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _write(path, tensors, json.dumps(network.settings), card or {})
+    return _write(path, _tensors(network), json.dumps(network.settings), card or {})
 
 
 def load(path: str | Path) -> SSRNet:
@@ -65,9 +65,9 @@ def load(path: str | Path) -> SSRNet:
     return network.eval()
 
 
-def _settings(text: str) -> dict:
+def _settings(text: str) -> dict[str, Any]:
     """The settings of an SSRNet, if the network can compute with them."""
-    settings = json.loads(text)
+    settings: dict[str, Any] = json.loads(text)
     if not isinstance(settings, dict) or settings.keys() - {*RANGES, "bins", "target"}:
         raise ValueError(f"its settings must be {', '.join(RANGES)}, bins and target, not {settings!r}")
     for name in RANGES.keys() & settings.keys():
@@ -105,7 +105,7 @@ def _kind(tensor: Tensor) -> str:
     return f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
-def read_card(path: str | Path) -> dict:
+def read_card(path: str | Path) -> dict[str, Any]:
     """Return the model card of a weights file, without building the network.
 
     Raises:
@@ -114,7 +114,7 @@ def read_card(path: str | Path) -> dict:
     """
     settings, metadata, _ = _read(path)
     try:
-        card = json.loads(metadata.get("card", "{}"))
+        card: dict[str, Any] = json.loads(metadata.get("card", "{}"))
     except ValueError as error:
         raise ValueError(f"{path}: its card cannot be used: it is not JSON") from error
     check_card(path, settings["target"], card)
@@ -138,7 +138,16 @@ def weights_sha256(path: str | Path) -> str:
     return _checksum(metadata["ssrnet"], Path(path).read_bytes())
 
 
-def write_card(path: str | Path, card: dict) -> None:
+def network_sha256(network: SSRNet) -> str:
+    """Return what `weights_sha256` would say about the file of a network.
+
+    >>> network_sha256(load(pretrained("age"))) == weights_sha256(pretrained("age"))
+    True
+    """
+    return _checksum(json.dumps(network.settings), to_bytes(_tensors(network)))
+
+
+def write_card(path: str | Path, card: dict[str, Any]) -> None:
     """Replace the card of a weights file; its tensors and settings stay as they are.
 
     >>> import tempfile
@@ -162,12 +171,21 @@ def pretrained(target: str) -> Path:
     """
     path = PRETRAINED / f"{target}.safetensors"
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in PRETRAINED.glob("*.safetensors")))
+        names = ", ".join(file.stem for file in built_in())
         raise ValueError(f"there are no built-in weights named {target!r}; there are: {names}")
     return path
 
 
-def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict) -> Path:
+def built_in() -> list[Path]:
+    """Return the paths of all built-in weights, in the order of their targets' names."""
+    return sorted(PRETRAINED.glob("*.safetensors"))
+
+
+def _tensors(network: SSRNet) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict[str, Any]) -> Path:
     metadata = {"ssrnet": settings, "card": json.dumps(card, ensure_ascii=False)}
     metadata["sha256"] = _checksum(settings, to_bytes(tensors))
     metadata["card_sha256"] = _sha256(metadata["card"])

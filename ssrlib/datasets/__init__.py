@@ -9,6 +9,7 @@ photos, see `ssrlib.face_crop.extract_face`.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +18,9 @@ from ssrlib.store import split_of
 COLUMNS = ["path", "file", "offset", "size", "age", "gender", "source", "subject", "split"]
 
 
-def tables(good: Iterable[dict], bad: Iterable[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(
+    good: Iterable[dict[str, Any]] | pd.DataFrame, bad: Iterable[dict[str, Any]] | pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Complete the rows, and return both tables with all their columns.
 
     A row without `offset` and `size` is a whole file; a row without a `split` gets its subject's, or

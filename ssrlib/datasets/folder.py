@@ -1,6 +1,7 @@
 """Your own photos: a table that says which photo shows whom at what age."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,7 +42,7 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tables(good, bad)
 
 
-def _checked(row: dict) -> dict:
+def _checked(row: dict[Any, Any]) -> dict[str, Any]:
     if not isinstance(row["path"], str) or not row["path"] or "\0" in row["path"]:
         raise ValueError("no path")
     try:

@@ -122,7 +122,7 @@ def _read(file: Path, source: str) -> pd.DataFrame:
         raise ValueError(f"{file}: not IMDB-WIKI's metadata, or damaged") from error
 
 
-def _text(cell) -> str:
+def _text(cell: np.ndarray) -> str:
     """The string in one of Matlab's cells: an array of one string, or an empty array."""
     cell = np.ravel(cell)
     return str(cell[0]).strip() if len(cell) else ""
