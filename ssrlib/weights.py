@@ -194,7 +194,7 @@ def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: di
     return partial.replace(path)
 
 
-def _read(path: str | Path) -> tuple[dict, dict[str, str], dict[str, Tensor]]:
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
     """The settings, the metadata and the tensors of a file, if they agree with its checksums."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
