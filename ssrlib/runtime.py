@@ -104,7 +104,7 @@ def crop_recipe(card: dict[str, Any]) -> dict[str, Any]:
     return {"margin": crop.get("margin", MARGIN), "shift": crop.get("shift", SHIFT)}
 
 
-def check_card(path: str | Path, target: str, card: object) -> None:
+def check_card(path: str | Path, target: str, card: Any) -> None:
     """Refuse a card, read from a file, that nothing can be computed with.
 
     >>> check_card("age.onnx", "age", {"crop": {"margin": "wide"}})
@@ -126,7 +126,7 @@ def check_card(path: str | Path, target: str, card: object) -> None:
         raise ValueError(f"{path}: its card cannot be used: {error}") from error
 
 
-def _check_objects(card: object) -> None:
+def _check_objects(card: Any) -> None:
     if not isinstance(card, dict):
         raise ValueError(f"it must be an object, not {card!r}")
     for name in ("crop", "recipe", "validation", "test"):
@@ -181,7 +181,7 @@ def open_onnx(path: str | Path, threads: int = 1) -> Exported:
     return Exported(read, facts["targets"], facts["cards"])
 
 
-def _check_facts(path: str | Path, facts: object) -> None:
+def _check_facts(path: str | Path, facts: Any) -> None:
     """Refuse what a file says of its targets and cards, if it is not a list of each that can be used."""
     targets, cards = (facts.get(name) if isinstance(facts, dict) else None for name in ("targets", "cards"))
     if not isinstance(targets, list) or not isinstance(cards, list) or len(targets) != len(cards):
@@ -266,7 +266,7 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
     return Exported(read, facts["targets"], facts["cards"])
 
 
-def cards_sha256(facts: dict) -> str:
+def cards_sha256(facts: dict[str, Any]) -> str:
     """Return the SHA-256 of the targets and the cards in the JSON file beside an exported network."""
     text = json.dumps([facts.get("targets"), facts.get("cards")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
