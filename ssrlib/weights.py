@@ -15,8 +15,8 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ssrlib.cards import check_card
 from ssrlib.network import SSRNet
-from ssrlib.runtime import check_card
 from ssrlib.targets import TARGETS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
