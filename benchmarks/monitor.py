@@ -51,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
+    results.check_committed()
     # As in a notebook, but without one.
     monitor.get_ipython = lambda: SimpleNamespace(kernel=None)
     monitor.display = lambda shown, display_id: SimpleNamespace(update=lambda shown: None)
@@ -66,7 +67,8 @@ def main() -> None:
     }
     for name, value in measured.items():
         print(f"{value:8.4f}  {name}")
-    results.record("book/results/benchmark-monitor.json", measured, data="1,000 drawn faces, seed 0", seed=0)
+    origin = {"weights": (), "data": "1,000 drawn faces, seed 0", "seed": 0}
+    results.record("book/results/benchmark-monitor.json", measured, **origin)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from ssrlib import results
+from ssrlib import results, weights
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -46,6 +46,7 @@ def compared(paths: list[Path]) -> dict[str, dict]:
 
 
 if __name__ == "__main__":
+    results.check_committed()
     paths = sorted(BOOK.glob("[0-9]*.ipynb"))
     chapters = compared(paths)
     for path in paths:
@@ -58,4 +59,5 @@ if __name__ == "__main__":
     print(f"{total['seconds']:.0f} s in all; {share:.0%} of the outputs are compared")
     total = {name: round(value, 1) for name, value in total.items()} | {"share compared": round(share, 3)}
     measured = {"chapters": chapters, "total": total}
-    results.record(BOOK / "results" / "notebooks.json", measured, data="the book's notebooks")
+    origin = {"weights": weights.built_in(), "data": "the book's notebooks"}
+    results.record(BOOK / "results" / "notebooks.json", measured, **origin)

@@ -69,6 +69,7 @@ def measure(way: str, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
+    results.check_committed()
     with tempfile.TemporaryDirectory() as folder:
         write_photos(Path(folder))
         measured = {way: measure(way, Path(folder)) for way in ("plain", "ours")}
@@ -78,7 +79,7 @@ def main() -> None:
     memory = measured["ours"]["kB a photo"] / measured["plain"]["kB a photo"]
     print(f"ours is {speed:.1f} times as fast, with {memory:.2f} of the memory growth")
     measured |= {"times as fast": speed, "share of memory growth": memory}
-    results.record("book/results/benchmark-prepare.json", measured, photos=COUNT)
+    results.record("book/results/benchmark-prepare.json", measured, weights=(), photos=COUNT)
 
 
 if __name__ == "__main__":

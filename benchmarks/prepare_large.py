@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ssrlib import results
 from ssrlib.datasets import utkface
 from ssrlib.prepare import prepare
 
@@ -23,6 +24,7 @@ ROWS = 500_000
 
 
 def main(folder: str) -> None:
+    results.check_committed()
     rows, rejects = utkface.rows(folder)
     times = -(-ROWS // len(rows))
     rows = pd.concat([rows.assign(path=f"{i}/" + rows["path"]) for i in range(times)], ignore_index=True)[
@@ -43,10 +45,9 @@ def main(folder: str) -> None:
     }
     for name, value in measured.items():
         print(f"{value:12,.2f}  {name}")
-    # Helpers import this file, and need no torch.
-    from ssrlib import results
-
-    results.record("book/results/benchmark-prepare-large.json", measured, data="UTKFace, repeated")
+    results.record(
+        "book/results/benchmark-prepare-large.json", measured, weights=(), data="UTKFace, repeated"
+    )
 
 
 if __name__ == "__main__":

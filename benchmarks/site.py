@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from ssrlib import results
+from ssrlib import results, weights
 from testing import site
 from testing.lab import CHROMIUM, QUIET
 
@@ -39,6 +39,7 @@ def visit(browser, url: str) -> tuple[int, list[float]]:
 
 
 def main() -> None:
+    results.check_committed()
     measured = {}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -55,7 +56,7 @@ def main() -> None:
             print(f"{measured[name]['bytes'] / 1e6:5.2f} MB  {shown}  {name}", flush=True)
         browser.close()
     data = "the book's site, from stored outputs"
-    results.record("book/results/site.json", measured, data=data)
+    results.record("book/results/site.json", measured, weights=weights.built_in(), data=data)
 
 
 if __name__ == "__main__":

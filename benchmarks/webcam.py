@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ssrlib import results
+from ssrlib import results, weights
 from testing.lab import Lab, open_browser, open_page, run_jupyter, write_video
 
 RATE = r"(\d+) frames a second; (\d+) ms from frame to answer, (\d+) of them in Python"
@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=20)
     seconds = parser.parse_args().seconds
+    results.check_committed()
     with tempfile.TemporaryDirectory() as name, run_jupyter(Path(name)) as address:
         folder = Path(name)
         video = write_video(folder / "camera.mjpeg")
@@ -48,7 +49,7 @@ def main() -> None:
     for name, value in measured.items():
         print(f"{value:6.0f}  {name}")
     data = "a zoom and pan over scikit-image's astronaut, 640 x 480"
-    results.record("book/results/benchmark-webcam.json", measured, data=data)
+    results.record("book/results/benchmark-webcam.json", measured, weights=weights.built_in(), data=data)
 
 
 if __name__ == "__main__":

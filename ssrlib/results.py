@@ -1,36 +1,129 @@
-"""The book's published results: JSON files that say which command, commit, data and machine made them."""
+"""The book's published results: JSON files that say which command, code, weights and machine made them."""
+
+from __future__ import annotations
 
 import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    from ssrlib.store import FaceStore
+
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
-def record(path: str | Path, metrics: dict, **origin) -> None:
+def check_committed() -> None:
+    """End a script that is going to record a result, if the result's commit would not tell its code.
+
+    Call it first, before an hour of computing. It looks at the package and at the running script. Who wants
+    to record all the same says why in the environment variable UNCOMMITTED, and the result will say so, too.
+    """
+    changed = _uncommitted()
+    if changed and not os.environ.get("UNCOMMITTED"):
+        sys.exit(
+            f"error: {', '.join(changed)}: not committed, so nobody could get this result again; "
+            "commit first, or set UNCOMMITTED to the reason why not, and the result will tell it"
+        )
+
+
+def record(
+    path: str | Path,
+    metrics: dict[str, Any],
+    *,
+    weights: Sequence[Path],
+    store: FaceStore | None = None,
+    **origin: Any,
+) -> None:
     """Write metrics to a JSON file, with what is needed to get them again.
 
-    That is the command, the commit, the day and the machine, and what `origin` adds: the data, the
-    seeds, the weights.
+    That is the command, the commit, the day and the machine, and the checksums of weights and store. What
+    is not committed of the code that ran is listed, too: nothing computed is lost.
+
+    Args:
+        path: the file to write.
+        metrics: what was measured.
+        weights: the weights files that it was measured with; none, say so with `()`.
+        store: the prepared store whose faces were read, if one was.
+        origin: what else matters, such as the data in words and the seeds.
     """
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+    if weights:
+        from ssrlib.weights import weights_sha256  # it needs PyTorch, which reading results does not
+
+        origin["weights"] = {Path(file).name: weights_sha256(file) for file in weights}
+    else:
+        origin["weights"] = {}
+    if store is not None:
+        checksums = {name: store.info["sha256"][name] for name in ("faces.npy", "rows.parquet")}
+        origin["store"] = {store.path.resolve().name: checksums}
     origin |= {
-        "command": shlex.join(["python", *sys.orig_argv[1:]]),
-        "commit": commit.stdout.strip() or "unknown",
+        "command": shlex.join(["python", *map(_plain, sys.orig_argv[1:])]),
+        "commit": _git("rev-parse", "--short", "HEAD").strip() or "unknown",
         "date": date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
+        "machine": f"{os.cpu_count()} cores, {processor()}, {platform.machine()}, torch {_torch()}",
     }
+    if changed := _uncommitted():
+        origin["uncommitted"] = {"files": changed, "why": os.environ.get("UNCOMMITTED", "")}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
+    partial.replace(path)
 
 
-def load(name: str) -> dict:
+def processor() -> str:
+    """Return the name of this machine's processor, as far as it tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown processor")
+
+
+def _torch() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _uncommitted() -> list[str]:
+    """Files of the package and the running script that differ from the commit; weights have checksums."""
+    paths = ["ssrlib", ":(exclude)ssrlib/pretrained"]
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve()
+    if script.is_file() and script.is_relative_to(CHECKOUT):
+        paths.append(str(script))
+    lines = _git("status", "--porcelain", "--untracked-files=all", "--", *paths).splitlines()
+    return [line[3:] for line in lines]
+
+
+def _git(*arguments: str) -> str:
+    """What git says about the checkout that runs; nothing where the package was installed without one."""
+    if not (CHECKOUT / ".git").exists() or not shutil.which("git"):
+        return ""
+    command = ["git", "-C", str(CHECKOUT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def _plain(word: str) -> str:
+    """A word of a command without the machine's folders: of a path outside the checkout, its last part."""
+    head, sign, tail = word.rpartition("=")
+    path = Path(tail)
+    if not path.is_absolute() and ".." not in path.parts:
+        return word
+    path = path.resolve()
+    inside = path.is_relative_to(CHECKOUT)
+    return head + sign + (str(path.relative_to(CHECKOUT)) if inside else path.name)
+
+
+def load(name: str) -> dict[str, Any]:
     """Return one of the book's results, `book/results/NAME.json`, as `record` wrote it.
 
     It is found from any working folder: in the checkout, or in the installed package, which carries it.
@@ -47,10 +140,11 @@ def load(name: str) -> dict:
     if not (folder / f"{name}.json").is_file():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
         raise FileNotFoundError(f"the book has no result {name!r}; it has {known}")
-    return json.loads((folder / f"{name}.json").read_text())
+    result: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    return result
 
 
-def load_evaluation(path: str | Path) -> dict:
+def load_evaluation(path: str | Path) -> dict[str, Any]:
     """Return the metrics of `metrics.evaluate` that `record` wrote to a JSON file.
 
     Raises:
@@ -60,7 +154,7 @@ def load_evaluation(path: str | Path) -> dict:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file of metrics")
     try:
-        metrics = json.loads(Path(path).read_text())["metrics"]
+        metrics: dict[str, Any] = json.loads(Path(path).read_text())["metrics"]
         if {"target", "split", "groups"} <= metrics.keys():
             return metrics
     except (KeyError, TypeError, AttributeError, ValueError):

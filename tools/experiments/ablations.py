@@ -94,7 +94,8 @@ def main(store: FaceStore, folder: Path, seeds: list[int]) -> None:
     ]
     for row in measured:
         print(f"{row['mae']:6.2f} years  {row['parameters']:7,} parameters  {row['network']}")
-    origin = {"data": "UTKFace, validation", "seeds": seeds, "epochs": EPOCHS}
+    origin = {"weights": (), "store": store}
+    origin |= {"data": "UTKFace, validation", "seeds": seeds, "epochs": EPOCHS}
     results.record("book/results/ablations.json", measured, **origin)
 
 
@@ -104,4 +105,5 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
+    results.check_committed()
     main(FaceStore(arguments.store), arguments.runs, arguments.seeds)

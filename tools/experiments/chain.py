@@ -65,7 +65,8 @@ def main(whole: FaceStore, folder: Path) -> None:
     measured = {"test faces": len(faces), "train faces": sizes, "mae": errors}
     for name, values in errors.items():
         print(f"after {name:12} {np.mean(values):5.2f} years ({', '.join(f'{v:.2f}' for v in values)})")
-    results.record("book/results/chain.json", measured, data="drawn faces and UTKFace", seeds=SEEDS)
+    origin = {"weights": (), "store": whole, "data": "drawn faces and UTKFace", "seeds": SEEDS}
+    results.record("book/results/chain.json", measured, **origin)
 
 
 if __name__ == "__main__":
@@ -73,4 +74,5 @@ if __name__ == "__main__":
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
     parser.add_argument("--runs", type=Path, default=Path("runs/chain"))
     arguments = parser.parse_args()
+    results.check_committed()
     main(FaceStore(arguments.store), arguments.runs)

@@ -97,6 +97,7 @@ def compared(detectors: dict) -> tuple[list[dict], list[dict]]:
 
 
 def main() -> None:
+    results.check_committed()
     ways = {"Haar": detectors._find_haar}
     if detectors.YUNET.is_file():
         ways["YuNet"] = detectors._find_yunet
@@ -109,7 +110,7 @@ def main() -> None:
         "false finds in photos without people": empty,
     }
     source = f"{EACH} pictures a row: drawn faces (seed 3) and scikit-image's astronaut, on its photos"
-    results.record("book/results/detectors.json", measured, data=source, seed=0)
+    results.record("book/results/detectors.json", measured, weights=(), data=source, seed=0)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ pan over NASA's portrait of Eileen Collins, which is in the public domain. The f
 picture: each waits for the demo's answer to it, so the film looks the same from a busy machine. It does
 not show how fast the demo is; benchmarks/webcam.py measures that.
 
-It goes to book/images/demo.webp, and needs Chromium, as the browser tests do. Run it again when the weights
-change.
+It goes to book/images/demo.webp, and what it was made with to book/results/film.json. It needs Chromium, as
+the browser tests do. Run it again when the weights change.
 """
 
 import base64
+import hashlib
+import sys
 import tempfile
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +19,8 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
-from testing.lab import Lab, open_browser, open_page, run_jupyter, write_video
+from ssrlib import results, weights
+from testing.lab import CHROMIUM, Lab, open_browser, open_page, run_jupyter, write_video
 
 CELL = "from ssrlib.widgets import WebcamDemo\ndemo = WebcamDemo()\ndemo"
 PATH = Path("book/images/demo.webp")
@@ -51,6 +54,9 @@ CAMERA = """() => {
 
 
 def main() -> None:
+    results.check_committed()
+    if not CHROMIUM.is_file():
+        sys.exit("error: filming needs Chromium: sudo apt-get install chromium")
     with tempfile.TemporaryDirectory() as name, run_jupyter(Path(name)) as address:
         folder = Path(name)
         video = write_video(folder / "camera.mjpeg")
@@ -66,6 +72,9 @@ def main() -> None:
             shots = film(page, pictures(video))
     write(shots, PATH)
     print(f"{PATH}: {len(shots)} pictures of {shots[0].size}, {PATH.stat().st_size / 1e6:.2f} MB")
+    measured = {"pictures": len(shots), "sha256": hashlib.sha256(PATH.read_bytes()).hexdigest()}
+    data = "a zoom and pan over scikit-image's astronaut, 640 x 480"
+    results.record("book/results/film.json", measured, weights=weights.built_in(), data=data)
 
 
 def pictures(video: Path) -> list[str]:

@@ -39,11 +39,12 @@ def taught(store: FaceStore, runs: Path) -> pd.DataFrame:
     return rows
 
 
-def train(target: str, seed: int, store: FaceStore, runs: Path, name: str = "") -> None:
+def train(target: str, seed: int, store: FaceStore, runs: Path, name: str, epochs: int | None) -> None:
     first = Recipe.best(target, seed=seed, precision="bf16-mixed", compile=True)
+    first = replace(first, epochs=epochs or first.epochs)
     folder = runs / f"{name}first-{seed}" / target
     fit(new_network(first), store, first, folder)
-    second = replace(first, epochs=SECOND_EPOCHS[target], learning_rate=first.learning_rate / 2)
+    second = replace(first, epochs=epochs or SECOND_EPOCHS[target], learning_rate=first.learning_rate / 2)
     network = start_from(folder / "best.safetensors", second)
     print(fit(network, store, second, runs / f"{name}second-{seed}" / target))
 
@@ -55,6 +56,7 @@ if __name__ == "__main__":
     parser.add_argument("--taught", action="store_true")
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--epochs", type=int, help="of each of the two runs, for a quick try")
     arguments = parser.parse_args()
     if arguments.taught and arguments.target != "age":
         parser.error("only age can be taught: a gender's label has no mean with an answer")
@@ -62,4 +64,4 @@ if __name__ == "__main__":
     if arguments.taught:
         store.rows = taught(store, arguments.runs)
     name = "taught-" if arguments.taught else ""
-    train(arguments.target, arguments.seed, store, arguments.runs, name)
+    train(arguments.target, arguments.seed, store, arguments.runs, name, arguments.epochs)

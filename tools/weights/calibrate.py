@@ -3,7 +3,7 @@
     python -m tools.weights.calibrate age
     python -m tools.weights.calibrate gender
 
-Run it after new weights have become the built-in ones. It changes the card of
+Run it after tools/weights/publish.py. It changes the card of
 ssrlib/pretrained/TARGET.safetensors, not its tensors, and writes book/results/TARGET-test.json and
 TARGET-validation.json. Measuring chooses nothing: every number that it could change is learned on
 validation.
@@ -12,7 +12,7 @@ validation.
 import argparse
 from pathlib import Path
 
-from ssrlib import FaceStore, calibration, inference, metrics, results, weights
+from ssrlib import FaceStore, inference, metrics, results, weights
 from ssrlib.targets import TARGETS, Target
 
 SCORES = ("mae", "ca5", "accuracy")
@@ -22,16 +22,14 @@ def calibrate(target: Target, store: FaceStore) -> dict:
     """Return the metrics on test; write the card and both files of metrics."""
     path = weights.pretrained(target.name)
     network, card = weights.load(path), weights.read_card(path)
-    answers = inference.predict_split(network, store, "validation")
-    columns = (answers[name].to_numpy() for name in ("value", "difference", "truth"))
-    card["calibration"] = calibration.fit(target, *columns)
+    card["calibration"] = inference.calibrate(network, store)
     measured = {
         split: metrics.evaluate(network, store, split, card["calibration"])
         for split in ("validation", "test")
     }
     card["test"] = {name: measured["test"][name] for name in SCORES if name in measured["test"]}
     weights.write_card(path, card)
-    origin = {"weights": f"the built-in ones for {target.name}"}
+    origin = {"weights": [path], "store": store}
     origin |= {key: card[key] for key in ("data", "recipe", "validation") if key in card}
     origin["trained by"] = card.get("command", "unknown")
     for split, found in measured.items():
@@ -44,5 +42,6 @@ if __name__ == "__main__":
     parser.add_argument("target", choices=list(TARGETS))
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
     arguments = parser.parse_args()
+    results.check_committed()
     measured = calibrate(TARGETS[arguments.target], FaceStore(arguments.store))
     print({name: value for name, value in measured.items() if isinstance(value, float)})

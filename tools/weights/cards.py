@@ -19,7 +19,10 @@ def pages() -> dict[str, str]:
     for target in TARGETS:
         path = weights.pretrained(target)
         texts[f"card-{target}.md"] = cards.model_card(
-            path.name, weights.read_card(path), results.load(f"{target}-test")["metrics"]
+            path.name,
+            weights.read_card(path),
+            results.load(f"{target}-test")["metrics"],
+            weights.weights_sha256(path),
         )
     texts["datasheet.md"] = cards.datasheet(results.load("utkface")["metrics"]["people"])
     return texts

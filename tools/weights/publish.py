@@ -3,9 +3,9 @@
     python -m tools.weights.publish age runs/*first-* runs/*second-*
 
 Each folder is what tools/weights/build.py wrote. The network with the best metric on validation,
-each face read together with its mirror image, becomes ssrlib/pretrained/TARGET.safetensors; it is then
-calibrated and measured as tools/weights/calibrate.py does. The trainings' histories, and their metrics on
-validation, go to book/results/TARGET-runs.json.
+each face read together with its mirror image, becomes ssrlib/pretrained/TARGET.safetensors. It is not
+calibrated yet: tools/weights/calibrate.py comes next. The trainings' histories, and their metrics on
+validation, go to book/results/TARGET-runs.json, last of all.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import pandas as pd
 
 from ssrlib import FaceStore, inference, metrics, results, weights
 from ssrlib.targets import TARGETS, Target
-from tools.weights.calibrate import calibrate
 
 TERMS = (
     "Code: MIT. Weights: trained on UTKFace, whose photos are for non-commercial research only, "
@@ -56,13 +55,14 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
         "terms": TERMS,
     }
     card |= {name: trained[name] for name in ("crop", "recipe", "epoch", "validation")}
-    weights.save(weights.load(paths[kept]), weights.PRETRAINED / f"{target.name}.safetensors", card)
+    published = weights.PRETRAINED / f"{target.name}.safetensors"
+    weights.save(weights.load(paths[kept]), published, card)
     measured = {"metric": target.metric, "kept": name, "runs": runs}
     for run in runs:
         print({key: run[key] for key in ("run", "validation", "validation, without flip")})
-    origin = {"data": card["data"], "trained by": card["command"]}
+    origin = {"weights": [published], "store": store}
+    origin |= {"data": card["data"], "trained by": card["command"]}
     results.record(Path("book/results") / f"{target.name}-runs.json", measured, **origin)
-    calibrate(target, store)
 
 
 if __name__ == "__main__":
@@ -71,4 +71,5 @@ if __name__ == "__main__":
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
     arguments = parser.parse_args()
+    results.check_committed()
     publish(TARGETS[arguments.target], arguments.folders, FaceStore(arguments.store))

@@ -1,6 +1,6 @@
 """What the package and the book need to know about UTKFace's photos, in book/results/utkface.json.
 
-    python -m tools.weights.utkface ../shared/data/utkface --store data/utkface
+    python -m tools.weights.utkface FOLDER_OF_UTKFACE --store data/utkface
 
 - Which square does it show? Its photos are cropped already; ours are cropped around a detector's
   box. On 2,000 train photos: the margin and the shift down, in shares of the box's width, from the
@@ -88,12 +88,15 @@ if __name__ == "__main__":
     parser.add_argument("photos", help="the folder of UTKFace's photos or tar files")
     parser.add_argument("--store", default="data/utkface")
     arguments = parser.parse_args()
+    results.check_committed()
+    store = FaceStore(arguments.store)
     rows, _ = utkface.rows(arguments.photos)
     by_split = dict(iter(rows.groupby("split")))
     measured = {
         "square": square_and_eyes(by_split["train"].sample(2000, random_state=0)),
-        "people": people(FaceStore(arguments.store)),
+        "people": people(store),
         "error by margin, validation": error_by_margin(by_split["validation"]),
     }
     print(measured["square"])
-    results.record("book/results/utkface.json", measured, data="UTKFace", seed=0)
+    origin = {"weights": [weights.pretrained("age")], "store": store, "data": "UTKFace", "seed": 0}
+    results.record("book/results/utkface.json", measured, **origin)

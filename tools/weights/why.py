@@ -56,7 +56,8 @@ def race_by_age(network, store: FaceStore) -> list[dict]:
 
 
 def main(store: FaceStore) -> None:
-    network = weights.load(weights.pretrained("age"))
+    path = weights.pretrained("age")
+    network = weights.load(path)
     faces, rows = store.split("validation")
     measured = maps(network, faces, rows["age"].to_numpy())
     measured["stages"] = stages(network, faces, rows["age"])
@@ -64,11 +65,18 @@ def main(store: FaceStore) -> None:
     grown = store.rows["age"][store.rows["age"].between(20, 89)].astype(int)
     measured["last digit"] = grown.mod(10).value_counts(normalize=True).sort_index().round(4).tolist()
     results.record(
-        "book/results/why.json", measured, data="UTKFace, validation; last digit: all splits", seed=0
+        "book/results/why.json",
+        measured,
+        weights=[path],
+        store=store,
+        data="UTKFace, validation; last digit: all splits",
+        seed=0,
     )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
-    main(FaceStore(parser.parse_args().store))
+    arguments = parser.parse_args()
+    results.check_committed()
+    main(FaceStore(arguments.store))

