@@ -3,8 +3,8 @@
 import json
 import os
 import sys
-from collections import Counter
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from ssrlib.targets import TARGETS
 try:
     import typer
 except ImportError:
-    sys.exit("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'")
+    sys.exit("error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'")
 
 app = typer.Typer(
     help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
@@ -22,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# Commands import what they need when they run: `--help` need not wait for torch.
+# Commands import what they need when they run: `--help` need not wait for torch, and `predict` does without.
+EXTRAS = {"predict": "predict", "export": "train,predict,export"}
 
 
 Target = StrEnum("Target", {name: name for name in TARGETS})
@@ -334,58 +335,87 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
 ) -> None:
     """Find the faces in photos and read their ages and genders."""
-    import pandas as pd
-
     from ssrlib.estimator import AgeGenderEstimator, draw
-    from ssrlib.face_crop import read_photo, write_photo
+    from ssrlib.face_crop import PhotoError, read_photo, write_new_photo
 
-    estimator = AgeGenderEstimator()
-    found, failed, drawn = [], 0, Counter()
+    estimator = AgeGenderEstimator(backend="onnx" if find_spec("onnxruntime") else "torch")
+    found, failed = [], []
     for path in photos:
         try:
             photo = read_photo(path)
-            readings = estimator.predict(photo)
-            if out:
-                name = f"{path.stem}-{drawn[path.stem] + 1}" if drawn[path.stem] else path.stem
-                write_photo(draw(photo, readings), out / f"{name}.png")
-                drawn[path.stem] += 1
-        except (OSError, ValueError) as error:
-            failed += 1
-            print(f"error: {error}", file=sys.stderr)
+        except (OSError, PhotoError) as error:
+            failed.append(error)
             continue
+        readings = estimator.predict(photo)
+        found += [{"photo": str(path)} | _answer(reading) for reading in readings]
         if not readings:
-            print(f"{path}: no face found", file=sys.stderr)
-        for reading in readings:
-            answer = {
-                "age": round(reading.age, 1),
-                "age_low": _year(reading.age_low),
-                "age_high": _year(reading.age_high),
-                "gender": reading.gender,
-                "p_male": round(reading.p_male, 3),
-            }
-            found.append(
-                {"photo": str(path)}
-                | dict(zip(("x", "y", "width", "height"), reading.box, strict=False))
-                | answer
-            )
+            _say(f"{path}: no face found")
+        if out:
+            try:
+                drawing = write_new_photo(draw(photo, readings), out / f"{path.stem}.png")
+                if drawing.stem != path.stem:
+                    _say(f"{path}: drawn in {drawing}, for there is a {path.stem}.png already")
+            except OSError as error:
+                failed.append(error)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2))
     elif found:
-        print(pd.DataFrame(found).to_string(index=False))
+        print(_table([row | {"photo": _shown(row["photo"])} for row in found]))
+    for error in failed:
+        _say(f"error: {error}")
     if failed:
         raise typer.Exit(1)
 
 
+def _table(rows: list[dict]) -> str:
+    """Rows under their keys, each column as wide as its widest cell."""
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(" ".join(map(str.rjust, line, widths)) for line in lines)
+
+
+def _answer(reading) -> dict:
+    """A reading as a row of the table; JSON has no NaN, which the bounds can be."""
+    return dict(zip(("x", "y", "width", "height"), reading.box, strict=False)) | {
+        "age": round(reading.age, 1),
+        "age_low": _year(reading.age_low),
+        "age_high": _year(reading.age_high),
+        "gender": reading.gender,
+        "p_male": round(reading.p_male, 3),
+    }
+
+
 def _year(bound: float) -> float | None:
-    """A bound for a table or for JSON, which has no NaN."""
     return None if bound != bound else round(bound, 1)
 
 
+def _shown(text: str) -> str:
+    r"""One line of text for a terminal, whatever a file's name holds.
+
+    >>> print(_shown("two\nlines, \x1b[31m and a byte that is no text: \udcff"))
+    two\nlines, \x1b[31m and a byte that is no text: \xff
+    """
+    text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def _say(message: str) -> None:
+    print(_shown(message), file=sys.stderr)
+
+
 def main() -> None:
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
+    except ModuleNotFoundError as error:
+        extras = EXTRAS.get(sys.argv[1], "train")
+        sys.exit(
+            f"error: this command needs {error.name}, which is not installed: pip install 'ssrlib[{extras}]'"
+        )
+    except UnicodeEncodeError as error:
+        sys.exit(_shown(f"error: {error.object}: the name is not UTF-8; rename the file or its folder"))
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(_shown(f"error: {error}"))
     except KeyboardInterrupt:
         sys.exit("stopped; what is done is kept")
 

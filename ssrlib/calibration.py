@@ -22,6 +22,7 @@ ROUNDS = 30
 AGES = np.arange(0, 120.5, 0.5)
 # Of a gender network's output: a ReLU's 0 says "surely not", but no face is that sure.
 LEAST = 0.01
+PENALTY = 1e-3
 
 
 def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
@@ -170,33 +171,26 @@ def _scale(fit: list[float], ages: np.ndarray, differences: np.ndarray) -> np.nd
 
 
 def _fit_classes(values: np.ndarray, truth: np.ndarray) -> list[float]:
-    """Logistic regression on two logarithms. A weight below 0 would turn the order around: it becomes 0."""
+    """Logistic regression on two logarithms. A weight below 0 would turn the order around: it stays at 0.
+
+    The small penalty keeps the weights finite where the labels are told apart fully.
+    """
+    from scipy.optimize import minimize  # only who calibrates needs SciPy
+
     if truth.min() == truth.max():
-        raise ValueError("calibration needs faces of both genders")
+        raise ValueError("calibration needs faces of both classes")
     features = _logarithms(values)
-    used = np.ones(3, bool)
-    weights = _logistic(features, truth)
-    while (weights[:2] < 0).any():
-        used[:2] &= weights[:2] >= 0
-        weights = np.zeros(3)
-        weights[used] = _logistic(features[:, used], truth)
-    return weights.tolist()
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        z = features @ weights
+        cost = np.logaddexp(0, z).sum() - truth @ z + PENALTY / 2 * weights @ weights
+        return cost, features.T @ (1 / (1 + np.exp(-z)) - truth) + PENALTY * weights
+
+    bounds = [(0, None), (0, None), (None, None)]
+    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
+    return minimize(loss, np.zeros(3), jac=True, bounds=bounds, options=options).x.tolist()
 
 
 def _logarithms(values: np.ndarray) -> np.ndarray:
     values = values.clip(LEAST, 1 - LEAST)
     return np.stack([np.log(values), -np.log(1 - values), np.ones_like(values)], axis=1)
-
-
-def _logistic(features: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Newton's method. The small penalty keeps the weights finite where the labels are told apart fully."""
-    weights = np.zeros(features.shape[1])
-    penalty = 1e-3 * np.eye(len(weights))
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-features @ weights))
-        curvature = features.T @ (features * (p * (1 - p))[:, None]) + penalty
-        step = np.linalg.solve(curvature, features.T @ (truth - p) - penalty @ weights)
-        weights += step
-        if np.abs(step).max() < 1e-10:
-            break
-    return weights

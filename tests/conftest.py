@@ -1,13 +1,26 @@
+import shutil
+import subprocess
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
-from ssrlib import weights
+from ssrlib import files, weights
 from ssrlib.datasets import synthetic
 from ssrlib.store import FaceStore
 from testing.lab import CHROMIUM, open_browser, write_video
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Mark what opens a browser or runs a notebook, which `make test-fast` leaves out."""
+    for item in items:
+        if {"browser", "answers_in_firefox"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
+        if item.path.suffix == ".ipynb":
+            item.add_marker("notebook")
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +68,35 @@ def browser(tmp_path_factory):
         pytest.skip("the browser tests need Chromium: sudo apt-get install chromium")
     with open_browser(write_video(tmp_path_factory.mktemp("camera") / "camera.mjpeg")) as browser:
         yield browser
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 256 kB, and a function that makes it larger."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root on Linux may mount a small disk")
+    yield disk, lambda: subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+    subprocess.run(["umount", disk], check=True)
+
+
+@contextmanager
+def taken(path: Path):
+    """Somebody else writes to `path` meanwhile."""
+    has, may_go = Event(), Event()
+
+    def hold():
+        with files.alone(path):
+            has.set()
+            may_go.wait()
+
+    other = Thread(target=hold)
+    other.start()
+    has.wait()
+    try:
+        yield
+    finally:
+        may_go.set()
+        other.join()

@@ -90,7 +90,7 @@ def test_prepare_train_evaluate(tmp_path):
     trained = weights.read_card(best)["validation"]
     assert measured["without_flip"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
     pictures = {path.name for path in record.parent.glob("*.png")}
-    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-reliability.png"}
+    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-calibration-curve.png"}
 
     code, out, err = run("card", best, "--metrics", record)
     assert code == 0, err
@@ -173,8 +173,60 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+BLOCKED = (
+    "torch",
+    "pandas",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "lightning_fabric",
+    "tqdm",
+    "onnx",
+    "matplotlib",
+)
+
+
+def run_with_the_predict_extra_only(*arguments, cwd) -> subprocess.CompletedProcess:
+    code = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED!r}))\n"
+    code += "from ssrlib.__main__ import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_the_predict_extra_is_enough_to_predict(photo, tmp_path):
+    done = run_with_the_predict_extra_only("predict", photo, "--out", "drawn", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names, values = (line.split() for line in done.stdout.replace(str(photo), "photo").splitlines())
+    assert dict(zip(names, values, strict=True))["gender"] == "female"
+    assert (tmp_path / "drawn" / photo.name).is_file()
+    as_json = run_with_the_predict_extra_only("predict", photo, "--json", cwd=tmp_path)
+    assert json.loads(as_json.stdout)[0]["age"] == float(values[names.index("age")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extras"),
+    [
+        (["prepare", "synthetic", "--out", "store"], "train"),
+        (["train", "--store", "store"], "train"),
+        (["evaluate", "--store", "store"], "train"),
+        (["card", "age"], "train"),
+        (["export", "age", "--to", "onnx", "--out", "out"], "train,predict,export"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_other_commands_say_which_extra_they_need(arguments, extras, tmp_path):
+    done = run_with_the_predict_extra_only(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: this command needs ")
+    assert line.endswith(f"which is not installed: pip install 'ssrlib[{extras}]'")
+    assert run_with_the_predict_extra_only(*arguments[:1], "--help", cwd=tmp_path).returncode == 0
+
+
 def test_command_line_without_typer_says_what_to_install():
     code = "import sys; sys.modules['typer'] = None; import ssrlib.__main__"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.returncode == 1
-    assert answer.stderr == ("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'\n")
+    assert answer.stderr == (
+        "error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'\n"
+    )

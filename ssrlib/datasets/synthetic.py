@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ssrlib import FACE_SIZE
+from ssrlib import FACE_SIZE, files
 from ssrlib.store import NO_REJECTS, SHAPE, FaceStore, split_of, write_store
 
 CANVAS = 3 * FACE_SIZE
@@ -33,24 +33,33 @@ def store(count: int = 4000, seed: int = 0, path: str | Path | None = None) -> F
     Args:
         count: how many faces.
         seed: another seed gives other faces.
-        path: the store's folder; by default one in `~/.cache/ssrlib`, named after what it holds.
+        path: the store's folder; by default one in `~/.cache/ssrlib`, named after what it holds. If
+            another process draws that one just now, wait for it.
 
     Raises:
         ValueError: there is a store at `path` already, with other faces.
+        OSError: another process writes to `path`, or it cannot be written.
 
     >>> len(store(200))
     200
     """
-    if path is None:
+    kept = path is None
+    if kept:
         version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
         path = Path.home() / ".cache" / "ssrlib" / f"synthetic-{version}-{count}-{seed}"
-    if not (Path(path) / "store.json").is_file():
-        faces, rows = generate(count, seed)
-        write_store(path, lambda _: [(faces, rows, NO_REJECTS)], CROP | {"seed": seed})
+    if not _is_there(path):
+        with files.alone(path, wait=kept):
+            if not _is_there(path):
+                faces, rows = generate(count, seed)
+                write_store(path, lambda _: [(faces, rows, NO_REJECTS)], CROP | {"seed": seed})
     drawn = FaceStore(path)
     if len(drawn) != count or drawn.info["crop"] != CROP | {"seed": seed}:
         raise ValueError(f"{path}: holds other faces than the {count} asked for with seed {seed}")
     return drawn
+
+
+def _is_there(path: str | Path) -> bool:
+    return (Path(path) / "store.json").is_file()
 
 
 def generate(count: int, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:

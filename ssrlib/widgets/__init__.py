@@ -1,7 +1,7 @@
 """What a notebook shows: the formula to move, the training to watch, and a camera to look into.
 
-Each widget is a Python class and a plain JavaScript module, with no build step in between. `common.js`
-and `style.css` are shared, and so is `stages.js`, which draws the bins.
+Each widget is a Python class and a plain JavaScript module of the same name, with no build step in between.
+They share `style.css`, and import the JavaScript that they share: `dom.js`, `chart.js`, `camera.js` and more.
 """
 
 from importlib import import_module

@@ -44,7 +44,7 @@ class StagewiseExplorer(Widget):
     30.0
     """
 
-    _esm = module("common.js", "stages.js", "explorer.js")
+    _esm = module("explorer.js")
     _css = STYLE
 
     p = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)

@@ -16,6 +16,7 @@ from IPython.display import display
 
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
+from ssrlib.targets import Target, target_named
 from ssrlib.training import Progress, Recipe, fit
 from ssrlib.widgets.base import STYLE, Widget, module
 
@@ -41,12 +42,12 @@ class TrainingMonitor(Widget):
     Attributes:
         state: what is shown: `phase` ("ready", "running", "stopping", "stopped", "finished" or "failed"),
             `step`, `steps`, `rate` (faces a second), `left` (seconds), `loss` (pairs of epoch and loss),
-            `history` and `by_age`.
+            `history`, `metric` (which of the history's columns is shown, and how) and `by_age`.
 
     Random numbers that other cells draw from torch meanwhile mix with those of training.
     """
 
-    _esm = module("common.js", "monitor.js")
+    _esm = module("monitor.js")
     _css = STYLE
 
     state = traitlets.Dict().tag(sync=True)
@@ -54,7 +55,7 @@ class TrainingMonitor(Widget):
     def __init__(self, network: SSRNet, store: FaceStore, recipe: Recipe, folder: str | Path | None = None):
         unknown = {"rate": None, "left": None, "loss": [], "history": [], "by_age": [], "message": ""}
         begin = {"phase": "ready", "target": recipe.target, "epochs": recipe.epochs, "step": 0, "steps": 0}
-        super().__init__(state=begin | unknown)
+        super().__init__(state=begin | unknown | {"metric": _metric(target_named(recipe.target))})
         self._network, self._store, self._recipe = network, store, recipe
         self._folder = folder or tempfile.mkdtemp(prefix="ssrlib-")
         # Fit recognizes its checkpoint by the weights that training began with.
@@ -163,6 +164,15 @@ class TrainingMonitor(Widget):
         action = {"stop": self.stop, "resume": self.start}.get(asked.get("kind"))
         if action:
             action()
+
+
+def _metric(target: Target) -> dict:
+    return {
+        "name": target.metric,
+        "label": target.metric_label.split(" (")[0],
+        "unit": "%" if target.classes else target.unit,
+        "higher_is_better": target.higher_is_better,
+    }
 
 
 def _let_go_of_threads() -> None:

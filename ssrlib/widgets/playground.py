@@ -27,7 +27,7 @@ class Playground(Widget):
     '32'
     """
 
-    _esm = module("common.js", "playground.js")
+    _esm = module("playground.js")
     _css = STYLE
 
     choices = traitlets.List().tag(sync=True)

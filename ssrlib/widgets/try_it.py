@@ -29,7 +29,7 @@ class TryIt:
         estimator: whose networks, calibration and crop to show; by default the built-in ones.
 
     Attributes:
-        networks: for age and for gender, the network as `forward.js` unpacks it, and its calibration.
+        networks: for age and for gender, the network as `network.js` unpacks it, and its calibration.
         pictures: the examples that its buttons load.
         guide: where the oval and the eyes are in the square that the networks get, as shares of its side.
 
@@ -56,7 +56,7 @@ class TryIt:
 
     def page(self) -> str:
         """Return all of it as HTML that needs no kernel, no server and no other file."""
-        script = module("common.js", "stages.js", "forward.js", "sureness.js", "crop.js", "try_it.js")
+        script = module("try_it.js")
         return as_page(script, vars(self))
 
     _repr_html_ = page

@@ -42,7 +42,7 @@ class WebcamDemo(Widget):
     []
     """
 
-    _esm = module("common.js", "stages.js", "webcam.js")
+    _esm = module("webcam.js")
     _css = STYLE
 
     notes = traitlets.List(traitlets.Dict()).tag(sync=True)

@@ -143,15 +143,6 @@ def test_every_chapter_is_in_the_table_of_contents():
     assert [name for name in listed if name[0].isdigit()] == sorted(pages)
 
 
-def test_conda_environment_is_in_step_with_pyproject():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    required = project["dependencies"] + [requirement for extra in extras for requirement in extra]
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert conda[0] == f"python {project['requires-python']}"
-    assert conda[-1]["pip"] == [*required, "--editable ."]
-
-
 def test_lock_pins_everything_that_is_required():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
