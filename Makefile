@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 CHAPTERS := $(wildcard book/[0-9]*.ipynb)
 FAST := -m "not browser and not notebook and not slow"
+COMPARE := $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile
 EXTRAS := predict,train,export,keras,tensorboard,book,test
 
 # Jupyter and matplotlib write into the home folder: where nobody may, a folder of this run takes its place.
@@ -11,10 +12,10 @@ ifeq ($(shell test -w "$$HOME" || echo no),no)
 export HOME := $(shell mktemp -d)
 endif
 
-.PHONY: help book pdf lab test test-fast test-lowest check lint bench notebooks dist lock browsers
+.PHONY: help book pdf lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers
 
 help:
-	@echo "make book | pdf | lab | test | test-fast | check | bench | weights"
+	@echo "make book | pdf | lab | test | test-fast | test-plain | portable | check | bench | weights | dist"
 
 $(READY): requirements.lock pyproject.toml
 	@[ -w . ] || { echo "error: nothing can be written in $(CURDIR), and .venv goes there: copy the folder"; exit 1; }
@@ -49,7 +50,14 @@ lab: $(READY)
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) book
 
 test: $(READY) browsers lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile ssrlib tests book
+	OMP_NUM_THREADS=1 $(COMPARE) ssrlib tests book
+
+# The chapters once more, as the plainest processor runs them: what hangs on a last digit comes out differently.
+test-plain: $(READY)
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=2 $(COMPARE) book
+
+portable: $(READY)  ## every chapter under every setting that could change what it prints
+	$(BIN)/python -m tools.experiments.portable
 
 test-fast: $(READY)  ## what needs no browser and no notebook
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) -n auto --dist loadfile
@@ -66,6 +74,7 @@ check: $(READY) lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/deno fmt --check
 	$(BIN)/deno lint
 	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js

@@ -5,8 +5,10 @@ import os
 import sys
 from enum import StrEnum
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ssrlib.targets import TARGETS
 
@@ -14,6 +16,10 @@ try:
     import typer
 except ImportError:
     sys.exit("error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'")
+
+if TYPE_CHECKING:
+    from ssrlib.estimator import Reading
+    from ssrlib.store import FaceStore
 
 app = typer.Typer(
     help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
@@ -26,7 +32,7 @@ app = typer.Typer(
 EXTRAS = {"predict": "predict", "export": "train,predict,export"}
 
 
-Target = StrEnum("Target", {name: name for name in TARGETS})
+Target = StrEnum("Target", {name: name for name in TARGETS})  # type: ignore[misc]
 
 
 class RecipeName(StrEnum):
@@ -37,6 +43,11 @@ class RecipeName(StrEnum):
 class Split(StrEnum):
     validation = "validation"
     test = "test"
+
+
+class Backend(StrEnum):
+    torch = "torch"
+    onnx = "onnx"
 
 
 class Format(StrEnum):
@@ -56,7 +67,7 @@ Out = Annotated[Path, typer.Option(help="the face store to write")]
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 
 
-def _prepare(dataset, out: Path, tables: tuple) -> None:
+def _prepare(dataset: ModuleType, out: Path, tables: tuple[Any, Any]) -> None:
     from ssrlib import plots
     from ssrlib.prepare import prepare
 
@@ -144,7 +155,7 @@ def train(
     chain: Annotated[
         str | None, typer.Option(help="instead: stores to train along, as imdb,wiki,megaage")
     ] = None,
-    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target.age,
+    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target["age"],
     out: Annotated[Path, typer.Option(help="where weights and history go")] = Path("runs"),
     recipe: Annotated[RecipeName, typer.Option(help="ours or the published one")] = RecipeName.best,
     epochs: Annotated[int | None, typer.Option(help="passes over the train split")] = None,
@@ -179,7 +190,7 @@ def train(
     if tensorboard:
         watchers.append(training.tensorboard(out / target.value))
 
-    def watch(progress) -> None:
+    def watch(progress: training.Progress) -> None:
         for watcher in watchers:
             watcher(progress)
 
@@ -189,15 +200,16 @@ def train(
         training.chain(stores, plan, place, watch=watch)
         places = [place / f"{number}-{store.path.name}" for number, store in enumerate(stores, start=1)]
     else:
+        assert store is not None
         stores, places = [FaceStore(store)], [place]
         network = training.start_from(start, plan) if start else training.new_network(plan)
-        training.fit(network, *stores, plan, place, watch)
+        training.fit(network, stores[0], plan, place, watch)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
         for folder, trained_on in zip(places, stores, strict=True):
             _report_training(folder, trained_on, target.value)
 
 
-def _report_training(folder: Path, store, name: str) -> None:
+def _report_training(folder: Path, store: "FaceStore", name: str) -> None:
     import pandas as pd
 
     from ssrlib import inference, metrics, plots, weights
@@ -221,7 +233,7 @@ def _store_named(name: str) -> Path:
 @app.command()
 def evaluate(
     store: Store,
-    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target.age,
+    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target["age"],
     weights: Annotated[Path | None, typer.Option(help="by default the built-in weights")] = None,
     split: Annotated[Split, typer.Option(help="the faces to measure on")] = Split.validation,
     out: Annotated[
@@ -251,7 +263,7 @@ def evaluate(
             picture.savefig(out.with_name(f"{out.stem}-{name}.png"), dpi=120)
 
 
-def _pictures(measured: dict) -> dict:
+def _pictures(measured: dict[str, Any]) -> dict[str, Any]:
     """The metrics of `evaluate` as pictures: each way to group, and the curve of the target."""
     from ssrlib import plots
 
@@ -263,6 +275,24 @@ def _pictures(measured: dict) -> dict:
     if target.classes:
         return found | {"calibration-curve": plots.calibration_curve(measured["calibration_curve"])}
     return found | {"cs": plots.cumulative_score(measured["cs"])}
+
+
+@app.command()
+def calibrate(
+    weights: Annotated[Path, typer.Argument(help="a weights file that `train` wrote")],
+    store: Store,
+) -> None:
+    """Learn from a store's validation split how sure a network is, and keep it in the weights' card.
+
+    With it, `predict` gives an interval for each age, and gender's p_male is a probability.
+    """
+    from ssrlib import inference
+    from ssrlib.store import FaceStore
+    from ssrlib.weights import load, read_card, write_card
+
+    learned = inference.calibrate(load(weights), FaceStore(store))
+    write_card(weights, read_card(weights) | {"calibration": learned})
+    print(f"calibrated on {learned['faces']:,} validation faces; kept in the card of {weights}")
 
 
 @app.command()
@@ -322,6 +352,7 @@ def export(
     elif to == Format.ncnn:
         facts = to_ncnn(networks, out / f"{name}.ncnn.param", cards)
     else:
+        assert store is not None
         facts = to_int8(networks, out / f"{name}-int8.onnx", FaceStore(store), cards)
     for file in facts["sha256"]:
         print(f"{(out / file).stat().st_size:9,} bytes  {out / file}")
@@ -333,13 +364,20 @@ def predict(
     photos: Annotated[list[Path], typer.Argument(help="image files", metavar="PHOTO...")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
+    age: Annotated[Path | None, typer.Option(help="weights of your own for age")] = None,
+    gender: Annotated[Path | None, typer.Option(help="weights of your own for gender")] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option(help="by default torch for .safetensors, else onnx where it is installed"),
+    ] = None,
 ) -> None:
     """Find the faces in photos and read their ages and genders."""
     from ssrlib.estimator import AgeGenderEstimator, draw
     from ssrlib.face_crop import PhotoError, read_photo, write_new_photo
 
-    estimator = AgeGenderEstimator(backend="onnx" if find_spec("onnxruntime") else "torch")
-    found, failed = [], []
+    estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender))
+    found: list[dict[str, Any]] = []
+    failed: list[Exception] = []
     for path in photos:
         try:
             photo = read_photo(path)
@@ -361,20 +399,26 @@ def predict(
         print(json.dumps(found, indent=2))
     elif found:
         print(_table([row | {"photo": _shown(row["photo"])} for row in found]))
-    for error in failed:
-        _say(f"error: {error}")
+    for problem in failed:
+        _say(f"error: {problem}")
     if failed:
         raise typer.Exit(1)
 
 
-def _table(rows: list[dict]) -> str:
+def _table(rows: list[dict[str, Any]]) -> str:
     """Rows under their keys, each column as wide as its widest cell."""
     lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(" ".join(map(str.rjust, line, widths)) for line in lines)
 
 
-def _answer(reading) -> dict:
+def _backend(*files: Path | None) -> str:
+    """What runs these weights files; for none, the faster one if it is there."""
+    kept = any(file and file.suffix == ".safetensors" for file in files)
+    return "onnx" if find_spec("onnxruntime") and not kept else "torch"
+
+
+def _answer(reading: "Reading") -> dict[str, Any]:
     """A reading as a row of the table; JSON has no NaN, which the bounds can be."""
     return dict(zip(("x", "y", "width", "height"), reading.box, strict=False)) | {
         "age": round(reading.age, 1),
@@ -404,7 +448,8 @@ def _say(message: str) -> None:
 
 
 def main() -> None:
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except ModuleNotFoundError as error:

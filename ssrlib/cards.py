@@ -4,6 +4,8 @@ References: M. Mitchell et al., "Model Cards for Model Reporting", 2019; T. Gebr
 Datasets", 2021.
 """
 
+from typing import Any
+
 USE = """\
 ## Meant for
 
@@ -60,7 +62,9 @@ UNITS = {
 READ = {"validation": "validation, each face read once", "test": "test, each face and its mirror image"}
 
 
-def model_card(name: str, card: dict, metrics: dict | None = None, sha256: str = "unknown") -> str:
+def model_card(
+    name: str, card: dict[str, Any], metrics: dict[str, Any] | None = None, sha256: str = "unknown"
+) -> str:
     """Return the card of a weights file as Markdown.
 
     Args:
@@ -88,7 +92,7 @@ def model_card(name: str, card: dict, metrics: dict | None = None, sha256: str =
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def datasheet(people: dict) -> str:
+def datasheet(people: dict[str, Any]) -> str:
     """Return the datasheet of the training data, UTKFace as it is used here, as Markdown.
 
     Args:
@@ -147,7 +151,7 @@ learned from it are for research and teaching only, and not for decisions about 
 """
 
 
-def _training(card: dict) -> dict:
+def _training(card: dict[str, Any]) -> dict[str, Any]:
     recipe = ", ".join(f"{name} {value}" for name, value in card.get("recipe", {}).items())
     return {
         "data": card.get("data", "unknown"),
@@ -158,7 +162,7 @@ def _training(card: dict) -> dict:
     }
 
 
-def _results(card: dict, target: str) -> str:
+def _results(card: dict[str, Any], target: str) -> str:
     lines = {}
     for split, read in READ.items():
         scores = dict(card.get(split, {}))
@@ -175,7 +179,7 @@ def _results(card: dict, target: str) -> str:
     return _list(lines)
 
 
-def _by_group(metrics: dict) -> str:
+def _by_group(metrics: dict[str, Any]) -> str:
     names = [name for name in UNITS if name in metrics and name not in ("rmse", "ca3", "brier")]
     parts = [
         f"## Results by group, {metrics['split']} split\n\n{metrics['faces']:,} faces, the worst group "
@@ -191,7 +195,7 @@ def _by_group(metrics: dict) -> str:
     return "\n\n".join(parts)
 
 
-def _with_interval(group: dict, name: str) -> str:
+def _with_interval(group: dict[str, Any], name: str) -> str:
     interval = group["intervals"][name] if name != "width" else None
     text = _say(name, group[name])
     return f"{text} ({' to '.join(_say(name, bound).split()[0] for bound in interval)})" if interval else text
@@ -205,10 +209,10 @@ def _say(name: str, value: float) -> str:
     return UNITS.get(name, (name, "{:.4g}"))[1].format(value)
 
 
-def _list(lines: dict) -> str:
+def _list(lines: dict[str, Any]) -> str:
     return "\n".join(f"- {name}: {text}" for name, text in lines.items())
 
 
-def _table(rows: list[dict]) -> str:
+def _table(rows: list[dict[str, Any]]) -> str:
     lines = [list(rows[0]), ["---"] * len(rows[0])] + [[str(value) for value in row.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -115,7 +115,7 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     drawn = photo.copy()
     unit = max(1.0, max(photo.shape[:2]) / 640)
     for reading in readings:
-        x, y, width, height = reading.box[:4]
+        x, y, width, height = (round(value) for value in reading.box[:4])
         text = f"{reading.age:.0f}{_range(reading)}, {reading.gender}"
         size, line = 0.55 * unit, max(1, round(1.5 * unit))
         (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, line)

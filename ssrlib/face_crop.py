@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -175,24 +176,24 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     >>> crop(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30)).shape
     (64, 64, 3)
     """
-    left, top, side = crop_square(box, margin, shift)[:3]
+    left, top, side = (int(value) for value in crop_square(box, margin, shift)[:3])
     height, width = photo.shape[:2]
     inside = photo[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if inside.size == 0:
         raise ValueError(f"{box} lies outside a photo of {width} x {height} pixels")
     outside = (-top, top + side - height, -left, left + side - width)
-    padding = [max(0, pixels) for pixels in outside]
-    return resize(cv2.copyMakeBorder(inside, *padding, cv2.BORDER_REPLICATE))
+    above, below, before, after = (max(0, pixels) for pixels in outside)
+    return resize(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE))
 
 
-def crop_face(photo: np.ndarray, box: Box, crop_recipe: dict) -> np.ndarray:
+def crop_face(photo: np.ndarray, box: Box, crop_recipe: dict[str, Any]) -> np.ndarray:
     """Get a found face: aligned where its landmarks are known, else cropped with margin and shift."""
     if box.landmarks:
         return align(photo, box.landmarks)
     return crop(photo, box, crop_recipe["margin"], crop_recipe["shift"])
 
 
-def extract_face(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
+def extract_face(data: bytes, name: str, crop_recipe: dict[str, Any]) -> np.ndarray:
     """Get the one face that a dataset's photo shows: uint8, 64 x 64 x 3, RGB.
 
     Args:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def from_keras(path: str | Path) -> SSRNet:
     return network.eval()
 
 
-def _datasets(group) -> dict[str, np.ndarray]:
+def _datasets(group: Any) -> dict[str, np.ndarray]:
     """All arrays below a layer's group, by the last part of their names: `a/b/kernel:0` is `kernel`."""
     found = {}
     group.visititems(

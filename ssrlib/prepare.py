@@ -12,6 +12,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from ssrlib.store import SHAPE, Chunk, FaceStore, write_store
 
 CHUNK = 256
 FEW_PARTS = 80
+Extracted = tuple[np.ndarray, dict[int, str]]
 WHERE = ["file", "offset", "size"]
 
 
@@ -30,7 +32,7 @@ def prepare(
     rows: pd.DataFrame,
     rejects: pd.DataFrame,
     out: str | Path,
-    crop: dict,
+    crop: dict[str, Any],
     executor: Executor | None = None,
 ) -> FaceStore:
     """Read every row's photo, get a face from it, and write them all to a FaceStore.
@@ -72,17 +74,18 @@ def prepare(
     return write_store(out, chunks, crop, plan=_fingerprint(rows, rejects, crop))
 
 
-def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict) -> tuple[np.ndarray, dict[int, str]]:
+def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict[str, Any]) -> Extracted:
     """Get the faces of a few photos: uint8, n x 64 x 64 x 3, and the reason for each that has none.
 
     Args:
         places: path, file, offset and size of each photo, as in a dataset's rows.
         crop: see `face_crop.extract_face`.
     """
-    faces, count, reasons = np.empty((len(places), *SHAPE), np.uint8), 0, {}
-    for number, (path, *where) in enumerate(places):
+    faces, count = np.empty((len(places), *SHAPE), np.uint8), 0
+    reasons: dict[int, str] = {}
+    for number, (path, file, offset, size) in enumerate(places):
         try:
-            faces[count] = extract_face(photo_bytes(*where), path, crop)
+            faces[count] = extract_face(photo_bytes(file, offset, size), path, crop)
             count += 1
         except (OSError, PhotoError) as error:
             # The path has a column of its own; without it, equal reasons can be counted.
@@ -98,10 +101,10 @@ def photo_bytes(file: str, offset: int, size: int) -> bytes:
         return stream.read(size)
 
 
-def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: dict) -> Iterator:
+def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: dict[str, Any]) -> Iterator[Extracted]:
     """The results of `extract_all` for each part, with only a few parts on their way at a time."""
     jobs = ([*zip(*(part[name].tolist() for name in ["path", *WHERE]), strict=True)] for part in parts)
-    under_way: deque[Future] = deque()
+    under_way: deque[Future[Extracted]] = deque()
     try:
         for job in jobs:
             under_way.append(workers.submit(extract_all, job, crop))
@@ -138,7 +141,7 @@ def _end_with(parent: BaseProcess | None) -> None:
         os._exit(1)
 
 
-def _fingerprint(rows: pd.DataFrame, rejects: pd.DataFrame, crop: dict) -> str:
+def _fingerprint(rows: pd.DataFrame, rejects: pd.DataFrame, crop: dict[str, Any]) -> str:
     """Tells this job from another one that writes to the same place."""
     digest = hashlib.sha256(json.dumps([CHUNK, crop], sort_keys=True).encode())
     for table in (rows, rejects):

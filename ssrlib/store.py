@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -116,7 +117,10 @@ class FaceStore:
         """
         groups = self.rows.groupby("split")
         ages = (
-            groups["age"].quantile([0.25, 0.5, 0.75]).unstack().set_axis(["25 %", "median", "75 %"], axis=1)
+            groups["age"]
+            .quantile(np.array([0.25, 0.5, 0.75]))
+            .unstack()
+            .set_axis(["25 %", "median", "75 %"], axis=1)
         )
         known = self.rows[self.rows["gender"].notna()]
         female = known["gender"].eq("female").groupby(known["split"]).mean().rename("female")
@@ -138,7 +142,7 @@ Chunk = tuple[np.ndarray, pd.DataFrame, pd.DataFrame]
 
 
 def write_store(
-    path: str | Path, chunks: Callable[[int], Iterable[Chunk]], crop: dict, plan: str | None = None
+    path: str | Path, chunks: Callable[[int], Iterable[Chunk]], crop: dict[str, Any], plan: str | None = None
 ) -> FaceStore:
     """Write a store from chunks of (faces, rows, rejects), and open it.
 
@@ -220,7 +224,7 @@ def _append(partial: Path, number: int, chunk: Chunk) -> None:
             rows.to_parquet(new)
 
 
-def _finish(partial: Path, crop: dict, plan: str | None) -> None:
+def _finish(partial: Path, crop: dict[str, Any], plan: str | None) -> None:
     """Make whole files of the parts. `store.json` comes last: with it, the store is complete."""
     rows, rejects = (
         pd.concat([pd.read_parquet(part) for part in sorted((partial / "parts").glob(f"{name}-*.parquet"))])
@@ -248,7 +252,7 @@ def _finish(partial: Path, crop: dict, plan: str | None) -> None:
             new.write_text(json.dumps(info, indent=2) + "\n")
 
 
-def _write_header(file, count: int) -> None:
+def _write_header(file: BinaryIO, count: int) -> None:
     """A .npy header of always the same length, whatever the count: numpy leaves room to grow."""
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}

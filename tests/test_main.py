@@ -4,11 +4,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from skimage import data
 from typer.testing import CliRunner
 
 from ssrlib import FaceStore, __main__, face_crop, weights
+from ssrlib.store import NO_REJECTS, write_store
 
 
 def run(*arguments) -> tuple[int, str, str]:
@@ -229,4 +231,32 @@ def test_command_line_without_typer_says_what_to_install():
     assert answer.returncode == 1
     assert answer.stderr == (
         "error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'\n"
+    )
+
+
+def test_calibrate_teaches_weights_of_ones_own_how_sure_they_are(age_network, drawn_store, photo, tmp_path):
+    rows = pd.concat([drawn_store.rows] * 2, ignore_index=True).assign(split="validation")
+    faces = np.concatenate([drawn_store.faces] * 2)
+    store = write_store(tmp_path / "store", lambda _: [(faces, rows, NO_REJECTS)], {})
+    own = weights.save(age_network, tmp_path / "own.safetensors", {"data": "drawn"})
+    _, out, _ = run("predict", photo, "--age", own, "--json")
+    assert json.loads(out)[0]["age_low"] is None
+    code, out, err = run("calibrate", own, "--store", store.path)
+    assert code == 0, err
+    assert "calibrated on 480 validation faces" in out
+    assert weights.read_card(own)["data"] == "drawn"
+    _, out, _ = run("predict", photo, "--age", own, "--json")
+    reading = json.loads(out)[0]
+    assert reading["age_low"] < reading["age"] < reading["age_high"]
+
+
+def test_weights_of_another_target_or_for_another_backend_are_refused(photo, tmp_path):
+    gender = weights.pretrained("gender")
+    assert (
+        "gender.safetensors: reads gender from a face, not age" in run("predict", photo, "--age", gender)[2]
+    )
+    onnx = gender.with_suffix(".onnx")
+    assert (
+        "gender.onnx: damaged, or not a safetensors file"
+        in run("predict", photo, "--gender", onnx, "--backend", "torch")[2]
     )

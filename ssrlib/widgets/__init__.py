@@ -5,6 +5,7 @@ They share `style.css`, and import the JavaScript that they share: `dom.js`, `ch
 """
 
 from importlib import import_module
+from typing import Any
 
 _HOMES = {
     "Playground": "playground",
@@ -16,7 +17,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Import on first use: the webcam demo need not load what training needs."""
     if name not in _HOMES:
         raise AttributeError(f"module 'ssrlib.widgets' has no attribute {name!r}")

@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import ipywidgets
@@ -32,7 +33,7 @@ def module(*names: str) -> str:
     return "\n".join(texts.values())
 
 
-def as_page(script: str, state: dict) -> str:
+def as_page(script: str, state: dict[str, Any]) -> str:
     """Return a module with a `render`, and its state, as HTML that needs no kernel, server or other file."""
     place = f"ssr-{uuid.uuid4().hex}"
     script += f"\n{module('page.js')}\nconst model = modelOf({json.dumps(state)});"
@@ -49,8 +50,8 @@ class Widget(anywidget.AnyWidget):
     browser.
     """
 
-    def _repr_mimebundle_(self, **kwargs):
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return data | {"text/html": self.page()}, metadata
 
     def page(self) -> str:

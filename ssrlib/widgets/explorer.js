@@ -26,7 +26,6 @@ class StagewiseExplorer {
   constructor(model, el) {
     this.model = model;
     this.terms = this.read();
-    this.unit = /** @type {string} */ (model.get("unit"));
     this.width = 0; // of the picture, in pixels; not known yet
     this.built = ""; // for which stages and bins there are sliders
     this.sending = false;
@@ -120,7 +119,7 @@ class StagewiseExplorer {
   draw() {
     if (!this.width) return;
     const { range, p } = this.terms;
-    const { unit } = this;
+    const unit = /** @type {string} */ (this.model.get("unit"));
     this.drawn = drawStages(this.svg, { ...this.terms, unit }, this.width);
     const { stages } = this.drawn;
     const digits = range < 10 ? 3 : 1;

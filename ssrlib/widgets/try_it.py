@@ -1,6 +1,7 @@
 """The built-in networks on a page: forward pass, crop and calibration in the browser, with no kernel."""
 
 import base64
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,7 +63,7 @@ class TryIt:
     _repr_html_ = page
 
 
-def pack(network: SSRNet) -> dict:
+def pack(network: SSRNet) -> dict[str, Any]:
     """Return a network in inference mode as JSON: its settings, and its layers' float32 numbers as base64.
 
     Batch norm is folded into the convolutions before it.
@@ -92,7 +93,7 @@ def _bytes(values: Tensor) -> bytes:
     return values.detach().cpu().numpy().astype("<f4").tobytes()
 
 
-def _portrait(photo: np.ndarray, crop_recipe: dict) -> dict:
+def _portrait(photo: np.ndarray, crop_recipe: dict[str, Any]) -> dict[str, Any]:
     boxes = detectors.find(photo)
     if not boxes:
         raise ValueError("no face was found in the photo: the page needs one to begin with")
@@ -105,7 +106,7 @@ def _portrait(photo: np.ndarray, crop_recipe: dict) -> dict:
     }
 
 
-def _drawings() -> list[dict]:
+def _drawings() -> list[dict[str, Any]]:
     """Drawn faces, each as it is: the square is the whole picture."""
     drawn, rows = synthetic.generate(4, seed=7)
     return [
@@ -120,7 +121,7 @@ def _drawings() -> list[dict]:
     ]
 
 
-def _guide(crop_recipe: dict) -> dict:
+def _guide(crop_recipe: dict[str, Any]) -> dict[str, Any]:
     """Move the oval and the eyes from UTKFace's square to the one of a recipe: both belong to one box."""
     size = (1 + 2 * face_crop.MARGIN) / (1 + 2 * crop_recipe["margin"])
     shift = (face_crop.SHIFT - crop_recipe["shift"]) / (1 + 2 * crop_recipe["margin"])
@@ -135,4 +136,4 @@ def _guide(crop_recipe: dict) -> dict:
 
 def _image(picture: np.ndarray, kind: str) -> str:
     data = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}"
