@@ -308,7 +308,12 @@ def card(
 
     path = _built_in(weights)
     measured = results.load_evaluation(metrics) if metrics else None
-    print(cards.model_card(path.name, read_card(path), measured, weights_sha256(path)))
+    trained, known = read_card(path), weights_sha256(path)
+    try:
+        print(cards.model_card(path.name, trained, measured, known))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        message = f"{metrics or path}: damaged, for something in it is missing or no number"
+        raise ValueError(message) from error
 
 
 def _built_in(weights: Path) -> Path:
@@ -443,6 +448,13 @@ def _shown(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
+def _sentence(error: Exception) -> str:
+    """What an error says: of one that is the operating system's, the file and the reason, not its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
 def _say(message: str) -> None:
     print(_shown(message), file=sys.stderr)
 
@@ -460,7 +472,7 @@ def main() -> None:
     except UnicodeEncodeError as error:
         sys.exit(_shown(f"error: {error.object}: the name is not UTF-8; rename the file or its folder"))
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(_shown(f"error: {error}"))
+        sys.exit(_shown(f"error: {_sentence(error)}"))
     except KeyboardInterrupt:
         sys.exit("stopped; what is done is kept")
 

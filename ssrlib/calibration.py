@@ -53,11 +53,11 @@ def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.n
     return {"faces": len(truth)} | _fit_age(values, differences, truth)
 
 
-def check(calibration: object, target: Target) -> None:
+def check(calibration: Any, target: Target) -> None:
     """Refuse a calibration, read from a file, that `age_interval` and `probability` cannot compute with.
 
     >>> from ssrlib.targets import AGE
-    >>> check({"scale": [1, 0, 0], "middles": [50], "bands": [[4, -5]]}, AGE)
+    >>> check({"faces": 200, "scale": [1, 0, 0], "middles": [50], "bands": [[4, -5]]}, AGE)
     Traceback (most recent call last):
     ValueError: the calibration's bands must be a rising pair for each of the middles, not [[4, -5]]
 
@@ -66,10 +66,11 @@ def check(calibration: object, target: Target) -> None:
     """
     if not isinstance(calibration, dict):
         raise ValueError(f"the calibration must be an object, not {calibration!r}")
+    _check(calibration, "faces", type(calibration.get("faces")) is int, "a whole number")
     if target.classes:
         _check(calibration, "beta", _numbers(calibration.get("beta"), 3), "three numbers")
         return
-    scale, middles, bands = (calibration.get(name) for name in ("scale", "middles", "bands"))
+    scale, middles, bands = (calibration.get(name, []) for name in ("scale", "middles", "bands"))
     _check(calibration, "scale", _numbers(scale, 3), "three numbers")
     rise = _numbers(middles) and all(a < b for a, b in pairwise(middles))
     _check(calibration, "middles", rise, "a list of rising numbers")
@@ -80,14 +81,14 @@ def check(calibration: object, target: Target) -> None:
     _check(calibration, "bands", pairs and all(low <= high for low, high in bands), expected)
 
 
-def _numbers(values: object, count: int | None = None) -> bool:
+def _numbers(values: Any, count: int | None = None) -> bool:
     """Whether it is a list of finite numbers, `count` of them or at least one."""
     if not isinstance(values, list) or not values or count not in (None, len(values)):
         return False
     return all(type(value) in (int, float) and abs(value) < 1e6 for value in values)
 
 
-def _check(calibration: dict, name: str, sound: bool, expected: str) -> None:
+def _check(calibration: dict[str, Any], name: str, sound: bool, expected: str) -> None:
     if not sound:
         raise ValueError(f"the calibration's {name} must be {expected}, not {calibration.get(name)!r}")
 

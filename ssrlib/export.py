@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssrlib import FACE_SIZE, runtime
+from ssrlib.cards import crop_recipe
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import score
@@ -290,7 +291,7 @@ def _lists(
 ) -> tuple[list[SSRNet], list[dict[str, Any]]]:
     networks = [networks] if isinstance(networks, SSRNet) else list(networks)
     cards = [cards] if isinstance(cards, dict) else list(cards or [{}] * len(networks))
-    crops = [runtime.crop_recipe(card) for card in cards]
+    crops = [crop_recipe(card) for card in cards]
     if crops != crops[:1] * len(networks):
         raise ValueError(f"networks in one file must share one crop of the face, not {crops}")
     return networks, cards
@@ -450,7 +451,7 @@ def _deliver(
         **facts,
         "targets": [target_of(network).name for network in networks],
         "weights": [network_sha256(network) for network in networks],
-        "crop": runtime.crop_recipe(cards[0]),
+        "crop": crop_recipe(cards[0]),
         "versions": {package: version(package) for package in packages},
         "cards": cards,
     }

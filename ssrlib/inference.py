@@ -112,7 +112,7 @@ def predict_split(
     return rows.assign(low=low, high=high)
 
 
-def calibrate(network: nn.Module, store: FaceStore) -> dict:
+def calibrate(network: SSRNet, store: FaceStore) -> dict[str, Any]:
     """Learn from a store's validation split how sure a network is; see `calibration.fit`."""
     answers = predict_split(network, store, "validation")
     columns = (answers[name].to_numpy() for name in ("value", "difference", "truth"))

@@ -65,7 +65,9 @@ class FaceStore:
             self.info = json.loads((self.path / "store.json").read_text())
             self.faces = np.load(self.path / "faces.npy", mmap_mode="r")
             expected = (self.info["counts"]["faces"], *SHAPE)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            self._checksums = {name: self.info["sha256"][name] for name in FILES}
+            self._rejects = self.info["counts"]["rejects"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise ValueError(f"{path}: not a whole face store; prepare it again") from error
         if self.faces.shape != expected or self.faces.dtype != np.uint8:
             raise ValueError(f"{path}: faces.npy does not match store.json; prepare it again")
@@ -76,12 +78,12 @@ class FaceStore:
 
     @cached_property
     def rejects(self) -> pd.DataFrame:
-        return self._table("rejects", self.info["counts"]["rejects"])
+        return self._table("rejects", self._rejects)
 
     def _table(self, name: str, count: int) -> pd.DataFrame:
         try:
             table = pd.read_parquet(self.path / f"{name}.parquet")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of a damaged file, the reader raises whatever it meets
             raise ValueError(f"{self.path}: {name}.parquet cannot be read; prepare it again") from error
         if len(table) != count:
             raise ValueError(
@@ -93,9 +95,7 @@ class FaceStore:
         return len(self.faces)
 
     def __repr__(self) -> str:
-        return (
-            f"FaceStore({str(self.path)!r}: {len(self):,} faces, {self.info['counts']['rejects']:,} rejects)"
-        )
+        return f"FaceStore({str(self.path)!r}: {len(self):,} faces, {self._rejects:,} rejects)"
 
     def split(self, name: str) -> tuple[np.ndarray, pd.DataFrame]:
         """Return one split's faces (uint8, n x 64 x 64 x 3, in memory) and rows.
@@ -133,7 +133,7 @@ class FaceStore:
         Raises:
             ValueError: a file has changed since the store was written.
         """
-        for name, checksum in self.info["sha256"].items():
+        for name, checksum in self._checksums.items():
             if _sha256(self.path / name) != checksum:
                 raise ValueError(f"{self.path}: {name} has changed since it was written; prepare it again")
 

@@ -15,8 +15,8 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ssrlib.cards import check_card
 from ssrlib.network import SSRNet
-from ssrlib.runtime import check_card
 from ssrlib.targets import TARGETS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -58,7 +58,7 @@ def load(path: str | Path) -> SSRNet:
     settings, _, tensors = _read(path)
     try:
         network = SSRNet(**settings)
-        _check_tensors(tensors, network.state_dict())
+        check_tensors(tensors, network.state_dict())
     except ValueError as error:
         raise ValueError(f"{path}: {FOREIGN}: {error}") from error
     network.load_state_dict(tensors)
@@ -85,7 +85,12 @@ def _settings(text: str) -> dict[str, Any]:
     return settings
 
 
-def _check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuse tensors that are not those of a network, all of them there and every value a number.
+
+    Raises:
+        ValueError: it names the tensor.
+    """
     if wrong := sorted(tensors.keys() ^ expected.keys()):
         kind = "is missing" if wrong[0] in expected else "does not belong to it"
         raise ValueError(f"the tensor {wrong[0]} {kind}")
@@ -189,7 +194,7 @@ def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: di
     return partial.replace(path)
 
 
-def _read(path: str | Path) -> tuple[dict, dict[str, str], dict[str, Tensor]]:
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
     """The settings, the metadata and the tensors of a file, if they agree with its checksums."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such weights file")

@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from hypothesis import settings
 
 from ssrlib import files, weights
 from ssrlib.datasets import synthetic
@@ -12,6 +13,10 @@ from ssrlib.store import FaceStore
 from testing.lab import CHROMIUM, open_browser, write_video
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+# A slow machine is no reason to fail.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items) -> None:

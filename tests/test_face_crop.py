@@ -94,7 +94,7 @@ def test_what_is_not_a_photo_gets_one_clear_error(tmp_path, content, message):
 
 
 @given(st.sampled_from(sorted(photos())), st.integers(0, 2**32), st.sampled_from([None, 120]))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_whatever_is_damaged_is_a_photo_or_an_error_with_its_name(kind, seed, at_least):
     how, content = damaged(photos()[kind], Random(seed))
     try:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,12 @@ def test_card_refuses_other_metrics(content, tmp_path):
     assert "none.json: no such file of metrics" in run("card", "age", "--metrics", tmp_path / "none.json")[2]
 
 
+def test_card_refuses_metrics_with_holes(tmp_path):
+    holes = {"metrics": {"target": "age", "split": "test", "faces": 3, "groups": {"age": [{"group": "0-9"}]}}}
+    (tmp_path / "holes.json").write_text(json.dumps(holes))
+    assert "holes.json: damaged" in run("card", "age", "--metrics", tmp_path / "holes.json")[2]
+
+
 def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
     (tmp_path / "bad.jpg").write_text("no photo")
     (tmp_path / "table.csv").write_text(f"path,age\n{photo.name},43\nbad.jpg,20\nmissing.jpg,30\n")
@@ -164,6 +171,10 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["train", "--store", "x", "--learning-rate", "-1"], "learning_rate must be above 0, not -1.0"),
         (["export", "age", "--to", "int8", "--out", "x"], "error: int8 is calibrated on faces"),
         (["export", "none.safetensors", "--to", "onnx", "--out", "x"], "none.safetensors: no such"),
+        (
+            ["prepare", "folder", ".", "--out", "x"],
+            "error: .: not a CSV or parquet file that can be read (Is a",
+        ),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
@@ -172,7 +183,7 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
     )
     assert done.returncode != 0
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert not {"Traceback", "Errno"} & set(re.findall(r"\w+", done.stderr))
 
 
 BLOCKED = (
@@ -223,6 +234,15 @@ def test_other_commands_say_which_extra_they_need(arguments, extras, tmp_path):
     assert line.startswith("error: this command needs ")
     assert line.endswith(f"which is not installed: pip install 'ssrlib[{extras}]'")
     assert run_with_the_predict_extra_only(*arguments[:1], "--help", cwd=tmp_path).returncode == 0
+
+
+def test_an_error_of_the_operating_system_is_a_sentence(monkeypatch, capsys):
+    def full():
+        raise OSError(28, "No space left on device", "a\nb.png")
+
+    monkeypatch.setattr(__main__, "app", full)
+    with pytest.raises(SystemExit, match=r"^error: a\\nb\.png: No space left on device$"):
+        __main__.main()
 
 
 def test_command_line_without_typer_says_what_to_install():

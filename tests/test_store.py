@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -200,3 +201,11 @@ def test_describe_counts_faces_by_split(drawn_store):
     assert list(table.index) == [name for name in store.SPLITS if name in set(drawn_store.rows["split"])]
     assert table["female"].between(0, 1).all()
     assert (table["25 %"] <= table["median"]).all()
+
+
+@pytest.mark.parametrize("damage", ["[]", '{"counts": 3}', '{"counts": {"faces": 240, "rejects": 0}}'])
+def test_a_damaged_description_gets_one_clear_error(damage, drawn_store, tmp_path):
+    shutil.copytree(drawn_store.path, tmp_path / "faces")
+    (tmp_path / "faces" / "store.json").write_text(damage)
+    with pytest.raises(ValueError, match="faces: not a whole face store; prepare it again"):
+        FaceStore(tmp_path / "faces")

@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -32,6 +33,23 @@ def test_foreign_keras_files_get_one_clear_error(tmp_path):
         keras.from_keras(tmp_path / "text.h5")
     with pytest.raises(FileNotFoundError, match="no such weights file"):
         keras.from_keras(tmp_path / "nothing.h5")
+
+
+@pytest.mark.parametrize("change", ["missing", "no number"])
+def test_keras_files_that_lie_are_refused(change, keras_folder, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "lie.h5"
+    shutil.copy(keras_folder / "wiki.h5", path)
+    with h5py.File(path, "r+") as file:
+        names = []
+        file["conv2d_3"].visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+        name = next(name for name in names if "bias" in name)
+        if change == "missing":
+            del file["conv2d_3"][name]
+        else:
+            file["conv2d_3"][name][0] = np.nan
+    with pytest.raises(ValueError, match=r"lie\.h5: its layers are not those .*stream1\.2\.0\.bias"):
+        keras.from_keras(path)
 
 
 def test_save_and_load_keep_everything(tmp_path):
@@ -163,7 +181,7 @@ def test_tensors_that_lie_are_refused(changed, message, tmp_path):
         weights.load(without_checksum(tmp_path / "lie.safetensors", **changed))
 
 
-AGE = {"scale": [1, 0, 0], "middles": [20, 60], "bands": [[-5, 4], [-6, 5]]}
+AGE = {"faces": 200, "scale": [1, 0, 0], "middles": [20, 60], "bands": [[-5, 4], [-6, 5]]}
 
 
 @pytest.mark.parametrize(
@@ -179,8 +197,9 @@ AGE = {"scale": [1, 0, 0], "middles": [20, 60], "bands": [[-5, 4], [-6, 5]]}
         {"calibration": AGE | {"middles": [60, 20]}},
         {"calibration": AGE | {"scale": [1, 0]}},
         {"calibration": AGE | {"scale": [1, float("nan"), 0]}},
-        {"calibration": {"beta": [1, 0, 0]}},
-        {"calibration": {"faces": 100}},
+        {"calibration": {"faces": 200, "beta": [1, 0, 0]}},
+        {"calibration": AGE | {"faces": "many"}},
+        {"calibration": {"faces": 200}},
         {"recipe": "ours"},
         ["no card"],
     ],

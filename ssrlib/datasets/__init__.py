@@ -27,7 +27,7 @@ def tables(
     where no subject is known its name's. A photo whose name is not UTF-8 goes to the rejects, since no
     table could hold the name.
     """
-    if not isinstance(good, pd.DataFrame):
+    if not isinstance(good, pd.DataFrame) and not isinstance(bad, pd.DataFrame):
         good, bad = _apart(good, bad)
     rows = pd.DataFrame(good)
     for column, value in {"offset": 0, "size": -1, "gender": None, "subject": None, "split": None}.items():
@@ -44,7 +44,9 @@ def tables(
     )
 
 
-def _apart(good: Iterable[dict], bad: Iterable[dict]) -> tuple[list[dict], list[dict]]:
+def _apart(
+    good: Iterable[dict[str, Any]], bad: Iterable[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Keep the photos with names that are text, and reject the others."""
     kept, rejects = [], list(bad)
     for row in good:

@@ -26,7 +26,7 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     try:
         listed = pd.read_parquet(table) if table.suffix == ".parquet" else pd.read_csv(table, dtype=str)
     except Exception as error:  # of a damaged file, the readers raise whatever they meet
-        reason = " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(f"{table}: not a CSV or parquet file that can be read ({reason})") from error
     missing = {"path", "age"} - set(listed.columns)
     if missing:

@@ -32,7 +32,7 @@ from testing.lab import as_rgba, open_page
 PORTRAIT = data.astronaut()
 # A call of the browser takes many inputs at once.
 numbers = functools.partial(st.floats, allow_subnormal=False)
-many = settings(max_examples=15, deadline=None, derandomize=True)
+many = settings(max_examples=15, derandomize=True)
 
 
 @pytest.fixture(scope="module")
