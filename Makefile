@@ -3,13 +3,22 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 CHAPTERS := $(wildcard book/[0-9]*.ipynb)
+FAST := -m "not browser and not notebook and not slow"
+COMPARE := $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile
+EXTRAS := predict,train,export,keras,tensorboard,book,test
 
-.PHONY: help book pdf lab test check lint bench notebooks lock browsers
+# Jupyter and matplotlib write into the home folder: where nobody may, a folder of this run takes its place.
+ifeq ($(shell test -w "$$HOME" || echo no),no)
+export HOME := $(shell mktemp -d)
+endif
+
+.PHONY: help book pdf lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers
 
 help:
-	@echo "make book | pdf | lab | test | check | bench | weights"
+	@echo "make book | pdf | lab | test | test-fast | test-plain | portable | check | bench | weights | dist"
 
 $(READY): requirements.lock pyproject.toml
+	@[ -w . ] || { echo "error: nothing can be written in $(CURDIR), and .venv goes there: copy the folder"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
@@ -41,7 +50,23 @@ lab: $(READY)
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) book
 
 test: $(READY) browsers lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile ssrlib tests book
+	OMP_NUM_THREADS=1 $(COMPARE) ssrlib tests book
+
+# The chapters once more, as the plainest processor runs them: what hangs on a last digit comes out differently.
+test-plain: $(READY)
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=2 $(COMPARE) book
+
+portable: $(READY)  ## every chapter under every setting that could change what it prints
+	$(BIN)/python -m tools.experiments.portable
+
+test-fast: $(READY)  ## what needs no browser and no notebook
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) -n auto --dist loadfile
+
+test-lowest:  ## the same with the lowest versions that pyproject.toml allows: make test-lowest PYTHON=python3.11
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python tools/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[$(EXTRAS)]"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(FAST) -n auto --dist loadfile
 
 check: $(READY) lint
 	$(BIN)/python -m pytest -q tests/book/test_frame.py
@@ -49,6 +74,10 @@ check: $(READY) lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/deno fmt --check
+	$(BIN)/deno lint
+	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js
 
 bench: $(READY) browsers
 	$(BIN)/python -m benchmarks.prepare
@@ -65,9 +94,22 @@ notebooks: $(READY)  ## after editing book/text: bring the notebooks and their s
 	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 $(CHAPTERS)
 	$(BIN)/python -m tools.site.tidy $(CHAPTERS)
 
+# Both files are installed as by a stranger, and read the astronaut of the README's film.
+dist:  ## wheel and sdist, for PyPI
+	rm -rf dist
+	$(PYTHON) -m venv --clear .venv-dist
+	.venv-dist/bin/python -m pip install --quiet build twine
+	.venv-dist/bin/python -m build
+	.venv-dist/bin/python -m twine check --strict dist/*
+	@for file in dist/*; do \
+	  echo "Trying $$file"; \
+	  $(PYTHON) -m venv --clear .venv-dist && .venv-dist/bin/python -m pip install --quiet "./$$file[predict]" && \
+	  (cd .venv-dist && bin/ssrlib predict ../book/images/demo.webp --out drawn && ls drawn/demo.png) || exit 1; \
+	done
+
 lock:  ## newest versions of everything but torch
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[predict,train,export,keras,tensorboard,book,test]"
+	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[$(EXTRAS)]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	@touch $(READY)
 

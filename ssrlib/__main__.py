@@ -3,17 +3,23 @@
 import json
 import os
 import sys
-from collections import Counter
 from enum import StrEnum
+from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ssrlib.targets import TARGETS
 
 try:
     import typer
 except ImportError:
-    sys.exit("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'")
+    sys.exit("error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'")
+
+if TYPE_CHECKING:
+    from ssrlib.estimator import Reading
+    from ssrlib.store import FaceStore
 
 app = typer.Typer(
     help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
@@ -22,10 +28,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# Commands import what they need when they run: `--help` need not wait for torch.
+# Commands import what they need when they run: `--help` need not wait for torch, and `predict` does without.
+EXTRAS = {"predict": "predict", "export": "train,predict,export"}
 
 
-Target = StrEnum("Target", {name: name for name in TARGETS})
+Target = StrEnum("Target", {name: name for name in TARGETS})  # type: ignore[misc]
 
 
 class RecipeName(StrEnum):
@@ -36,6 +43,11 @@ class RecipeName(StrEnum):
 class Split(StrEnum):
     validation = "validation"
     test = "test"
+
+
+class Backend(StrEnum):
+    torch = "torch"
+    onnx = "onnx"
 
 
 class Format(StrEnum):
@@ -55,7 +67,7 @@ Out = Annotated[Path, typer.Option(help="the face store to write")]
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 
 
-def _prepare(dataset, out: Path, tables: tuple) -> None:
+def _prepare(dataset: ModuleType, out: Path, tables: tuple[Any, Any]) -> None:
     from ssrlib import plots
     from ssrlib.prepare import prepare
 
@@ -143,7 +155,7 @@ def train(
     chain: Annotated[
         str | None, typer.Option(help="instead: stores to train along, as imdb,wiki,megaage")
     ] = None,
-    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target.age,
+    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target["age"],
     out: Annotated[Path, typer.Option(help="where weights and history go")] = Path("runs"),
     recipe: Annotated[RecipeName, typer.Option(help="ours or the published one")] = RecipeName.best,
     epochs: Annotated[int | None, typer.Option(help="passes over the train split")] = None,
@@ -178,7 +190,7 @@ def train(
     if tensorboard:
         watchers.append(training.tensorboard(out / target.value))
 
-    def watch(progress) -> None:
+    def watch(progress: training.Progress) -> None:
         for watcher in watchers:
             watcher(progress)
 
@@ -188,15 +200,16 @@ def train(
         training.chain(stores, plan, place, watch=watch)
         places = [place / f"{number}-{store.path.name}" for number, store in enumerate(stores, start=1)]
     else:
+        assert store is not None
         stores, places = [FaceStore(store)], [place]
         network = training.start_from(start, plan) if start else training.new_network(plan)
-        training.fit(network, *stores, plan, place, watch)
+        training.fit(network, stores[0], plan, place, watch)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
         for folder, trained_on in zip(places, stores, strict=True):
             _report_training(folder, trained_on, target.value)
 
 
-def _report_training(folder: Path, store, name: str) -> None:
+def _report_training(folder: Path, store: "FaceStore", name: str) -> None:
     import pandas as pd
 
     from ssrlib import inference, metrics, plots, weights
@@ -220,7 +233,7 @@ def _store_named(name: str) -> Path:
 @app.command()
 def evaluate(
     store: Store,
-    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target.age,
+    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target["age"],
     weights: Annotated[Path | None, typer.Option(help="by default the built-in weights")] = None,
     split: Annotated[Split, typer.Option(help="the faces to measure on")] = Split.validation,
     out: Annotated[
@@ -250,7 +263,7 @@ def evaluate(
             picture.savefig(out.with_name(f"{out.stem}-{name}.png"), dpi=120)
 
 
-def _pictures(measured: dict) -> dict:
+def _pictures(measured: dict[str, Any]) -> dict[str, Any]:
     """The metrics of `evaluate` as pictures: each way to group, and the curve of the target."""
     from ssrlib import plots
 
@@ -262,6 +275,24 @@ def _pictures(measured: dict) -> dict:
     if target.classes:
         return found | {"calibration-curve": plots.calibration_curve(measured["calibration_curve"])}
     return found | {"cs": plots.cumulative_score(measured["cs"])}
+
+
+@app.command()
+def calibrate(
+    weights: Annotated[Path, typer.Argument(help="a weights file that `train` wrote")],
+    store: Store,
+) -> None:
+    """Learn from a store's validation split how sure a network is, and keep it in the weights' card.
+
+    With it, `predict` gives an interval for each age, and gender's p_male is a probability.
+    """
+    from ssrlib import inference
+    from ssrlib.store import FaceStore
+    from ssrlib.weights import load, read_card, write_card
+
+    learned = inference.calibrate(load(weights), FaceStore(store))
+    write_card(weights, read_card(weights) | {"calibration": learned})
+    print(f"calibrated on {learned['faces']:,} validation faces; kept in the card of {weights}")
 
 
 @app.command()
@@ -277,7 +308,12 @@ def card(
 
     path = _built_in(weights)
     measured = results.load_evaluation(metrics) if metrics else None
-    print(cards.model_card(path.name, read_card(path), measured, weights_sha256(path)))
+    trained, known = read_card(path), weights_sha256(path)
+    try:
+        print(cards.model_card(path.name, trained, measured, known))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        message = f"{metrics or path}: damaged, for something in it is missing or no number"
+        raise ValueError(message) from error
 
 
 def _built_in(weights: Path) -> Path:
@@ -321,6 +357,7 @@ def export(
     elif to == Format.ncnn:
         facts = to_ncnn(networks, out / f"{name}.ncnn.param", cards)
     else:
+        assert store is not None
         facts = to_int8(networks, out / f"{name}-int8.onnx", FaceStore(store), cards)
     for file in facts["sha256"]:
         print(f"{(out / file).stat().st_size:9,} bytes  {out / file}")
@@ -332,60 +369,110 @@ def predict(
     photos: Annotated[list[Path], typer.Argument(help="image files", metavar="PHOTO...")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
+    age: Annotated[Path | None, typer.Option(help="weights of your own for age")] = None,
+    gender: Annotated[Path | None, typer.Option(help="weights of your own for gender")] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option(help="by default torch for .safetensors, else onnx where it is installed"),
+    ] = None,
 ) -> None:
     """Find the faces in photos and read their ages and genders."""
-    import pandas as pd
-
     from ssrlib.estimator import AgeGenderEstimator, draw
-    from ssrlib.face_crop import read_photo, write_photo
+    from ssrlib.face_crop import PhotoError, read_photo, write_new_photo
 
-    estimator = AgeGenderEstimator()
-    found, failed, drawn = [], 0, Counter()
+    estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender))
+    found: list[dict[str, Any]] = []
+    failed: list[Exception] = []
     for path in photos:
         try:
             photo = read_photo(path)
-            readings = estimator.predict(photo)
-            if out:
-                name = f"{path.stem}-{drawn[path.stem] + 1}" if drawn[path.stem] else path.stem
-                write_photo(draw(photo, readings), out / f"{name}.png")
-                drawn[path.stem] += 1
-        except (OSError, ValueError) as error:
-            failed += 1
-            print(f"error: {error}", file=sys.stderr)
+        except (OSError, PhotoError) as error:
+            failed.append(error)
             continue
+        readings = estimator.predict(photo)
+        found += [{"photo": str(path)} | _answer(reading) for reading in readings]
         if not readings:
-            print(f"{path}: no face found", file=sys.stderr)
-        for reading in readings:
-            answer = {
-                "age": round(reading.age, 1),
-                "age_low": _year(reading.age_low),
-                "age_high": _year(reading.age_high),
-                "gender": reading.gender,
-                "p_male": round(reading.p_male, 3),
-            }
-            found.append(
-                {"photo": str(path)}
-                | dict(zip(("x", "y", "width", "height"), reading.box, strict=False))
-                | answer
-            )
+            _say(f"{path}: no face found")
+        if out:
+            try:
+                drawing = write_new_photo(draw(photo, readings), out / f"{path.stem}.png")
+                if drawing.stem != path.stem:
+                    _say(f"{path}: drawn in {drawing}, for there is a {path.stem}.png already")
+            except OSError as error:
+                failed.append(error)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2))
     elif found:
-        print(pd.DataFrame(found).to_string(index=False))
+        print(_table([row | {"photo": _shown(row["photo"])} for row in found]))
+    for problem in failed:
+        _say(f"error: {problem}")
     if failed:
         raise typer.Exit(1)
 
 
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Rows under their keys, each column as wide as its widest cell."""
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(" ".join(map(str.rjust, line, widths)) for line in lines)
+
+
+def _backend(*files: Path | None) -> str:
+    """What runs these weights files; for none, the faster one if it is there."""
+    kept = any(file and file.suffix == ".safetensors" for file in files)
+    return "onnx" if find_spec("onnxruntime") and not kept else "torch"
+
+
+def _answer(reading: "Reading") -> dict[str, Any]:
+    """A reading as a row of the table; JSON has no NaN, which the bounds can be."""
+    return dict(zip(("x", "y", "width", "height"), reading.box, strict=False)) | {
+        "age": round(reading.age, 1),
+        "age_low": _year(reading.age_low),
+        "age_high": _year(reading.age_high),
+        "gender": reading.gender,
+        "p_male": round(reading.p_male, 3),
+    }
+
+
 def _year(bound: float) -> float | None:
-    """A bound for a table or for JSON, which has no NaN."""
     return None if bound != bound else round(bound, 1)
 
 
+def _shown(text: str) -> str:
+    r"""One line of text for a terminal, whatever a file's name holds.
+
+    >>> print(_shown("two\nlines, \x1b[31m and a byte that is no text: \udcff"))
+    two\nlines, \x1b[31m and a byte that is no text: \xff
+    """
+    text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says: of one that is the operating system's, the file and the reason, not its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
+def _say(message: str) -> None:
+    print(_shown(message), file=sys.stderr)
+
+
 def main() -> None:
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
+    except ModuleNotFoundError as error:
+        extras = EXTRAS.get(sys.argv[1], "train")
+        sys.exit(
+            f"error: this command needs {error.name}, which is not installed: pip install 'ssrlib[{extras}]'"
+        )
+    except UnicodeEncodeError as error:
+        sys.exit(_shown(f"error: {error.object}: the name is not UTF-8; rename the file or its folder"))
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(_shown(f"error: {_sentence(error)}"))
     except KeyboardInterrupt:
         sys.exit("stopped; what is done is kept")
 

@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssrlib import FACE_SIZE
-
 MILD = {"rotation": 10.0, "shift": 0.05, "zoom": 0.1, "shear": 0.05, "light": 0.15}
 """Every face is changed, a little; what we train with."""
 
@@ -21,10 +19,9 @@ def augment(
     zoom: float = 0.0,
     shear: float = 0.0,
     light: float = 0.0,
-    erase: float = 0.0,
     chance: float = 1.0,
 ) -> Tensor:
-    """Flip half of the faces, and turn, shift, zoom, shear, light and cover them at random.
+    """Flip half of the faces, and turn, shift, zoom, shear and light them at random.
 
     Args:
         faces: N x 3 x 64 x 64, 0 to 255, uint8 or float.
@@ -34,7 +31,6 @@ def augment(
         zoom: the largest relative change of size either way.
         shear: the largest shear either way.
         light: the largest relative change of brightness and of contrast either way.
-        erase: the largest side of a grey patch, as a share of the face's side.
         chance: how likely each of these changes happens to a face.
 
     Returns:
@@ -71,11 +67,4 @@ def augment(
     contrast, brightness = (1 + uniform(light) for _ in range(2))
     contrast, brightness = (v.reshape(n, 1, 1, 1).to(faces.device) for v in (contrast, brightness))
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-    lit = (((moved - mean) * contrast + mean) * brightness).clamp(0, 255)
-    if not erase:
-        return lit
-    # A patch is where a pixel is near enough to a random center, along both axes.
-    center = torch.stack([uniform(1.0), uniform(1.0)], dim=1)[..., None].to(faces.device)
-    reach = uniform(erase).abs()[:, None, None].to(faces.device)
-    rows, columns = ((torch.linspace(-1, 1, FACE_SIZE, device=faces.device) - center).abs() < reach).unbind(1)
-    return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], mean, lit)
+    return (((moved - mean) * contrast + mean) * brightness).clamp(0, 255)

@@ -9,6 +9,7 @@ AISTATS 2017.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,10 @@ ROUNDS = 30
 AGES = np.arange(0, 120.5, 0.5)
 # Of a gender network's output: a ReLU's 0 says "surely not", but no face is that sure.
 LEAST = 0.01
+PENALTY = 1e-3
 
 
-def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
+def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """Learn the calibration of a network from its answers on faces that it was not trained on.
 
     Args:
@@ -51,8 +53,48 @@ def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.n
     return {"faces": len(truth)} | _fit_age(values, differences, truth)
 
 
+def check(calibration: Any, target: Target) -> None:
+    """Refuse a calibration, read from a file, that `age_interval` and `probability` cannot compute with.
+
+    >>> from ssrlib.targets import AGE
+    >>> check({"faces": 200, "scale": [1, 0, 0], "middles": [50], "bands": [[4, -5]]}, AGE)
+    Traceback (most recent call last):
+    ValueError: the calibration's bands must be a rising pair for each of the middles, not [[4, -5]]
+
+    Raises:
+        ValueError: it names the entry, and says what is expected.
+    """
+    if not isinstance(calibration, dict):
+        raise ValueError(f"the calibration must be an object, not {calibration!r}")
+    _check(calibration, "faces", type(calibration.get("faces")) is int, "a whole number")
+    if target.classes:
+        _check(calibration, "beta", _numbers(calibration.get("beta"), 3), "three numbers")
+        return
+    scale, middles, bands = (calibration.get(name, []) for name in ("scale", "middles", "bands"))
+    _check(calibration, "scale", _numbers(scale, 3), "three numbers")
+    rise = _numbers(middles) and all(a < b for a, b in pairwise(middles))
+    _check(calibration, "middles", rise, "a list of rising numbers")
+    pairs = (
+        isinstance(bands, list) and len(bands) == len(middles) and all(_numbers(band, 2) for band in bands)
+    )
+    expected = "a rising pair for each of the middles"
+    _check(calibration, "bands", pairs and all(low <= high for low, high in bands), expected)
+
+
+def _numbers(values: Any, count: int | None = None) -> bool:
+    """Whether it is a list of finite numbers, `count` of them or at least one."""
+    if not isinstance(values, list) or not values or count not in (None, len(values)):
+        return False
+    return all(type(value) in (int, float) and abs(value) < 1e6 for value in values)
+
+
+def _check(calibration: dict[str, Any], name: str, sound: bool, expected: str) -> None:
+    if not sound:
+        raise ValueError(f"the calibration's {name} must be {expected}, not {calibration.get(name)!r}")
+
+
 def age_interval(
-    calibration: dict | None, ages: np.ndarray, differences: np.ndarray
+    calibration: dict[str, Any] | None, ages: np.ndarray, differences: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the lowest and the highest age, in years, that each reading is compatible with.
 
@@ -86,7 +128,7 @@ def age_interval(
     return np.minimum(ages, lowest), np.maximum(ages, highest)
 
 
-def probability(calibration: dict | None, values: np.ndarray) -> np.ndarray:
+def probability(calibration: dict[str, Any] | None, values: np.ndarray) -> np.ndarray:
     """Turn a gender network's outputs into probabilities that the label is male, by beta calibration.
 
     Without a calibration the outputs are only clipped to 0 to 1: scores, which are too sure of
@@ -98,10 +140,11 @@ def probability(calibration: dict | None, values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, float)
     if not calibration:
         return values.clip(0, 1)
-    return 1 / (1 + np.exp(-_logarithms(values) @ calibration["beta"]))
+    odds: np.ndarray = np.exp(-_logarithms(values) @ calibration["beta"])
+    return 1 / (1 + odds)
 
 
-def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict:
+def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """Label-conditional conformal intervals: each decade gets the band that covers 90 % of its faces.
 
     A band is interpolated between decades, and an interval spans the gaps between compatible ages, so
@@ -146,7 +189,9 @@ def _column(count: int) -> np.ndarray:
     return np.arange(count)[:, None]
 
 
-def _shape(ages, differences, truth, starts) -> tuple[list[float], np.ndarray]:
+def _shape(
+    ages: np.ndarray, differences: np.ndarray, truth: np.ndarray, starts: list[int]
+) -> tuple[list[float], np.ndarray]:
     """The linear fit of the error, and each group's 5 %, 50 % and 95 % point of the scaled error."""
     features = np.stack([np.ones_like(ages), ages, differences], axis=1)
     fit, *_ = np.linalg.lstsq(features, np.abs(ages - truth), rcond=None)
@@ -157,7 +202,9 @@ def _shape(ages, differences, truth, starts) -> tuple[list[float], np.ndarray]:
     return fit.tolist(), np.array(points)
 
 
-def _stretched(fit: list[float], points: np.ndarray, starts: list[int], stretch: np.ndarray) -> dict:
+def _stretched(
+    fit: list[float], points: np.ndarray, starts: list[int], stretch: np.ndarray
+) -> dict[str, Any]:
     low, middle, high = points.T
     bands = np.stack([middle - stretch * (middle - low), middle + stretch * (high - middle)], axis=1)
     middles = [(start + end) / 2 for start, end in pairwise([*starts, starts[-1] + 10])]
@@ -170,33 +217,27 @@ def _scale(fit: list[float], ages: np.ndarray, differences: np.ndarray) -> np.nd
 
 
 def _fit_classes(values: np.ndarray, truth: np.ndarray) -> list[float]:
-    """Logistic regression on two logarithms. A weight below 0 would turn the order around: it becomes 0."""
+    """Logistic regression on two logarithms. A weight below 0 would turn the order around: it stays at 0.
+
+    The small penalty keeps the weights finite where the labels are told apart fully.
+    """
+    from scipy.optimize import minimize  # only who calibrates needs SciPy
+
     if truth.min() == truth.max():
-        raise ValueError("calibration needs faces of both genders")
+        raise ValueError("calibration needs faces of both classes")
     features = _logarithms(values)
-    used = np.ones(3, bool)
-    weights = _logistic(features, truth)
-    while (weights[:2] < 0).any():
-        used[:2] &= weights[:2] >= 0
-        weights = np.zeros(3)
-        weights[used] = _logistic(features[:, used], truth)
-    return weights.tolist()
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        z = features @ weights
+        cost = np.logaddexp(0, z).sum() - truth @ z + PENALTY / 2 * weights @ weights
+        return cost, features.T @ (1 / (1 + np.exp(-z)) - truth) + PENALTY * weights
+
+    bounds = [(0, None), (0, None), (None, None)]
+    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
+    weights: list[float] = minimize(loss, np.zeros(3), jac=True, bounds=bounds, options=options).x.tolist()
+    return weights
 
 
 def _logarithms(values: np.ndarray) -> np.ndarray:
     values = values.clip(LEAST, 1 - LEAST)
     return np.stack([np.log(values), -np.log(1 - values), np.ones_like(values)], axis=1)
-
-
-def _logistic(features: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Newton's method. The small penalty keeps the weights finite where the labels are told apart fully."""
-    weights = np.zeros(features.shape[1])
-    penalty = 1e-3 * np.eye(len(weights))
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-features @ weights))
-        curvature = features.T @ (features * (p * (1 - p))[:, None]) + penalty
-        step = np.linalg.solve(curvature, features.T @ (truth - p) - penalty @ weights)
-        weights += step
-        if np.abs(step).max() < 1e-10:
-            break
-    return weights

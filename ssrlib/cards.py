@@ -1,8 +1,18 @@
-"""Model cards and a datasheet as Markdown, written from JSON: weights' cards and recorded metrics.
+"""What weights say about themselves: their card, checked where it is read, and as Markdown; and a datasheet.
 
 References: M. Mitchell et al., "Model Cards for Model Reporting", 2019; T. Gebru et al., "Datasheets for
 Datasets", 2021.
 """
+
+from pathlib import Path
+from typing import Any
+
+from ssrlib import calibration
+from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.targets import TARGETS
+
+# A card says how far beyond a face its crop reaches, in widths of the face.
+CROP_RANGES = {"margin": (-0.4, 4), "shift": (-2, 2)}
 
 USE = """\
 ## Meant for
@@ -60,7 +70,49 @@ UNITS = {
 READ = {"validation": "validation, each face read once", "test": "test, each face and its mirror image"}
 
 
-def model_card(name: str, card: dict, metrics: dict | None = None, sha256: str = "unknown") -> str:
+def crop_recipe(card: dict[str, Any]) -> dict[str, Any]:
+    """Return how the faces that a network learned from were cropped, as far as its card says.
+
+    >>> crop_recipe({"crop": {"margin": 0.4}})
+    {'margin': 0.4, 'shift': 0.1}
+    """
+    crop = card.get("crop", {})
+    return {"margin": crop.get("margin", MARGIN), "shift": crop.get("shift", SHIFT)}
+
+
+def check_card(path: str | Path, target: str, card: Any) -> None:
+    """Refuse a card, read from a file, that nothing can be computed with.
+
+    >>> check_card("age.onnx", "age", {"crop": {"margin": "wide"}})
+    Traceback (most recent call last):
+    ValueError: age.onnx: its card cannot be used: the crop's margin must be from -0.4 to 4, not 'wide'
+
+    Raises:
+        ValueError: it names the entry, and says what is expected.
+    """
+    try:
+        _check_objects(card)
+        for name, (least, most) in CROP_RANGES.items():
+            value = crop_recipe(card)[name]
+            if type(value) not in (int, float) or not least <= value <= most:
+                raise ValueError(f"the crop's {name} must be from {least} to {most}, not {value!r}")
+        if card.get("calibration"):
+            calibration.check(card["calibration"], TARGETS[target])
+    except ValueError as error:
+        raise ValueError(f"{path}: its card cannot be used: {error}") from error
+
+
+def _check_objects(card: Any) -> None:
+    if not isinstance(card, dict):
+        raise ValueError(f"it must be an object, not {card!r}")
+    for name in ("crop", "recipe", "validation", "test"):
+        if not isinstance(card.get(name, {}), dict):
+            raise ValueError(f"its {name} must be an object, not {card[name]!r}")
+
+
+def model_card(
+    name: str, card: dict[str, Any], metrics: dict[str, Any] | None = None, sha256: str = "unknown"
+) -> str:
     """Return the card of a weights file as Markdown.
 
     Args:
@@ -88,7 +140,7 @@ def model_card(name: str, card: dict, metrics: dict | None = None, sha256: str =
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def datasheet(people: dict) -> str:
+def datasheet(people: dict[str, Any]) -> str:
     """Return the datasheet of the training data, UTKFace as it is used here, as Markdown.
 
     Args:
@@ -147,7 +199,7 @@ learned from it are for research and teaching only, and not for decisions about 
 """
 
 
-def _training(card: dict) -> dict:
+def _training(card: dict[str, Any]) -> dict[str, Any]:
     recipe = ", ".join(f"{name} {value}" for name, value in card.get("recipe", {}).items())
     return {
         "data": card.get("data", "unknown"),
@@ -158,7 +210,7 @@ def _training(card: dict) -> dict:
     }
 
 
-def _results(card: dict, target: str) -> str:
+def _results(card: dict[str, Any], target: str) -> str:
     lines = {}
     for split, read in READ.items():
         scores = dict(card.get(split, {}))
@@ -175,7 +227,7 @@ def _results(card: dict, target: str) -> str:
     return _list(lines)
 
 
-def _by_group(metrics: dict) -> str:
+def _by_group(metrics: dict[str, Any]) -> str:
     names = [name for name in UNITS if name in metrics and name not in ("rmse", "ca3", "brier")]
     parts = [
         f"## Results by group, {metrics['split']} split\n\n{metrics['faces']:,} faces, the worst group "
@@ -191,7 +243,7 @@ def _by_group(metrics: dict) -> str:
     return "\n\n".join(parts)
 
 
-def _with_interval(group: dict, name: str) -> str:
+def _with_interval(group: dict[str, Any], name: str) -> str:
     interval = group["intervals"][name] if name != "width" else None
     text = _say(name, group[name])
     return f"{text} ({' to '.join(_say(name, bound).split()[0] for bound in interval)})" if interval else text
@@ -205,10 +257,10 @@ def _say(name: str, value: float) -> str:
     return UNITS.get(name, (name, "{:.4g}"))[1].format(value)
 
 
-def _list(lines: dict) -> str:
+def _list(lines: dict[str, Any]) -> str:
     return "\n".join(f"- {name}: {text}" for name, text in lines.items())
 
 
-def _table(rows: list[dict]) -> str:
+def _table(rows: list[dict[str, Any]]) -> str:
     lines = [list(rows[0]), ["---"] * len(rows[0])] + [[str(value) for value in row.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,10 +1,12 @@
 """What a training run saves, and how it goes on from there."""
 
+from __future__ import annotations
+
 import hashlib
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,10 +18,10 @@ from ssrlib.store import FaceStore
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
 
-def job(network: SSRNet, store: FaceStore, recipe, processes: int) -> dict:
+def job(network: SSRNet, store: FaceStore, recipe: dict[str, Any], processes: int) -> dict[str, Any]:
     """What two runs must share for one to go on where the other stopped."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
-    return {f"recipe's {name}": value for name, value in asdict(recipe).items()} | {
+    return {f"recipe's {name}": value for name, value in recipe.items()} | {
         "network": str(network.settings),
         "starting weights": start.hexdigest()[:12],
         "faces": store.info["sha256"]["faces.npy"][:12],
@@ -28,7 +30,9 @@ def job(network: SSRNet, store: FaceStore, recipe, processes: int) -> dict:
     }
 
 
-def resume(folder: str | Path | None, job: dict, parts: dict, fabric: Fabric) -> dict:
+def resume(
+    folder: str | Path | None, job: dict[str, Any], parts: dict[str, Any], fabric: Fabric
+) -> dict[str, Any]:
     """Load the state of an unfinished run, if there is one, and return where it stands."""
     path = Path(folder) / "checkpoint.pt" if folder else None
     if not path or not path.is_file():
@@ -46,10 +50,11 @@ def resume(folder: str | Path | None, job: dict, parts: dict, fabric: Fabric) ->
             )
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
-    return state["run"]
+    run: dict[str, Any] = state["run"]
+    return run
 
 
-def save(folder: Path, job: dict, parts: dict, run: dict, needed: bool) -> None:
+def save(folder: Path, job: dict[str, Any], parts: dict[str, Any], run: dict[str, Any], needed: bool) -> None:
     """Write the state beside its place and move it in whole. A full disk ends training only at its end."""
     if not torch.isfinite(_flat(parts["network"])).all():
         raise ValueError(f"step {run['step']}: weights are no longer numbers; {ADVICE}")

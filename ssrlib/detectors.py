@@ -23,10 +23,10 @@ class Box(NamedTuple):
     `landmarks` are the five points of `TEMPLATE`, for a detector that finds them.
     """
 
-    x: int
-    y: int
-    width: int
-    height: int
+    x: float
+    y: float
+    width: float
+    height: float
     landmarks: tuple[tuple[float, float], ...] | None = None
 
 
@@ -66,17 +66,20 @@ def _find_yunet(photo: np.ndarray) -> list[Box]:
     _, found = detector.detect(cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
     rows = [] if found is None else found.tolist()
     # YuNet names the eyes and corners from the person's side: right comes first, and is left in the photo.
-    return [Box(*row[:4], landmarks=tuple(zip(row[4:14:2], row[5:14:2], strict=True))) for row in rows]
+    marks = [tuple(zip(row[4:14:2], row[5:14:2], strict=True)) for row in rows]
+    return [Box(row[0], row[1], row[2], row[3], points) for row, points in zip(rows, marks, strict=True)]
 
 
 def _scaled(box: Box, scale: float) -> Box:
     landmarks = box.landmarks and tuple((x * scale, y * scale) for x, y in box.landmarks)
-    return Box(*(round(value * scale) for value in box[:4]), landmarks)
+    x, y, width, height = (round(value * scale) for value in box[:4])
+    return Box(x, y, width, height, landmarks)
 
 
 @cache
 def _cascade() -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
+    folder = cv2.data.haarcascades  # type: ignore[attr-defined]
+    return cv2.CascadeClassifier(folder + "haarcascade_frontalface_alt2.xml")
 
 
 @cache

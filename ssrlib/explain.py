@@ -11,7 +11,7 @@ from torch import nn
 
 from ssrlib import FACE_SIZE
 from ssrlib.inference import BATCH, predict
-from ssrlib.network import soft_stagewise_regression
+from ssrlib.network import SSRNet, soft_stagewise_regression
 
 
 def occlusion(network: nn.Module, faces: np.ndarray, patch: int = 12, stride: int = 4) -> np.ndarray:
@@ -69,7 +69,7 @@ def gradient(network: nn.Module, faces: np.ndarray) -> np.ndarray:
     return np.concatenate(maps)
 
 
-def stage_terms(network: nn.Module, faces: np.ndarray) -> np.ndarray:
+def stage_terms(network: SSRNet, faces: np.ndarray) -> np.ndarray:
     """Return what each stage adds to the answer: the K terms of the formula, N x K; each row sums to it.
 
     Stage k's term contains the widths of the stages before it, so a stage acts on later terms, too.

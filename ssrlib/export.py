@@ -11,17 +11,20 @@ import logging
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssrlib import FACE_SIZE, runtime
+from ssrlib.cards import crop_recipe
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import score
@@ -57,6 +60,10 @@ NCNN_CONTRACT = {
 class Folded(nn.Module):
     """SSR-Net with everything folded away that only training needs; see `fold`."""
 
+    stream1: Any
+    stream2: Any
+    fusions: Any
+
     def __init__(self, network: SSRNet):
         super().__init__()
         network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
@@ -84,7 +91,7 @@ class Folded(nn.Module):
         for block1, block2 in zip(self.stream1, self.stream2, strict=True):
             map1, map2 = block1(map1), block2(map2)
             maps.append((map1, map2))
-        value = 0.0
+        value: Any = 0.0
         # Horner's way to sum the stages: the first is divided by one (1 + delta), the last by all.
         for k, fusion in reversed(list(enumerate(self.fusions))):
             map1, map2 = maps[self.blocks[k]]
@@ -93,7 +100,7 @@ class Folded(nn.Module):
             bins = getattr(self, f"indices{k}") + self.lambda_eta * fusion.eta(hidden)
             value = value + (bins * fusion.p(hidden)).sum(dim=1, keepdim=True)
             value = value / (1 + self.lambda_delta * fusion.delta(a * b))
-        return value
+        return cast(Tensor, value)
 
 
 class SideBySide(nn.Module):
@@ -133,7 +140,7 @@ def fold(*networks: SSRNet) -> nn.Module:
     return (Folded(networks[0]) if len(networks) == 1 else SideBySide(networks)).eval()
 
 
-def _folded_block(block: nn.Sequential) -> nn.Sequential:
+def _folded_block(block: Iterable[Any]) -> nn.Sequential:
     convolution, batch_norm, *rest = block
     # Tanh grows, so the largest tanh is the tanh of the largest: a fourth of the work.
     rest.sort(key=lambda layer: isinstance(layer, nn.Tanh))
@@ -142,6 +149,7 @@ def _folded_block(block: nn.Sequential) -> nn.Sequential:
 
 def _fold_normalization(convolution: nn.Conv2d, mean: Tensor, std: Tensor) -> None:
     """W (x - mean) / std + b is W' x + b' with W' = W / std and b' = b - W' mean."""
+    assert convolution.bias is not None
     convolution.weight.div_(std)
     convolution.bias.sub_((convolution.weight * mean).sum(dim=(1, 2, 3)))
 
@@ -150,13 +158,14 @@ def _without_idle(layers: nn.Sequential) -> nn.Sequential:
     """Leave out dropout, and poolings of one pixel."""
 
     def idle(layer: nn.Module) -> bool:
-        pool = isinstance(layer, nn.AvgPool2d | nn.MaxPool2d)
-        return isinstance(layer, nn.Dropout) or (pool and layer.kernel_size == 1)
+        if isinstance(layer, nn.AvgPool2d | nn.MaxPool2d):
+            return layer.kernel_size == 1
+        return isinstance(layer, nn.Dropout)
 
     return nn.Sequential(*(layer for layer in layers if not idle(layer)))
 
 
-def cost(network: nn.Module) -> list[dict]:
+def cost(network: nn.Module) -> list[dict[str, Any]]:
     """Return each convolution's and linear layer's parameters, and its multiply-adds for one face.
 
     >>> layers = cost(SSRNet())
@@ -167,7 +176,7 @@ def cost(network: nn.Module) -> list[dict]:
     """
     network, layers = copy.deepcopy(network).eval(), []
 
-    def note(name: str, module: nn.Module, output: Tensor) -> None:
+    def note(name: str, module: nn.Conv2d | nn.Linear, output: Tensor) -> None:
         parameters = sum(parameter.numel() for parameter in module.parameters())
         multiply_adds = output.numel() * module.weight[0].numel()
         layers.append({"layer": name, "parameters": parameters, "multiply_adds": multiply_adds})
@@ -181,8 +190,10 @@ def cost(network: nn.Module) -> list[dict]:
 
 
 def to_onnx(
-    networks: SSRNet | Sequence[SSRNet], path: str | Path, cards: dict | Sequence[dict] | None = None
-) -> dict:
+    networks: SSRNet | Sequence[SSRNet],
+    path: str | Path,
+    cards: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Write an ONNX file, and beside it a JSON file that says how to use it.
 
     The network's only input is `faces`, uint8, N x 3 x 64 x 64, RGB; its only output is `values`,
@@ -211,8 +222,10 @@ def to_onnx(
 
 
 def to_ncnn(
-    networks: SSRNet | Sequence[SSRNet], path: str | Path, cards: dict | Sequence[dict] | None = None
-) -> dict:
+    networks: SSRNet | Sequence[SSRNet],
+    path: str | Path,
+    cards: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Write `NAME.ncnn.param` and `NAME.ncnn.bin`, and beside them `NAME.ncnn.json`.
 
     The network's only input is the image, `in0`, as `ncnn::Mat::from_pixels` makes it of 64 x 64 RGB
@@ -241,8 +254,8 @@ def to_int8(
     networks: SSRNet | Sequence[SSRNet],
     path: str | Path,
     store: FaceStore,
-    cards: dict | Sequence[dict] | None = None,
-) -> dict:
+    cards: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Write an ONNX file whose convolutions multiply 8-bit integers, and beside it a JSON file.
 
     Input and output are those of `to_onnx`. 512 faces of the store's train split tell how large the
@@ -273,10 +286,12 @@ def to_int8(
         return _deliver([made], path, networks, cards, ONNX_CONTRACT | {"checked": checked})
 
 
-def _lists(networks, cards) -> tuple[list[SSRNet], list[dict]]:
+def _lists(
+    networks: SSRNet | Sequence[SSRNet], cards: dict[str, Any] | Sequence[dict[str, Any]] | None
+) -> tuple[list[SSRNet], list[dict[str, Any]]]:
     networks = [networks] if isinstance(networks, SSRNet) else list(networks)
     cards = [cards] if isinstance(cards, dict) else list(cards or [{}] * len(networks))
-    crops = [runtime.crop_recipe(card) for card in cards]
+    crops = [crop_recipe(card) for card in cards]
     if crops != crops[:1] * len(networks):
         raise ValueError(f"networks in one file must share one crop of the face, not {crops}")
     return networks, cards
@@ -306,9 +321,9 @@ def _quietly() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict]) -> bytes:
+def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict[str, Any]]) -> bytes:
     with _quietly():
-        model = torch.onnx.export(
+        program = torch.onnx.export(
             fold(*networks),
             (torch.zeros(2, 3, FACE_SIZE, FACE_SIZE, dtype=torch.uint8),),
             input_names=["faces"],
@@ -316,7 +331,9 @@ def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict]) -> bytes:
             dynamic_shapes={"faces": {0: torch.export.Dim("n")}},
             dynamo=True,
             verbose=False,
-        ).model_proto
+        )
+    assert program is not None
+    model = program.model_proto
     for key, value in (("targets", [target_of(network).name for network in networks]), ("cards", cards)):
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     return _lean(model)
@@ -333,8 +350,8 @@ def quantize(path: str | Path, faces: np.ndarray) -> None:
     chosen = np.random.default_rng(0).permutation(len(faces))[:CALIBRATION_FACES]
     batches = iter(np.array_split(faces[chosen].transpose(0, 3, 1, 2), -(-len(chosen) // 64)))
 
-    class Faces(CalibrationDataReader):
-        def get_next(self) -> dict | None:
+    class Faces(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, Any] | None:
             batch = next(batches, None)
             return None if batch is None else {"faces": batch}
 
@@ -372,10 +389,19 @@ def _lean(model: onnx.ModelProto) -> bytes:
     for part in [*graph.node, *graph.initializer, *graph.input, *graph.output, graph]:
         part.ClearField("metadata_props")
     graph.ClearField("value_info")
-    return model.SerializeToString()
+    return _sealed(model)
 
 
-def _check_values(read: Callable, networks: Sequence[SSRNet]) -> dict:
+def _sealed(model: onnx.ModelProto) -> bytes:
+    """The bytes of an ONNX file with its checksum, see `runtime.onnx_checksums`."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, metadata | {"sha256": "0" * 64})
+    content: bytes = model.SerializeToString()
+    carried, due = (checksum.encode() for checksum in runtime.onnx_checksums(content))
+    return content.replace(b"sha256\x12@" + carried, b"sha256\x12@" + due)
+
+
+def _check_values(read: Callable[[np.ndarray], np.ndarray], networks: Sequence[SSRNet]) -> dict[str, Any]:
     """Hold an exported network's values against PyTorch's, on faces drawn for this only."""
     faces, _ = synthetic.generate(CHECK_FACES, CHECK_SEED)
     differences = np.abs(read(faces) - _values(networks, faces)).max(axis=0).tolist()
@@ -387,7 +413,12 @@ def _check_values(read: Callable, networks: Sequence[SSRNet]) -> dict:
     return {"faces": f"{CHECK_FACES} drawn, seed {CHECK_SEED}", "largest difference": differences}
 
 
-def _check_errors(read: Callable, networks: Sequence[SSRNet], faces: np.ndarray, rows) -> dict:
+def _check_errors(
+    read: Callable[[np.ndarray], np.ndarray],
+    networks: Sequence[SSRNet],
+    faces: np.ndarray,
+    rows: pd.DataFrame,
+) -> dict[str, Any]:
     """Hold an exported network's mean absolute errors against PyTorch's, on faces with labels."""
     errors = []
     for network, *pair in zip(networks, read(faces).T, _values(networks, faces).T, strict=True):
@@ -407,8 +438,12 @@ def _values(networks: Sequence[SSRNet], faces: np.ndarray) -> np.ndarray:
 
 
 def _deliver(
-    made: Sequence[Path], path: str | Path, networks: Sequence[SSRNet], cards: Sequence[dict], facts: dict
-) -> dict:
+    made: Sequence[Path],
+    path: str | Path,
+    networks: Sequence[SSRNet],
+    cards: Sequence[dict[str, Any]],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
     """Describe the new files in a JSON file, and move all of them to where they belong."""
     packages = ("ssrlib", "torch", "onnx", "onnxruntime", "pnnx", "ncnn")
     description = {
@@ -416,12 +451,13 @@ def _deliver(
         **facts,
         "targets": [target_of(network).name for network in networks],
         "weights": [network_sha256(network) for network in networks],
-        "crop": runtime.crop_recipe(cards[0]),
+        "crop": crop_recipe(cards[0]),
         "versions": {package: version(package) for package in packages},
         "cards": cards,
     }
+    description["cards_sha256"] = runtime.cards_sha256(description)
     for file in made:
         file.replace(Path(path).parent / file.name)
     text = json.dumps(description, indent=2, ensure_ascii=False)
-    Path(path).with_suffix(".json").write_text(text + "\n")
+    Path(path).with_suffix(".json").write_text(text + "\n", "utf-8")
     return description

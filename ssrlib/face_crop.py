@@ -1,14 +1,15 @@
 """Photos and the faces in them: read, crop, align."""
 
-import struct
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ssrlib import FACE_SIZE
 from ssrlib.detectors import Box, find
@@ -36,6 +37,13 @@ REDUCED = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
 
+# Pillow gives these to another program, which draws what they say.
+PROGRAMS = ("EPS", "WMF")
+
+
+class PhotoError(ValueError):
+    """A photo that cannot be used; the message is one sentence about it. A bug of ours is another error."""
+
 
 def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | None = None) -> np.ndarray:
     """Decode a photo from a file or from a file's bytes: uint8, height x width x 3, RGB, upright.
@@ -50,36 +58,49 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a folder, not an image, damaged, or larger than 100 million pixels.
+        PhotoError: a ValueError; it is a folder, not an image, damaged, or larger than 100 million pixels.
     """
     if isinstance(source, str | Path):
-        name = str(source)
-        if Path(source).is_dir():
-            raise ValueError(f"{name}: a folder, not a photo")
-        if not Path(source).exists():
-            raise FileNotFoundError(f"{name}: no such photo")
-        source = Path(source).read_bytes()
+        name, source = str(source), _bytes(Path(source))
     if not source:
-        raise ValueError(f"{name}: the file is empty")
+        raise PhotoError(f"{name}: the file is empty")
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(source)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{name}: larger than {MAX_PIXELS // 1_000_000} million pixels")
-            if at_least and image.format == "JPEG" and source.endswith(JPEG_END):
-                return _read_reduced(source, min(image.size) // at_least)
-            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
-                image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except UnidentifiedImageError:
-        raise ValueError(f"{name}: not an image, or a damaged one") from None
+            if image.width * image.height <= MAX_PIXELS:
+                return _decoded(image, source, at_least)
     except Image.DecompressionBombError:
-        raise ValueError(f"{name}: larger than {MAX_PIXELS // 1_000_000} million pixels") from None
-    except (OSError, SyntaxError, EOFError, struct.error) as error:
-        raise ValueError(f"{name}: not an image, or a damaged one ({error})") from None
+        pass
+    except Exception as error:  # each decoder has errors of its own, and a damaged file meets them all
+        raise PhotoError(f"{name}: not an image, or a damaged one") from error
+    raise PhotoError(f"{name}: larger than {MAX_PIXELS // 1_000_000} million pixels")
 
 
-def _read_reduced(jpeg: bytes, reduction: int) -> np.ndarray:
-    """Decode a whole JPEG at the smallest size that is not reduced further than asked."""
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise PhotoError(f"{path}: a folder, not a photo")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such photo") from None
+    except OSError as error:
+        raise PhotoError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _decoded(image: Image.Image, source: bytes, at_least: int | None) -> np.ndarray:
+    """The pixels of an opened image: only decoders and conversions, whose errors `read_photo` catches."""
+    if image.format in PROGRAMS:
+        raise OSError(f"{image.format} is a program, not a photo")
+    if at_least and image.format == "JPEG" and source.endswith(JPEG_END):
+        photo = _read_reduced(source, min(image.size) // at_least)
+        if photo is not None:
+            return photo
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+        image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+    return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def _read_reduced(jpeg: bytes, reduction: int) -> np.ndarray | None:
+    """Decode a JPEG at the smallest size that is not reduced further than asked; None for a broken one."""
     flag = next((flag for factor, flag in REDUCED.items() if reduction >= factor), 0)
     return cv2.imdecode(np.frombuffer(jpeg, np.uint8), flag | cv2.IMREAD_COLOR_RGB)
 
@@ -155,24 +176,24 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     >>> crop(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30)).shape
     (64, 64, 3)
     """
-    left, top, side = crop_square(box, margin, shift)[:3]
+    left, top, side = (int(value) for value in crop_square(box, margin, shift)[:3])
     height, width = photo.shape[:2]
     inside = photo[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if inside.size == 0:
         raise ValueError(f"{box} lies outside a photo of {width} x {height} pixels")
     outside = (-top, top + side - height, -left, left + side - width)
-    padding = [max(0, pixels) for pixels in outside]
-    return resize(cv2.copyMakeBorder(inside, *padding, cv2.BORDER_REPLICATE))
+    above, below, before, after = (max(0, pixels) for pixels in outside)
+    return resize(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE))
 
 
-def crop_face(photo: np.ndarray, box: Box, crop_recipe: dict) -> np.ndarray:
+def crop_face(photo: np.ndarray, box: Box, crop_recipe: dict[str, Any]) -> np.ndarray:
     """Get a found face: aligned where its landmarks are known, else cropped with margin and shift."""
     if box.landmarks:
         return align(photo, box.landmarks)
     return crop(photo, box, crop_recipe["margin"], crop_recipe["shift"])
 
 
-def extract_face(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
+def extract_face(data: bytes, name: str, crop_recipe: dict[str, Any]) -> np.ndarray:
     """Get the one face that a dataset's photo shows: uint8, 64 x 64 x 3, RGB.
 
     Args:
@@ -183,23 +204,67 @@ def extract_face(data: bytes, name: str, crop_recipe: dict) -> np.ndarray:
             recipe's `margin` and `shift`).
 
     Raises:
-        ValueError: the photo cannot be read, or no face was found in it.
+        PhotoError: the photo cannot be read, or no face was found in it.
     """
     if crop_recipe["kind"] == "find":
         photo = read_photo(data, name)
         boxes = find(photo)
         if not boxes:
-            raise ValueError(f"{name}: no face was found")
+            raise PhotoError(f"{name}: no face was found")
         return crop_face(photo, boxes[0], crop_recipe)
     rows = crop_recipe.get("cut_rows", 0)
     photo = read_photo(data, name, at_least=None if rows else DECODED_SIDE)
     if photo.shape[0] <= 2 * rows:
-        raise ValueError(f"{name}: too small to cut {rows} rows off its top and bottom")
+        raise PhotoError(f"{name}: too small to cut {rows} rows off its top and bottom")
     return resize(photo[rows : photo.shape[0] - rows])
 
 
 def write_photo(photo: np.ndarray, path: str | Path) -> None:
-    """Save an RGB image in the format of the path's suffix, such as `.png` or `.jpg`."""
+    """Save an RGB image in the format of the path's suffix, such as `.png` or `.jpg`.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    _write(photo, Path(path), "wb")
+
+
+def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
+    """Save an RGB image, but over no other file: as `NAME-2.png` if there is a `NAME.png`, and so on.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        OSError: it cannot be written there; no part of it is left.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes())
+    for number in count(1):
+        place = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        try:
+            _write(photo, place, "xb")
+        except FileExistsError:
+            continue
+        return place
+    raise AssertionError  # `count` has no end
+
+
+def _write(photo: np.ndarray, path: Path, mode: str) -> None:
+    content = cv2.imencode(path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
+    if not path.parent.is_dir():
+        try:
+            path.parent.mkdir(parents=True)
+        except OSError as error:
+            message = f"{path}: not saved, for its folder cannot be made ({error.strerror})"
+            raise OSError(message) from error
+    try:
+        with path.open(mode) as file:
+            try:
+                file.write(content)
+                file.flush()
+            except OSError:
+                path.unlink()
+                raise
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(f"{path}: not saved ({error.strerror})") from error

@@ -6,17 +6,18 @@ PyTorch is imported where it is needed: `flip_average` also serves networks that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssrlib.calibration import age_interval, probability
+from ssrlib.calibration import age_interval, fit, probability
 from ssrlib.targets import target_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from ssrlib.network import SSRNet
     from ssrlib.store import FaceStore
 
 BATCH = 512
@@ -65,7 +66,7 @@ def flip_average(
 
 
 def predict_split(
-    network: nn.Module, store: FaceStore, split: str, calibration: dict | None = None
+    network: SSRNet, store: FaceStore, split: str, calibration: dict[str, Any] | None = None
 ) -> pd.DataFrame:
     """Read one split's faces as `AgeGenderEstimator` does, each with its mirror image.
 
@@ -109,6 +110,13 @@ def predict_split(
         return rows.assign(value=probability(calibration, values))
     low, high = age_interval(calibration, values, differences)
     return rows.assign(low=low, high=high)
+
+
+def calibrate(network: SSRNet, store: FaceStore) -> dict[str, Any]:
+    """Learn from a store's validation split how sure a network is; see `calibration.fit`."""
+    answers = predict_split(network, store, "validation")
+    columns = (answers[name].to_numpy() for name in ("value", "difference", "truth"))
+    return fit(target_of(network), *columns)
 
 
 def _looks(network: nn.Module, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ssrlib.network import SSRNet
 from ssrlib.targets import AGE, GENDER
+from ssrlib.weights import check_tensors
 
 # Keras numbers its layers in the order in which the authors' script made them. These two tables
 # give the Keras layer of each of our modules; "{pred}" is pred_age in the age files, pred in the
@@ -69,21 +71,25 @@ def from_keras(path: str | Path) -> SSRNet:
             pred = "pred_age" if "pred_age_stage1" in file else "pred"
             target = AGE if pred == "pred_age" else GENDER
             network = SSRNet(target.value_range, target=target.name)
-            state = network.state_dict()
+            state, found = network.state_dict(), {}
             for module, layer in (_STREAM_LAYERS | _FUSION_LAYERS).items():
                 for keras_name, array in _datasets(file[layer.format(pred=pred)]).items():
                     name = f"{module}.{_KERAS_NAMES[keras_name]}"
-                    state[name] = _from_keras_layout(array, state[name].shape, first=module[7:] == ".0.0")
+                    found[name] = _from_keras_layout(array, state[name].shape, first=module[7:] == ".0.0")
+            for name, tensor in state.items():
+                if name.endswith("num_batches_tracked"):  # which Keras does not count
+                    found[name] = tensor
+            found["mean"], found["std"] = torch.zeros_like(state["mean"]), torch.ones_like(state["std"])
+            check_tensors(found, state)
     except OSError as error:
         raise ValueError(f"{path}: damaged, or not a Keras .h5 file ({error})") from error
     except (KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: its layers are not those of the authors' SSR-Net ({error})") from error
-    state["mean"], state["std"] = torch.zeros_like(state["mean"]), torch.ones_like(state["std"])
-    network.load_state_dict(state)
+    network.load_state_dict(found)
     return network.eval()
 
 
-def _datasets(group) -> dict[str, np.ndarray]:
+def _datasets(group: Any) -> dict[str, np.ndarray]:
     """All arrays below a layer's group, by the last part of their names: `a/b/kernel:0` is `kernel`."""
     found = {}
     group.visititems(

@@ -3,11 +3,14 @@
 Every metric is the mean of one number per face, so one bootstrap gives the interval of each of them.
 """
 
+import math
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from ssrlib.inference import predict_split
+from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
 from ssrlib.targets import AGE, Target, target_of
 
@@ -39,8 +42,8 @@ def score(values: np.ndarray, truth: np.ndarray, target: Target) -> dict[str, fl
 
 
 def evaluate(
-    network: nn.Module, store: FaceStore, split: str = "test", calibration: dict | None = None
-) -> dict:
+    network: SSRNet, store: FaceStore, split: str = "test", calibration: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return all metrics of a network on one split of a store, ready for JSON.
 
     They are those of `summary`, each with its interval; `without_flip`, the `score` without the mirror
@@ -84,7 +87,7 @@ def metrics_per_face(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).astype(float)
 
 
-def summary(per_face: pd.DataFrame) -> dict:
+def summary(per_face: pd.DataFrame) -> dict[str, Any]:
     """Return each column's mean (the root of it for `rmse`), and under `intervals` its 95 % interval.
 
     The intervals come from the bootstrap: 1,000 times, as many faces are drawn from the faces, with
@@ -104,8 +107,9 @@ def summary(per_face: pd.DataFrame) -> dict:
     roots = per_face.columns == "rmse"
     means[roots], bounds[:, roots] = np.sqrt(means[roots]), np.sqrt(bounds[:, roots])
     intervals = bounds.T.tolist() if n > 1 else [None] * len(means)
-    return dict(zip(per_face, means.tolist(), strict=True)) | {
-        "intervals": dict(zip(per_face, intervals, strict=True))
+    names = [str(name) for name in per_face]
+    return dict(zip(names, means.tolist(), strict=True)) | {
+        "intervals": dict(zip(names, intervals, strict=True))
     }
 
 
@@ -115,14 +119,14 @@ def groupings(table: pd.DataFrame) -> dict[str, pd.Series]:
     For an age network also by decade of its answer, the one age that its user knows, and in quarters
     by how far the answers to the face and to its mirror image are apart.
     """
-    found = {}
+    found: dict[str, pd.Series] = {}
     if "age" in table and table["age"].notna().any():
         found["age"] = decades(table["age"])
     if "low" in table:
         found["predicted age"] = decades(table["value"].clip(lower=0))
-        quarter = np.ceil(4 * table["difference"].rank(method="first", pct=True)).astype(int)
+        quarter = (4 * table["difference"].rank(method="first", pct=True)).map(math.ceil)
         found["mirror disagreement"] = "quarter " + quarter.astype(str)
-    for name in table.columns.difference(NAMES, sort=False):
+    for name in table.columns.difference(list(NAMES), sort=False):
         if pd.api.types.is_string_dtype(table[name]) and 2 <= table[name].nunique() <= CURVE:
             found[name] = table[name].fillna("unknown")
     return found
@@ -138,7 +142,7 @@ def decades(ages: pd.Series) -> pd.Series:
     return start.map(lambda age: "unknown" if np.isnan(age) else f"{age:.0f}-{age + 9:.0f}")
 
 
-def by_group(per_face: pd.DataFrame, names: pd.Series) -> list[dict]:
+def by_group(per_face: pd.DataFrame, names: pd.Series) -> list[dict[str, Any]]:
     """Return `summary` for each group of faces, with its name and number of faces, the worst first.
 
     Worst is by the first column: the largest `mae`, or the smallest `accuracy`.
@@ -156,7 +160,7 @@ def by_group(per_face: pd.DataFrame, names: pd.Series) -> list[dict]:
     return sorted(groups, key=lambda group: group[first], reverse=first != "accuracy")
 
 
-def cs_curve(values: np.ndarray, truth: np.ndarray) -> list[dict]:
+def cs_curve(values: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
     """Return the cumulative score: for n = 1 to 20 years CA(n), the share of errors smaller than n.
 
     >>> curve = cs_curve(np.array([20.0, 31.0]), np.array([22.0, 40.0]))
@@ -164,12 +168,12 @@ def cs_curve(values: np.ndarray, truth: np.ndarray) -> list[dict]:
     [(2, 0.0), (3, 0.5), (10, 1.0)]
     """
     size, years = np.abs(values - truth), range(1, CURVE + 1)
-    shares = summary(pd.DataFrame({n: (size < n).astype(float) for n in years}))
+    shares = summary(pd.DataFrame({str(n): (size < n).astype(float) for n in years}))
     intervals = shares["intervals"]
-    return [{"years": n, "share": shares[n], "interval": intervals[n]} for n in years]
+    return [{"years": n, "share": shares[str(n)], "interval": intervals[str(n)]} for n in years]
 
 
-def calibration_curve(p: np.ndarray, truth: np.ndarray) -> list[dict]:
+def calibration_curve(p: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
     """Return, for each tenth of probability, the mean of what was predicted, and how often the
     label was the second class: near each other, if p is honest. Names are those of scikit-learn's curve.
 
@@ -185,7 +189,7 @@ def calibration_curve(p: np.ndarray, truth: np.ndarray) -> list[dict]:
     ]
 
 
-def constant_baseline(rows: pd.DataFrame, truth: np.ndarray, target: Target) -> dict:
+def constant_baseline(rows: pd.DataFrame, truth: np.ndarray, target: Target) -> dict[str, Any]:
     """Return the best answer that never looks at a face, and its `score` on `truth`.
 
     That is the median of a store's train split, or its more frequent class; none where the train
@@ -200,7 +204,7 @@ def constant_baseline(rows: pd.DataFrame, truth: np.ndarray, target: Target) -> 
     return {"guess": guess} | score(np.full_like(truth, value), truth, target)
 
 
-def errors_by_age(values: np.ndarray, truth: np.ndarray, step: int = 10) -> list[dict]:
+def errors_by_age(values: np.ndarray, truth: np.ndarray, step: int = 10) -> list[dict[str, Any]]:
     """Return each age group's number of faces, mean absolute error and mean error, in years.
 
     The mean error is above 0 where the network guesses too old.
@@ -226,4 +230,4 @@ def best_epoch(history: pd.DataFrame, target: Target) -> int:
     >>> best_epoch(pd.DataFrame({"epoch": [1, 2, 3], "mae": [9.0, 8.0, 8.5]}), AGE)
     2
     """
-    return int(history["epoch"].iloc[target.best(history[target.metric])])
+    return int(history["epoch"].iloc[target.best(history[target.metric].tolist())])

@@ -7,7 +7,7 @@ published weights come from it.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +134,13 @@ class SSRNet(nn.Module):
     # The block that stage k reads, the pooling of its map, and the values that remain.
     STAGES = ((3, 1, 160), (1, 4, 90), (0, 8, 90))
 
+    mean: Tensor
+    std: Tensor
+    # torch's types do not say what a ModuleList holds.
+    stream1: Any
+    stream2: Any
+    fusions: Any
+
     def __init__(
         self,
         value_range: float = 101.0,
@@ -146,7 +153,7 @@ class SSRNet(nn.Module):
         super().__init__()
         if not 1 <= len(bins) <= 3 or min(bins) < 1:
             raise ValueError(f"bins must be one to three positive counts, one a stage, not {tuple(bins)}")
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "value_range": float(value_range),
             "bins": list(bins),
             "lambda_eta": float(lambda_eta),
@@ -167,7 +174,7 @@ class SSRNet(nn.Module):
         )
         self.apply(_initialize)
 
-    def forward(self, faces: Tensor, return_stages: bool = False):
+    def forward(self, faces: Tensor, return_stages: bool = False) -> Tensor | tuple[Tensor, list[Stage]]:
         """Return N values, or `(values, stages)` with one `Stage` a stage.
 
         Raises:
@@ -195,7 +202,8 @@ def _initialize(module: nn.Module) -> None:
     """Glorot uniform weights and zero biases, as the authors' code has it."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _check(faces: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,8 +22,17 @@ from ssrlib.targets import AGE, Target
 BLUE, ORANGE, GREY, GREEN = "#2f6f9f", "#d9792b", "#8a8a8a", "#4c956c"
 
 
-def _figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray | Axes]:
-    figure, axes = plt.subplots(figsize=(width, height), layout="constrained", **grid)
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure, axes = _grid(width, height, columns=1)
+    return figure, axes[0, 0]
+
+
+def _grid(
+    width: float, height: float, columns: int, rows: int = 1, sharey: bool = False
+) -> tuple[Figure, np.ndarray]:
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, height), layout="constrained", squeeze=False, sharey=sharey
+    )
     # A closed figure can still be drawn on; left open, a notebook would show it twice.
     plt.close(figure)
     return figure, axes
@@ -38,7 +48,7 @@ def face_sheet(faces: np.ndarray, titles: Sequence[str] | None = None, columns: 
     rows = -(-len(faces) // columns)
     side = min(1.6, 9 / columns)
     height = side if titles is None else side + 0.25
-    figure, axes = _figure(side * columns, height * rows, nrows=rows, ncols=columns, squeeze=False)
+    figure, axes = _grid(side * columns, height * rows, rows=rows, columns=columns)
     for axis in axes.flat:
         axis.set_axis_off()
     for i, (axis, face) in enumerate(zip(axes.flat, faces, strict=False)):
@@ -52,7 +62,7 @@ def photo_with_faces(
     photo: np.ndarray, readings: Sequence[Reading], face: np.ndarray | None = None
 ) -> Figure:
     """A photo with each face's box (solid) and the square the network reads (dashed); one face large."""
-    figure, axes = _figure(8 if face is not None else 5, 4, ncols=1 if face is None else 2, squeeze=False)
+    figure, axes = _grid(8 if face is not None else 5, 4, columns=1 if face is None else 2)
     left = axes[0, 0]
     left.imshow(photo)
     for reading in readings:
@@ -110,7 +120,7 @@ def stages(
             axes.add_patch(bin_)
             if width > value_range / 14:
                 label = f"bin {i}" if weights[i] in (0, 1) else f"bin {i}\np = {weights[i]:.2f}"
-                look = {"color": "white" if strength > 0.5 else "black"}
+                look: dict[str, Any] = {"color": "white" if strength > 0.5 else "black"}
                 if crowded:
                     label = f"{i}: {weights[i]:.2f}"
                     look = {"color": "black", "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
@@ -143,7 +153,7 @@ def scatter(truth: np.ndarray, values: np.ndarray, color: np.ndarray | None = No
     return figure
 
 
-def error_by_age(groups: Sequence[dict]) -> Figure:
+def error_by_age(groups: Sequence[dict[str, Any]]) -> Figure:
     """Mean absolute error in each group of ages, with the number of faces it was measured on."""
     figure, axes = _figure(7, 2.8)
     names = [group["ages"] for group in groups]
@@ -166,7 +176,7 @@ def store_report(store: FaceStore) -> Figure:
     colors = {"female": ORANGE, "male": BLUE, "gender unknown": GREY}
     names = [name for name in colors if (gender == name).any()]
     values, shades = [rows.loc[gender == name, "age"] for name in names], [colors[name] for name in names]
-    _plain(ages).hist(values, bins=np.arange(0, 121, 5), stacked=True, label=names, color=shades)
+    _plain(ages).hist(values, bins=range(0, 121, 5), stacked=True, label=names, color=shades)
     ages.set(xlabel="age (years)", ylabel="faces")
     ages.legend(frameon=False)
     counts = rows["split"].value_counts()
@@ -184,7 +194,7 @@ def store_report(store: FaceStore) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, counts, label: str) -> None:
+def _bars(axes: Axes, counts: pd.Series, label: str) -> None:
     """Lying bars with their names and numbers written on them, however long the names are."""
     _plain(axes).barh(range(len(counts)), counts, color=BLUE, alpha=0.25)
     for i, (name, count) in enumerate(counts.items()):
@@ -205,7 +215,9 @@ def curves(x: np.ndarray, ys: dict[str, np.ndarray], xlabel: str, ylabel: str) -
     return figure
 
 
-def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = (), target: Target = AGE) -> Figure:
+def training_summary(
+    history: pd.DataFrame, by_age: Sequence[dict[str, Any]] = (), target: Target = AGE
+) -> Figure:
     """A training's curves, epoch by epoch, and the last errors on validation by age.
 
     Args:
@@ -213,7 +225,7 @@ def training_summary(history: pd.DataFrame, by_age: Sequence[dict] = (), target:
         by_age: from `metrics.errors_by_age`; may be empty.
         target: what was trained; its metric is drawn.
     """
-    figure, axes = _figure(9 if by_age else 5, 2.8, ncols=2 if by_age else 1, squeeze=False)
+    figure, axes = _grid(9 if by_age else 5, 2.8, columns=2 if by_age else 1)
     left = _plain(axes[0, 0])
     left.plot(history["epoch"], history["loss"], color=GREY, label="loss, train")
     name = target.metric
@@ -243,7 +255,7 @@ def runs(histories: dict[str, pd.DataFrame], column: str, ylabel: str) -> Figure
     return figure
 
 
-def cumulative_score(curve: Sequence[dict]) -> Figure:
+def cumulative_score(curve: Sequence[dict[str, Any]]) -> Figure:
     """The share of faces whose error is smaller than n years, with its 95 % interval as a band."""
     figure, axes = _figure(6, 2.8)
     years = [point["years"] for point in curve]
@@ -256,7 +268,11 @@ def cumulative_score(curve: Sequence[dict]) -> Figure:
 
 
 def groups(
-    found: Sequence[dict], name: str, label: str, line: float | None = None, lowest: float | None = 0.0
+    found: Sequence[dict[str, Any]],
+    name: str,
+    label: str,
+    line: float | None = None,
+    lowest: float | None = 0.0,
 ) -> Figure:
     """One figure of merit of each group of faces, with its 95 % interval and its number of faces.
 
@@ -281,7 +297,7 @@ def groups(
     return figure
 
 
-def calibration_curve(bins: Sequence[dict]) -> Figure:
+def calibration_curve(bins: Sequence[dict[str, Any]]) -> Figure:
     """What was predicted against how often it was so; an honest one lies on the dashed line."""
     figure, axes = _figure(4.4, 3.6)
     _plain(axes).plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
@@ -333,7 +349,7 @@ def heat_maps(face: np.ndarray, maps: dict[str, np.ndarray], inset: float = 0) -
         inset: how far from the face's borders the maps end, in pixels. The squares of `occlusion` stay
             inside the face, so their middles do not reach its borders: half of patch - stride.
     """
-    figure, axes = _figure(2.6 * len(maps), 3.1, ncols=len(maps), squeeze=False)
+    figure, axes = _grid(2.6 * len(maps), 3.1, columns=len(maps))
     side = face.shape[0]
     for axis, (title, values) in zip(axes.flat, maps.items(), strict=True):
         limit = float(np.abs(values).max()) or 1.0
@@ -379,7 +395,7 @@ def histogram(values: np.ndarray, lines: Sequence[float], label: str) -> Figure:
 
 
 def bars(
-    names: Sequence, values: Sequence[float], xlabel: str, ylabel: str, line: float | None = None
+    names: Sequence[object], values: Sequence[float], xlabel: str, ylabel: str, line: float | None = None
 ) -> Figure:
     """Bars side by side, and a value to compare them with, dashed."""
     figure, axes = _figure(6, 2.4)
@@ -430,7 +446,7 @@ def two_streams(sides: Sequence[int], channels: Sequence[int], stages: Sequence[
 def map_sheet(rows: dict[str, np.ndarray]) -> Figure:
     """Maps (N x height x width each row) side by side; black is the row's lowest value, white its highest."""
     columns = max(len(maps) for maps in rows.values())
-    figure, axes = _figure(9, 1.2 * len(rows), nrows=len(rows), ncols=columns, squeeze=False)
+    figure, axes = _grid(9, 1.2 * len(rows), rows=len(rows), columns=columns)
     for line, (name, maps) in zip(axes, rows.items(), strict=True):
         for axis in line:
             axis.set_axis_off()
@@ -442,7 +458,7 @@ def map_sheet(rows: dict[str, np.ndarray]) -> Figure:
 
 def windows(face: np.ndarray, panels: Sequence[dict[str, Box]]) -> Figure:
     """A grey face in each panel, and named windows on it."""
-    figure, axes = _figure(3.4 * len(panels), 3.9, ncols=len(panels), squeeze=False)
+    figure, axes = _grid(3.4 * len(panels), 3.9, columns=len(panels))
     for axis, named in zip(axes.flat, panels, strict=True):
         axis.imshow(face.mean(axis=2), cmap="gray")
         for (name, box), color in zip(named.items(), (BLUE, ORANGE, GREEN, GREY), strict=False):
@@ -458,7 +474,7 @@ def windows(face: np.ndarray, panels: Sequence[dict[str, Box]]) -> Figure:
 def shares(names: Sequence[str], columns: dict[str, Sequence[float]]) -> Figure:
     """How each column's total is shared out among the same names, with amounts and percentages."""
     size = (4.5 * len(columns), 0.8 + 0.26 * len(names))
-    figure, axes = _figure(*size, ncols=len(columns), sharey=True, squeeze=False)
+    figure, axes = _grid(*size, columns=len(columns), sharey=True)
     for axis, (title, amounts), color in zip(axes.flat, columns.items(), (BLUE, ORANGE), strict=False):
         total = sum(amounts)
         bars = _plain(axis).barh(names, amounts, color=color)

@@ -6,21 +6,25 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ssrlib.face_crop import extract_face
+from ssrlib.face_crop import PhotoError, extract_face
 from ssrlib.store import SHAPE, Chunk, FaceStore, write_store
 
 CHUNK = 256
 FEW_PARTS = 80
+Extracted = tuple[np.ndarray, dict[int, str]]
 WHERE = ["file", "offset", "size"]
 
 
@@ -28,7 +32,7 @@ def prepare(
     rows: pd.DataFrame,
     rejects: pd.DataFrame,
     out: str | Path,
-    crop: dict,
+    crop: dict[str, Any],
     executor: Executor | None = None,
 ) -> FaceStore:
     """Read every row's photo, get a face from it, and write them all to a FaceStore.
@@ -45,6 +49,10 @@ def prepare(
             machines of a Dask cluster, which must see the photos under the same paths; by default
             one process a core, or for up to 20,000 photos one thread. In a script, call this below
             `if __name__ == "__main__":`.
+
+    Raises:
+        ValueError: not one photo gave a face, or there is something else at `out`.
+        OSError: another process writes there, the folder cannot be written, or a helper was ended.
     """
 
     def chunks(start: int) -> Iterator[Chunk]:
@@ -66,19 +74,20 @@ def prepare(
     return write_store(out, chunks, crop, plan=_fingerprint(rows, rejects, crop))
 
 
-def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict) -> tuple[np.ndarray, dict[int, str]]:
+def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict[str, Any]) -> Extracted:
     """Get the faces of a few photos: uint8, n x 64 x 64 x 3, and the reason for each that has none.
 
     Args:
         places: path, file, offset and size of each photo, as in a dataset's rows.
         crop: see `face_crop.extract_face`.
     """
-    faces, count, reasons = np.empty((len(places), *SHAPE), np.uint8), 0, {}
-    for number, (path, *where) in enumerate(places):
+    faces, count = np.empty((len(places), *SHAPE), np.uint8), 0
+    reasons: dict[int, str] = {}
+    for number, (path, file, offset, size) in enumerate(places):
         try:
-            faces[count] = extract_face(photo_bytes(*where), path, crop)
+            faces[count] = extract_face(photo_bytes(file, offset, size), path, crop)
             count += 1
-        except (OSError, ValueError, cv2.error) as error:
+        except (OSError, PhotoError) as error:
             # The path has a column of its own; without it, equal reasons can be counted.
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             reasons[number] = reason.removeprefix(f"{path}: ")
@@ -92,16 +101,22 @@ def photo_bytes(file: str, offset: int, size: int) -> bytes:
         return stream.read(size)
 
 
-def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: dict) -> Iterator:
+def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: dict[str, Any]) -> Iterator[Extracted]:
     """The results of `extract_all` for each part, with only a few parts on their way at a time."""
     jobs = ([*zip(*(part[name].tolist() for name in ["path", *WHERE]), strict=True)] for part in parts)
-    under_way: deque[Future] = deque()
-    for job in jobs:
-        under_way.append(workers.submit(extract_all, job, crop))
-        if len(under_way) > (os.cpu_count() or 1):
+    under_way: deque[Future[Extracted]] = deque()
+    try:
+        for job in jobs:
+            under_way.append(workers.submit(extract_all, job, crop))
+            if len(under_way) > (os.cpu_count() or 1):
+                yield under_way.popleft().result()
+        while under_way:
             yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
+    except BrokenExecutor as error:
+        raise ChildProcessError(
+            "a helper process was ended from outside, perhaps because memory ran out; "
+            "what is done is kept, and the same command goes on from there"
+        ) from error
 
 
 def _pool(parts: int) -> Executor:
@@ -113,12 +128,20 @@ def _pool(parts: int) -> Executor:
 
 
 def _quiet() -> None:
-    """One thread a process, and Ctrl-C is for the process that started this one."""
+    """One thread a process; Ctrl-C is for the process that started this one, and its end is ours."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
 
 
-def _fingerprint(rows: pd.DataFrame, rejects: pd.DataFrame, crop: dict) -> str:
+def _end_with(parent: BaseProcess | None) -> None:
+    """A killed process cannot end its helpers: they would wait for work forever."""
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _fingerprint(rows: pd.DataFrame, rejects: pd.DataFrame, crop: dict[str, Any]) -> str:
     """Tells this job from another one that writes to the same place."""
     digest = hashlib.sha256(json.dumps([CHUNK, crop], sort_keys=True).encode())
     for table in (rows, rejects):

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ssrlib.files import atomic_write
 
 if TYPE_CHECKING:
     from ssrlib.store import FaceStore
@@ -36,7 +38,12 @@ def check_committed() -> None:
 
 
 def record(
-    path: str | Path, metrics: dict, *, weights: Sequence[Path], store: FaceStore | None = None, **origin
+    path: str | Path,
+    metrics: dict[str, Any],
+    *,
+    weights: Sequence[Path],
+    store: FaceStore | None = None,
+    **origin: Any,
 ) -> None:
     """Write metrics to a JSON file, with what is needed to get them again.
 
@@ -67,11 +74,8 @@ def record(
     }
     if changed := _uncommitted():
         origin["uncommitted"] = {"files": changed, "why": os.environ.get("UNCOMMITTED", "")}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
 
 
 def processor() -> str:
@@ -118,7 +122,7 @@ def _plain(word: str) -> str:
     return head + sign + (str(path.relative_to(CHECKOUT)) if inside else path.name)
 
 
-def load(name: str) -> dict:
+def load(name: str) -> dict[str, Any]:
     """Return one of the book's results, `book/results/NAME.json`, as `record` wrote it.
 
     It is found from any working folder: in the checkout, or in the installed package, which carries it.
@@ -135,10 +139,11 @@ def load(name: str) -> dict:
     if not (folder / f"{name}.json").is_file():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
         raise FileNotFoundError(f"the book has no result {name!r}; it has {known}")
-    return json.loads((folder / f"{name}.json").read_text())
+    result: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    return result
 
 
-def load_evaluation(path: str | Path) -> dict:
+def load_evaluation(path: str | Path) -> dict[str, Any]:
     """Return the metrics of `metrics.evaluate` that `record` wrote to a JSON file.
 
     Raises:
@@ -148,7 +153,7 @@ def load_evaluation(path: str | Path) -> dict:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file of metrics")
     try:
-        metrics = json.loads(Path(path).read_text())["metrics"]
+        metrics: dict[str, Any] = json.loads(Path(path).read_text())["metrics"]
         if {"target", "split", "groups"} <= metrics.keys():
             return metrics
     except (KeyError, TypeError, AttributeError, ValueError):

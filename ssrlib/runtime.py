@@ -3,7 +3,9 @@
 Importing this module loads none of them. `ssrlib.export` writes the files for the last two.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.cards import check_card
+from ssrlib.targets import TARGETS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 
@@ -20,6 +23,9 @@ BATCH = 8
 
 # ncnn halves the precision of a network on processors that can, which moves ages by hundredths of a year.
 NCNN_HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic")
+
+# The entry "sha256" of an ONNX file's metadata, as protobuf writes it: lengths before key and value.
+CHECKSUM = re.compile(rb"\n\x06sha256\x12@(.{64})", re.DOTALL)
 
 
 class Exported(NamedTuple):
@@ -32,12 +38,12 @@ class Exported(NamedTuple):
 
     read: Callable[[np.ndarray], np.ndarray]
     targets: list[str]
-    cards: list[dict]
+    cards: list[dict[str, Any]]
 
 
 def open_network(
     target: str, path: str | Path | None = None, backend: str = "torch"
-) -> tuple[Any, Callable[[np.ndarray], np.ndarray], dict]:
+) -> tuple[Any, Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
     """Open a network for `"age"` or `"gender"`.
 
     Args:
@@ -62,30 +68,26 @@ def open_network(
         try:
             from ssrlib import weights
             from ssrlib.inference import predict
+            from ssrlib.targets import target_of
         except ImportError as error:
             message = "the backend 'torch' needs PyTorch: pip install 'ssrlib[train]', or use backend='onnx'"
             raise ImportError(message) from error
         path = path or weights.pretrained(target)
-        network = weights.load(path)
-        return network, partial(predict, network), weights.read_card(path)
+        network, card = weights.load(path), weights.read_card(path)
+        _refuse_others(path, target, [target_of(network).name])
+        return network, partial(predict, network), card
     if backend != "onnx":
         raise ValueError(f'the backend must be "torch" or "onnx", not {backend!r}')
     path = path or PRETRAINED / f"{target}.onnx"
     exported = open_onnx(path)
-    if target not in exported.targets:
-        raise ValueError(f"{path}: reads {' and '.join(exported.targets)} from a face, not {target}")
+    _refuse_others(path, target, exported.targets)
     column = exported.targets.index(target)
     return exported, lambda faces: exported.read(faces)[:, column], exported.cards[column]
 
 
-def crop_recipe(card: dict) -> dict:
-    """Return how the faces that a network learned from were cropped, as far as its card says.
-
-    >>> crop_recipe({"crop": {"margin": 0.4}})
-    {'margin': 0.4, 'shift': 0.1}
-    """
-    crop = card.get("crop", {})
-    return {"margin": crop.get("margin", MARGIN), "shift": crop.get("shift", SHIFT)}
+def _refuse_others(path: str | Path, target: str, targets: list[str]) -> None:
+    if target not in targets:
+        raise ValueError(f"{path}: reads {' and '.join(targets)} from a face, not {target}")
 
 
 def open_onnx(path: str | Path, threads: int = 1) -> Exported:
@@ -97,7 +99,7 @@ def open_onnx(path: str | Path, threads: int = 1) -> Exported:
     Raises:
         FileNotFoundError: there is no such file.
         ImportError: ONNX Runtime is not installed.
-        ValueError: it is not an ONNX file, or not one that ssrlib exported.
+        ValueError: it is not an ONNX file, or not one that ssrlib exported, or it was damaged since.
     """
     try:
         import onnxruntime
@@ -106,25 +108,66 @@ def open_onnx(path: str | Path, threads: int = 1) -> Exported:
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such ONNX file")
+    _refuse_damage(path, *onnx_checksums(Path(path).read_bytes()))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # What it would fall back to is the same provider, with a message on standard output.
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # its errors have no common class but this
         raise ValueError(
             f"{path}: damaged, or not an ONNX file; `python -m ssrlib export` makes one"
         ) from error
-    metadata = session.get_modelmeta().custom_metadata_map
-    if not {"targets", "cards"} <= metadata.keys():
-        raise ValueError(f"{path}: an ONNX file, but not one that `python -m ssrlib export` made")
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+        facts = {name: json.loads(metadata[name]) for name in ("targets", "cards")}
+    except (KeyError, ValueError) as error:
+        message = f"{path}: an ONNX file, but not one that `python -m ssrlib export` made"
+        raise ValueError(message) from error
+    _check_facts(path, facts)
 
     def read(faces: np.ndarray) -> np.ndarray:
         batches = (faces[i : i + BATCH].transpose(0, 3, 1, 2) for i in range(0, len(faces), BATCH))
         values = [session.run(None, {"faces": np.ascontiguousarray(batch)})[0] for batch in batches]
         return np.concatenate(values) if values else np.empty((0, session.get_outputs()[0].shape[1]))
 
-    return Exported(read, json.loads(metadata["targets"]), json.loads(metadata["cards"]))
+    return Exported(read, facts["targets"], facts["cards"])
+
+
+def _check_facts(path: str | Path, facts: Any) -> None:
+    """Refuse what a file says of its targets and cards, if it is not a list of each that can be used."""
+    targets, cards = (facts.get(name) if isinstance(facts, dict) else None for name in ("targets", "cards"))
+    if not isinstance(targets, list) or not isinstance(cards, list) or len(targets) != len(cards):
+        raise ValueError(f"{path}: does not say what its network reads; export it again")
+    if unknown := [target for target in targets if target not in list(TARGETS)]:
+        raise ValueError(f"{path}: reads {unknown[0]!r}, which is none of {', '.join(TARGETS)}")
+    for target, card in zip(targets, cards, strict=True):
+        check_card(path, target, card)
+
+
+def onnx_checksums(content: bytes) -> tuple[str, str]:
+    """Return the checksum that an ONNX file carries, and the one that it should carry.
+
+    That is the SHA-256 of the file with zeros in the checksum's place. Files that were written before
+    there were checksums carry none: then both are empty.
+
+    >>> onnx_checksums(b"of an earlier version")
+    ('', '')
+    """
+    found = CHECKSUM.search(content)
+    if not found:
+        return "", ""
+    start, end = found.span(1)
+    blank = content[:start] + b"0" * (end - start) + content[end:]
+    return found[1].decode(errors="replace"), hashlib.sha256(blank).hexdigest()
+
+
+def _refuse_damage(path: str | Path, carried: object, due: object) -> None:
+    if carried != due:
+        raise ValueError(f"{path}: damaged, for it differs from its checksum; export it again")
 
 
 def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exported:
@@ -137,6 +180,7 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
     Raises:
         FileNotFoundError: one of the three files is missing.
         ImportError: ncnn is not installed.
+        ValueError: one of them is damaged.
     """
     try:
         import ncnn
@@ -147,6 +191,16 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
     for file in (param, weights, description):
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such file; ncnn needs the .param, the .bin and the .json")
+    try:
+        facts = json.loads(description.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{description}: damaged, or not a JSON file; export the network again") from error
+    if isinstance(facts, dict) and "cards_sha256" in facts:
+        _refuse_damage(description, facts["cards_sha256"], cards_sha256(facts))
+    _check_facts(description, facts)
+    # By their order, not by their names, which the user may have changed.
+    for file, carried in zip((param, weights), facts.get("sha256", {}).values(), strict=False):
+        _refuse_damage(file, carried, hashlib.sha256(file.read_bytes()).hexdigest())
     network = ncnn.Net()
     network.opt.num_threads = threads
     if exact:
@@ -165,5 +219,10 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
         extractor.input("in0", ncnn.Mat.from_pixels(pixels, ncnn.Mat.PixelType.PIXEL_RGB, width, height))
         return np.array(extractor.extract("out0")[1])
 
-    facts = json.loads(description.read_text())
     return Exported(read, facts["targets"], facts["cards"])
+
+
+def cards_sha256(facts: dict[str, Any]) -> str:
+    """Return the SHA-256 of the targets and the cards in the JSON file beside an exported network."""
+    text = json.dumps([facts.get("targets"), facts.get("cards")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

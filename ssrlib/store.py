@@ -8,19 +8,22 @@ memory-mapped, and the tables are read when they are first asked for.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from ssrlib import FACE_SIZE
+from ssrlib import FACE_SIZE, files
 
 SPLITS = ("train", "validation", "test", "holdout")
 SHAPE = (FACE_SIZE, FACE_SIZE, 3)
 HEADER = 128
+FACE_BYTES = int(np.prod(SHAPE))
 FILES = ("faces.npy", "rows.parquet", "rejects.parquet")
 NO_REJECTS = pd.DataFrame({"path": [], "reason": []}, dtype=str)
 
@@ -62,7 +65,9 @@ class FaceStore:
             self.info = json.loads((self.path / "store.json").read_text())
             self.faces = np.load(self.path / "faces.npy", mmap_mode="r")
             expected = (self.info["counts"]["faces"], *SHAPE)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            self._checksums = {name: self.info["sha256"][name] for name in FILES}
+            self._rejects = self.info["counts"]["rejects"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise ValueError(f"{path}: not a whole face store; prepare it again") from error
         if self.faces.shape != expected or self.faces.dtype != np.uint8:
             raise ValueError(f"{path}: faces.npy does not match store.json; prepare it again")
@@ -73,12 +78,12 @@ class FaceStore:
 
     @cached_property
     def rejects(self) -> pd.DataFrame:
-        return self._table("rejects", self.info["counts"]["rejects"])
+        return self._table("rejects", self._rejects)
 
     def _table(self, name: str, count: int) -> pd.DataFrame:
         try:
             table = pd.read_parquet(self.path / f"{name}.parquet")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of a damaged file, the reader raises whatever it meets
             raise ValueError(f"{self.path}: {name}.parquet cannot be read; prepare it again") from error
         if len(table) != count:
             raise ValueError(
@@ -90,9 +95,7 @@ class FaceStore:
         return len(self.faces)
 
     def __repr__(self) -> str:
-        return (
-            f"FaceStore({str(self.path)!r}: {len(self):,} faces, {self.info['counts']['rejects']:,} rejects)"
-        )
+        return f"FaceStore({str(self.path)!r}: {len(self):,} faces, {self._rejects:,} rejects)"
 
     def split(self, name: str) -> tuple[np.ndarray, pd.DataFrame]:
         """Return one split's faces (uint8, n x 64 x 64 x 3, in memory) and rows.
@@ -114,7 +117,10 @@ class FaceStore:
         """
         groups = self.rows.groupby("split")
         ages = (
-            groups["age"].quantile([0.25, 0.5, 0.75]).unstack().set_axis(["25 %", "median", "75 %"], axis=1)
+            groups["age"]
+            .quantile(np.array([0.25, 0.5, 0.75]))
+            .unstack()
+            .set_axis(["25 %", "median", "75 %"], axis=1)
         )
         known = self.rows[self.rows["gender"].notna()]
         female = known["gender"].eq("female").groupby(known["split"]).mean().rename("female")
@@ -127,7 +133,7 @@ class FaceStore:
         Raises:
             ValueError: a file has changed since the store was written.
         """
-        for name, checksum in self.info["sha256"].items():
+        for name, checksum in self._checksums.items():
             if _sha256(self.path / name) != checksum:
                 raise ValueError(f"{self.path}: {name} has changed since it was written; prepare it again")
 
@@ -136,12 +142,13 @@ Chunk = tuple[np.ndarray, pd.DataFrame, pd.DataFrame]
 
 
 def write_store(
-    path: str | Path, chunks: Callable[[int], Iterable[Chunk]], crop: dict, plan: str | None = None
+    path: str | Path, chunks: Callable[[int], Iterable[Chunk]], crop: dict[str, Any], plan: str | None = None
 ) -> FaceStore:
     """Write a store from chunks of (faces, rows, rejects), and open it.
 
     The store is built in a folder beside its place and moved in whole, so that a store that was
-    interrupted is never taken for a finished one. Only one chunk's faces are in memory at a time.
+    interrupted is never taken for a finished one, and an older one there is kept until then. Only one
+    chunk's faces are in memory at a time.
 
     Args:
         path: the folder to make; an existing store there is replaced at the end.
@@ -150,26 +157,31 @@ def write_store(
         crop: how the faces were cut from their photos; kept in `store.json`.
         plan: what tells this job from others. If a job with the same plan was interrupted, this
             one goes on where that one stopped; without a plan, it starts anew.
+
+    Raises:
+        ValueError: there is something else at `path`, or no chunk has a face.
+        OSError: another process writes there, or the folder cannot be written.
     """
     path = Path(path)
     if path.exists() and not (path / "store.json").is_file():
         raise ValueError(f"{path}: exists and is not a face store; choose another place")
     partial, replaced = (path.with_name(path.name + suffix) for suffix in (".partial", ".replaced"))
-    if not _finished(partial, plan):
-        done, count = _resume(partial, plan)
-        with (partial / "faces.npy").open("r+b") as file:
-            file.truncate(HEADER + count * int(np.prod(SHAPE)))
-            file.seek(0, 2)
+    with files.alone(path):
+        if replaced.exists() and not path.exists():  # stopped between the two moves below
+            replaced.rename(path)
+        if not _finished(partial, plan):
+            done = _resume(partial, plan)
             for number, chunk in enumerate(chunks(done), start=done):
-                _append(file, partial / "parts", number, chunk)
-        _finish(partial, crop, plan)
-    shutil.rmtree(partial / "parts", ignore_errors=True)
-    shutil.rmtree(replaced, ignore_errors=True)
-    if path.exists():
-        path.rename(replaced)
-    partial.rename(path)
-    shutil.rmtree(replaced, ignore_errors=True)
-    return FaceStore(path)
+                _append(partial, number, chunk)
+            _finish(partial, crop, plan)
+        with files.naming(path.parent):
+            shutil.rmtree(partial / "parts", ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+            if path.exists():
+                path.rename(replaced)
+            partial.rename(path)
+            shutil.rmtree(replaced, ignore_errors=True)
+        return FaceStore(path)
 
 
 def _finished(partial: Path, plan: str | None) -> bool:
@@ -178,35 +190,41 @@ def _finished(partial: Path, plan: str | None) -> bool:
     return plan is not None and info.is_file() and json.loads(info.read_text())["plan"] == plan
 
 
-def _resume(partial: Path, plan: str | None) -> tuple[int, int]:
-    """Return the numbers of chunks and of faces that are there already; make the folder if need be."""
+def _resume(partial: Path, plan: str | None) -> int:
+    """Return the number of chunks that are there already, after removing what is there of the next one."""
     known = partial / "parts" / "plan"
-    if plan is None or not known.is_file() or known.read_text() != plan:
-        shutil.rmtree(partial, ignore_errors=True)
-        (partial / "parts").mkdir(parents=True)
-        (partial / "faces.npy").touch()
-        known.write_text(plan or "")
-    rows = sorted((partial / "parts").glob("rows-*.parquet"))
-    return len(rows), sum(pd.read_parquet(part, columns=["path"]).shape[0] for part in rows)
+    with files.naming(partial):
+        if plan is None or not known.is_file() or known.read_text() != plan:
+            shutil.rmtree(partial, ignore_errors=True)
+            (partial / "parts").mkdir(parents=True)
+            (partial / "faces.npy").touch()
+            known.write_text(plan or "")
+        rows = sorted((partial / "parts").glob("rows-*.parquet"))
+        count = sum(pd.read_parquet(part, columns=["path"]).shape[0] for part in rows)
+        os.truncate(partial / "faces.npy", HEADER + count * FACE_BYTES)
+    return len(rows)
 
 
-def _append(file, parts: Path, number: int, chunk: Chunk) -> None:
+def _append(partial: Path, number: int, chunk: Chunk) -> None:
     """Add a chunk. Its rows appear last, in one move: with them, the chunk counts as done."""
     faces, rows, rejects = chunk
     if faces.shape[1:] != SHAPE or faces.dtype != np.uint8 or len(faces) != len(rows):
         raise ValueError(f"faces must be uint8, n x 64 x 64 x 3, with n rows; got {faces.shape}")
-    file.write(np.ascontiguousarray(faces).data)
-    file.flush()
-    refused = parts / f"rejects-{number:06}.parquet"
-    if len(rejects) or number == 0:  # the first has the columns, if all others are empty
-        rejects.to_parquet(refused)
-    else:
-        refused.unlink(missing_ok=True)  # of a run that stopped here, when a photo was still missing
-    rows.to_parquet(parts / "rows.new")
-    (parts / "rows.new").rename(parts / f"rows-{number:06}.parquet")
+    parts = partial / "parts"
+    with files.naming(partial):
+        with (partial / "faces.npy").open("ab") as file:
+            file.write(np.ascontiguousarray(faces).data)
+        files.flush(partial / "faces.npy")
+        refused = parts / f"rejects-{number:06}.parquet"
+        if len(rejects) or number == 0:  # the first has the columns, if all others are empty
+            rejects.to_parquet(refused)
+        else:
+            refused.unlink(missing_ok=True)  # of a run that stopped here, when a photo was still missing
+        with files.atomic_write(parts / f"rows-{number:06}.parquet") as new:
+            rows.to_parquet(new)
 
 
-def _finish(partial: Path, crop: dict, plan: str | None) -> None:
+def _finish(partial: Path, crop: dict[str, Any], plan: str | None) -> None:
     """Make whole files of the parts. `store.json` comes last: with it, the store is complete."""
     rows, rejects = (
         pd.concat([pd.read_parquet(part) for part in sorted((partial / "parts").glob(f"{name}-*.parquet"))])
@@ -216,22 +234,25 @@ def _finish(partial: Path, crop: dict, plan: str | None) -> None:
         reasons = rejects["reason"].value_counts()
         why = f"; the most frequent reason: {reasons.index[0]}" if len(reasons) else ""
         raise ValueError(f"{partial.with_suffix('')}: not one photo gave a face{why}")
-    rows.to_parquet(partial / "rows.parquet", index=False)
-    rejects.to_parquet(partial / "rejects.parquet", index=False)
-    with (partial / "faces.npy").open("r+b") as file:
-        _write_header(file, len(rows))
-    info = {
-        "format": 1,
-        "crop": crop,
-        "plan": plan,
-        "counts": {"faces": len(rows), "rejects": len(rejects)},
-        "sha256": {name: _sha256(partial / name) for name in FILES},
-    }
-    (partial / "store.new").write_text(json.dumps(info, indent=2) + "\n")
-    (partial / "store.new").rename(partial / "store.json")
+    with files.naming(partial):
+        rows.to_parquet(partial / "rows.parquet", index=False)
+        rejects.to_parquet(partial / "rejects.parquet", index=False)
+        with (partial / "faces.npy").open("r+b") as file:
+            _write_header(file, len(rows))
+        for name in FILES:
+            files.flush(partial / name)
+        info = {
+            "format": 1,
+            "crop": crop,
+            "plan": plan,
+            "counts": {"faces": len(rows), "rejects": len(rejects)},
+            "sha256": {name: _sha256(partial / name) for name in FILES},
+        }
+        with files.atomic_write(partial / "store.json") as new:
+            new.write_text(json.dumps(info, indent=2) + "\n")
 
 
-def _write_header(file, count: int) -> None:
+def _write_header(file: BinaryIO, count: int) -> None:
     """A .npy header of always the same length, whatever the count: numpy leaves room to grow."""
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}

@@ -10,7 +10,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
+
+    from ssrlib.network import SSRNet
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def target_named(name: str) -> Target:
     return TARGETS[name]
 
 
-def target_of(network: nn.Module) -> Target:
+def target_of(network: SSRNet) -> Target:
     """Return what a network reads from a face: its settings name it.
 
     >>> from ssrlib.network import SSRNet

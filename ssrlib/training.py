@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
@@ -78,7 +79,7 @@ class Recipe:
     precision: str = "32-true"
     compile: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         choices = {
             "target": TARGETS,
             "schedule": ("one-cycle", "step"),
@@ -97,13 +98,13 @@ class Recipe:
                 raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
 
     @classmethod
-    def paper(cls, **changes) -> "Recipe":
+    def paper(cls, **changes: Any) -> "Recipe":
         """Return the published recipe (paper, section 4; the rate is the authors' code's).
 
         >>> Recipe.paper(seed=1).schedule
         'step'
         """
-        published = {
+        published: dict[str, Any] = {
             "epochs": 90,
             "batch_size": 50,
             "learning_rate": 0.001,
@@ -117,7 +118,7 @@ class Recipe:
         return cls(**published | changes)
 
     @classmethod
-    def best(cls, target: str = "age", **changes) -> "Recipe":
+    def best(cls, target: str = "age", **changes: Any) -> "Recipe":
         """Return the recipe of the built-in weights, but for their `precision` and `compile`.
 
         >>> Recipe.best("gender").epochs
@@ -125,7 +126,7 @@ class Recipe:
         """
         suits = target_named(target)
         # Two classes are learned sooner than a number.
-        ours = {"target": target, "loss": suits.loss, "epochs": 20 if suits.classes else 32}
+        ours: dict[str, Any] = {"target": target, "loss": suits.loss, "epochs": 20 if suits.classes else 32}
         return cls(**ours | changes)
 
 
@@ -140,8 +141,8 @@ class Progress(NamedTuple):
     steps: int
     faces: int
     loss: float
-    history: list[dict]
-    by_age: list[dict]
+    history: list[dict[str, Any]]
+    by_age: list[dict[str, Any]]
 
 
 class WakingReLU(nn.ReLU):
@@ -157,17 +158,20 @@ class WakingReLU(nn.ReLU):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Waking.apply(x) if self.training else super().forward(x)
+        if not self.training:
+            return super().forward(x)
+        awake: Tensor = _Waking.apply(x)  # type: ignore[no-untyped-call]
+        return awake
 
 
 class _Waking(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return x.clamp_min(0)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return torch.where((x > 0) | (gradient < 0), gradient, 0)
 
@@ -179,7 +183,7 @@ def _let_heads_wake(network: SSRNet) -> None:
                 layers[-1] = WakingReLU()
 
 
-def new_network(recipe: Recipe, **settings) -> SSRNet:
+def new_network(recipe: Recipe, **settings: Any) -> SSRNet:
     """Return an untrained network for the recipe's target, the same for the same seed.
 
     For a waking recipe the heads start awake: p at one bin's share, and what is multiplied at 1.
@@ -259,14 +263,17 @@ def fit(
 
     if recipe.waking:
         _let_heads_wake(network)
-    job = checkpoint.job(network, store, recipe, fabric.world_size)
+    job = checkpoint.job(network, store, asdict(recipe), fabric.world_size)
     optimizer, schedule = _optimizer(network, recipe, steps)
-    network.to(memory_format=torch.channels_last)
-    model, stepper = fabric.setup(torch.compile(network) if recipe.compile else network, optimizer)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained: Any = torch.compile(network) if recipe.compile else network
+    model, stepper = fabric.setup(trained, optimizer)
     average = AveragedModel(network, multi_avg_fn=_warm_average(recipe.ema))
+    averaged = average.module
+    assert isinstance(averaged, SSRNet)
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
     run = checkpoint.resume(folder, job, parts, fabric)
-    read, truth = _reader(store, rows, fabric.device), fabric.to_device(torch.from_numpy(truth))
+    read, labels = _reader(store, rows, fabric.device), fabric.to_device(torch.from_numpy(truth))
     # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
     # faces can lie in the order of their ages, so these are drawn.
     still = _shuffled(len(rows), recipe.seed, epoch=-1)[:BATCH_NORM_FACES].split(recipe.batch_size)
@@ -277,7 +284,7 @@ def fit(
         network.train()
         batch = batch[fabric.global_rank :: fabric.world_size]
         torch.manual_seed(_mixed(recipe.seed, run["step"], fabric.global_rank))
-        loss = _step(fabric, model, stepper, read(batch), truth[batch], recipe)
+        loss = _step(fabric, model, stepper, read(batch), labels[batch], recipe)
         schedule.step()
         average.update_parameters(network)
         run["step"] += 1
@@ -286,11 +293,11 @@ def fit(
             raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
         epoch_ends = run["step"] % steps == 0
         if epoch_ends:
-            update_bn((read(part) for part in still), average.module)
-            values = predict(average.module, validation_faces)
-            _end_epoch(run, steps, values, validation_truth, target, average.module)
+            update_bn((read(part) for part in still), averaged)
+            values = predict(averaged, validation_faces)
+            _end_epoch(run, steps, values, validation_truth, target, averaged)
             if folder and fabric.is_global_zero:
-                _publish(Path(folder), average.module, run, store, recipe)
+                _publish(Path(folder), averaged, run, store, recipe)
         progress = Progress(
             run["step"], recipe.epochs * steps, len(batch), loss, run["history"], run["by_age"]
         )
@@ -389,23 +396,26 @@ def _fabric(precision: str) -> Fabric:
     """One process on the best device here, or what `torchrun` started: it tells how many there are."""
     local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     fabric = Fabric(
-        devices=local, num_nodes=world // local, precision=precision, strategy="ddp" if world > 1 else "auto"
+        devices=local,
+        num_nodes=world // local,
+        precision=precision,  # type: ignore[arg-type]  # Fabric checks it
+        strategy="ddp" if world > 1 else "auto",
     )
     fabric.launch()
     return fabric
 
 
-def _optimizer(network: SSRNet, recipe: Recipe, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
+def _optimizer(network: SSRNet, recipe: Recipe, steps: int) -> tuple[Optimizer, LRScheduler]:
     kernels = [weight for weight in network.parameters() if weight.ndim == 4]
     rest = [weight for weight in network.parameters() if weight.ndim != 4]
-    groups = [{"params": kernels}, {"params": rest, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": kernels}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.schedule == "step":
         return optimizer, StepLR(optimizer, 30 * steps, 0.1)
     return optimizer, OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps)
 
 
-def _warm_average(keep: float):
+def _warm_average(keep: float) -> Callable[..., None]:
     """An average that forgets the first, bad weights fast: early on it spans a tenth of the steps so far."""
 
     def update(averages: list[Tensor], new: list[Tensor], steps: Tensor) -> None:
@@ -432,7 +442,9 @@ def _batches(count: int, recipe: Recipe, start: int) -> Iterator[Tensor]:
         yield from order.split(recipe.batch_size)[max(0, start - epoch * steps) :]
 
 
-def _step(fabric: Fabric, model: nn.Module, optimizer, faces: Tensor, truth: Tensor, recipe: Recipe) -> float:
+def _step(
+    fabric: Fabric, model: nn.Module, optimizer: Optimizer, faces: Tensor, truth: Tensor, recipe: Recipe
+) -> float:
     augmentation = AUGMENTATIONS[recipe.augmentation]
     faces = faces.float() if augmentation is None else augment(faces, torch.default_generator, **augmentation)
     values = model(faces.contiguous(memory_format=torch.channels_last))
@@ -444,7 +456,7 @@ def _step(fabric: Fabric, model: nn.Module, optimizer, faces: Tensor, truth: Ten
 
 
 def _end_epoch(
-    run: dict, steps: int, values: np.ndarray, truth: np.ndarray, target: Target, network: SSRNet
+    run: dict[str, Any], steps: int, values: np.ndarray, truth: np.ndarray, target: Target, network: SSRNet
 ) -> None:
     """Note an epoch's metrics on validation, and its weights if they are the best so far."""
     epoch = run["step"] // steps
@@ -461,7 +473,7 @@ def _end_epoch(
         run["best"] = {"epoch": epoch, "weights": best}
 
 
-def _publish(folder: Path, network: SSRNet, run: dict, store: FaceStore, recipe: Recipe) -> None:
+def _publish(folder: Path, network: SSRNet, run: dict[str, Any], store: FaceStore, recipe: Recipe) -> None:
     """Write a table of all epochs, and the weights if they are the best so far."""
     last = run["history"][-1]
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,18 +8,27 @@ and the tensors, and another one of the card, tell a damaged file from a whole o
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ssrlib.cards import check_card
 from ssrlib.network import SSRNet
+from ssrlib.targets import TARGETS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 
+# What a network can compute with.
+RANGES = {"value_range": (1e-3, 1e4), "lambda_eta": (0, 1e3), "lambda_delta": (0, 1e3), "dropout": (0, 1)}
+MOST_BINS = 1000
 
-def save(network: SSRNet, path: str | Path, card: dict | None = None) -> Path:
+FOREIGN = "a safetensors file, but not of an SSRNet saved by ssrlib"
+
+
+def save(network: SSRNet, path: str | Path, card: dict[str, Any] | None = None) -> Path:
     """Write a network's weights, settings and card to a safetensors file.
 
     The file is written beside its place and moved in whole, so that `path` is never half a file. Its
@@ -46,19 +55,70 @@ def load(path: str | Path) -> SSRNet:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or it is not an SSR-Net of this project.
     """
-    metadata, tensors = _read(path)
+    settings, _, tensors = _read(path)
     try:
-        network = SSRNet(**json.loads(metadata["ssrnet"]))
-        network.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: a safetensors file, but not of an SSRNet saved by ssrlib") from error
+        network = SSRNet(**settings)
+        check_tensors(tensors, network.state_dict())
+    except ValueError as error:
+        raise ValueError(f"{path}: {FOREIGN}: {error}") from error
+    network.load_state_dict(tensors)
     return network.eval()
 
 
-def read_card(path: str | Path) -> dict:
-    """Return the model card of a weights file, without building the network."""
-    metadata, _ = _read(path)
-    return json.loads(metadata.get("card", "{}"))
+def _settings(text: str) -> dict[str, Any]:
+    """The settings of an SSRNet, if the network can compute with them."""
+    settings: dict[str, Any] = json.loads(text)
+    if not isinstance(settings, dict) or settings.keys() - {*RANGES, "bins", "target"}:
+        raise ValueError(f"its settings must be {', '.join(RANGES)}, bins and target, not {settings!r}")
+    for name in RANGES.keys() & settings.keys():
+        least, most = RANGES[name]
+        if type(settings[name]) not in (int, float) or not least <= settings[name] <= most:
+            raise ValueError(f"its {name} must be from {least} to {most}, not {settings[name]!r}")
+    bins = settings.get("bins", [3])
+    if not isinstance(bins, list) or not all(type(s) is int and 0 < s <= MOST_BINS for s in bins):
+        raise ValueError(f"its bins must be whole numbers from 1 to {MOST_BINS}, not {bins!r}")
+    # The first files did not name their target.
+    of_range = [name for name, target in TARGETS.items() if target.value_range == settings.get("value_range")]
+    target = settings.setdefault("target", [*of_range, "age"][0])
+    if target not in list(TARGETS):
+        raise ValueError(f"its target must be one of {', '.join(TARGETS)}, not {target!r}")
+    return settings
+
+
+def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuse tensors that are not those of a network, all of them there and every value a number.
+
+    Raises:
+        ValueError: it names the tensor.
+    """
+    if wrong := sorted(tensors.keys() ^ expected.keys()):
+        kind = "is missing" if wrong[0] in expected else "does not belong to it"
+        raise ValueError(f"the tensor {wrong[0]} {kind}")
+    for name, tensor in tensors.items():
+        if _kind(tensor) != _kind(expected[name]):
+            raise ValueError(f"the tensor {name} is {_kind(tensor)} instead of {_kind(expected[name])}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"the tensor {name} has values that are not numbers")
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}"
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Return the model card of a weights file, without building the network.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or its card is none that can be computed with.
+    """
+    settings, metadata, _ = _read(path)
+    try:
+        card: dict[str, Any] = json.loads(metadata.get("card", "{}"))
+    except ValueError as error:
+        raise ValueError(f"{path}: its card cannot be used: it is not JSON") from error
+    check_card(path, settings["target"], card)
+    return card
 
 
 def weights_sha256(path: str | Path) -> str:
@@ -74,8 +134,8 @@ def weights_sha256(path: str | Path) -> str:
     >>> weights_sha256(path) == before
     True
     """
-    metadata, _ = _read(path)
-    return _checksum(metadata.get("ssrnet", ""), Path(path).read_bytes())
+    _, metadata, _ = _read(path)
+    return _checksum(metadata["ssrnet"], Path(path).read_bytes())
 
 
 def network_sha256(network: SSRNet) -> str:
@@ -87,7 +147,7 @@ def network_sha256(network: SSRNet) -> str:
     return _checksum(json.dumps(network.settings), to_bytes(_tensors(network)))
 
 
-def write_card(path: str | Path, card: dict) -> None:
+def write_card(path: str | Path, card: dict[str, Any]) -> None:
     """Replace the card of a weights file; its tensors and settings stay as they are.
 
     >>> import tempfile
@@ -96,7 +156,7 @@ def write_card(path: str | Path, card: dict) -> None:
     >>> read_card(path)
     {'data': 'none', 'terms': 'for research'}
     """
-    metadata, tensors = _read(path)
+    _, metadata, tensors = _read(path)
     _write(path, tensors, metadata["ssrnet"], card)
 
 
@@ -125,7 +185,7 @@ def _tensors(network: SSRNet) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
-def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict) -> Path:
+def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict[str, Any]) -> Path:
     metadata = {"ssrnet": settings, "card": json.dumps(card, ensure_ascii=False)}
     metadata["sha256"] = _checksum(settings, to_bytes(tensors))
     metadata["card_sha256"] = _sha256(metadata["card"])
@@ -134,8 +194,8 @@ def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: di
     return partial.replace(path)
 
 
-def _read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The metadata and the tensors of a file, if they agree with its checksums."""
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
+    """The settings, the metadata and the tensors of a file, if they agree with its checksums."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
     content = Path(path).read_bytes()
@@ -148,7 +208,10 @@ def _read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     weights, card = _checksum(metadata.get("ssrnet", ""), content), _sha256(metadata.get("card", ""))
     if metadata.get("sha256", weights) != weights or metadata.get("card_sha256", card) != card:
         raise ValueError(f"{path}: damaged, for it differs from its checksum; get the file again")
-    return metadata, tensors
+    try:
+        return _settings(metadata.get("ssrnet", "null")), metadata, tensors
+    except ValueError as error:
+        raise ValueError(f"{path}: {FOREIGN}: {error}") from error
 
 
 def _checksum(settings: str, content: bytes) -> str:

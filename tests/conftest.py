@@ -1,13 +1,35 @@
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
+from hypothesis import settings
 
-from ssrlib import weights
+from ssrlib import files, weights
 from ssrlib.datasets import synthetic
 from ssrlib.store import FaceStore
 from testing.lab import CHROMIUM, open_browser, write_video
 
+# `make test UTKFACE=FOLDER KERAS=FOLDER` names other places, as for `make weights`.
 SHARED = Path(__file__).parents[2] / "shared"
+KERAS = Path(os.environ.get("KERAS", SHARED / "pretrained" / "keras"))
+UTKFACE = Path(os.environ.get("UTKFACE", SHARED / "data" / "utkface"))
+
+# A slow machine is no reason to fail.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Mark what opens a browser or runs a notebook, which `make test-fast` leaves out."""
+    for item in items:
+        if {"browser", "answers_in_firefox"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
+        if item.path.suffix == ".ipynb":
+            item.add_marker("notebook")
 
 
 @pytest.fixture(scope="session")
@@ -34,18 +56,16 @@ def age_network():
 def keras_folder() -> Path:
     """The authors' weights and their reference outputs."""
     pytest.importorskip("h5py")
-    folder = SHARED / "pretrained" / "keras"
-    if not folder.is_dir():
+    if not KERAS.is_dir():
         pytest.skip("the authors' Keras files are not here")
-    return folder
+    return KERAS
 
 
 @pytest.fixture(scope="session")
 def utkface_folder() -> Path:
-    folder = SHARED / "data" / "utkface"
-    if not folder.is_dir():
+    if not UTKFACE.is_dir():
         pytest.skip("UTKFace is not here")
-    return folder
+    return UTKFACE
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +75,35 @@ def browser(tmp_path_factory):
         pytest.skip("the browser tests need Chromium: sudo apt-get install chromium")
     with open_browser(write_video(tmp_path_factory.mktemp("camera") / "camera.mjpeg")) as browser:
         yield browser
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 256 kB, and a function that makes it larger."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root on Linux may mount a small disk")
+    yield disk, lambda: subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+    subprocess.run(["umount", disk], check=True)
+
+
+@contextmanager
+def taken(path: Path):
+    """Somebody else writes to `path` meanwhile."""
+    has, may_go = Event(), Event()
+
+    def hold():
+        with files.alone(path):
+            has.set()
+            may_go.wait()
+
+    other = Thread(target=hold)
+    other.start()
+    has.wait()
+    try:
+        yield
+    finally:
+        may_go.set()
+        other.join()

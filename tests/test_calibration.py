@@ -109,7 +109,7 @@ def test_unknown_labels_are_left_out():
         ("age", np.ones(50), np.ones(50), "at least 100 faces with a known age, not 50"),
         ("age", np.ones(200), np.full(200, np.nan), "at least 100 faces with a known age, not 0"),
         ("age", np.full(200, np.nan), np.ones(200), "not a number"),
-        ("gender", np.ones(200), np.ones(200), "faces of both genders"),
+        ("gender", np.ones(200), np.ones(200), "faces of both classes"),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(target, values, truth, message):

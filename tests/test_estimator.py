@@ -99,8 +99,9 @@ def test_weights_that_were_cropped_differently_warn(tmp_path, age_network):
 
 def test_the_weights_own_crop_is_used(tmp_path, age_network):
     crop = {"crop": {"margin": 0.4, "shift": 0.0}}
-    path = weights.save(age_network, tmp_path / "any.safetensors", crop)
-    wide = AgeGenderEstimator(age=path, gender=path)
+    networks = {"age": age_network, "gender": weights.load(weights.pretrained("gender"))}
+    paths = {name: weights.save(network, tmp_path / name, crop) for name, network in networks.items()}
+    wide = AgeGenderEstimator(**paths)
     box = detectors.find(PHOTO)[0]
     expected = wide.predict_faces(face_crop.crop(PHOTO, box, 0.4, 0.0)[np.newaxis]).age
     assert wide.predict(PHOTO)[0].age == expected[0]

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from torch import nn
 from ssrlib import FaceStore, SSRNet, export, runtime, weights
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
+from ssrlib.targets import AGE, TARGETS
 
 FACES, _ = synthetic.generate(9, seed=11)
 
@@ -63,28 +65,28 @@ def ncnn_file(networks, tmp_path_factory):
     return path
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 99),
     bins=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     lambdas=st.tuples(st.sampled_from([0, 0.5, 1]), st.sampled_from([0, 0.5, 1])),
     value_range=st.sampled_from([1.0, 50.0, 101.0]),
 )
-def test_slim_gives_the_same_values(seed, bins, lambdas, value_range):
+def test_folding_gives_the_same_values(seed, bins, lambdas, value_range):
     options = {"lambda_eta": lambdas[0], "lambda_delta": lambdas[1], "value_range": value_range}
     network = random_network(seed, bins=bins, **options)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    slim = export.fold(network)
+    folded = export.fold(network)
     faces = torch.from_numpy(FACES).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        torch.testing.assert_close(slim(faces)[:, 0], network(faces), rtol=1e-4, atol=1e-5 * value_range)
+        torch.testing.assert_close(folded(faces)[:, 0], network(faces), rtol=1e-4, atol=1e-5 * value_range)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
 def test_slim_holds_nothing_that_only_training_needs(networks):
-    slim = export.fold(*networks)
-    assert not any(isinstance(module, nn.BatchNorm2d | nn.Dropout) for module in slim.modules())
-    assert not any(parameter.requires_grad for parameter in slim.parameters())
+    folded = export.fold(*networks)
+    assert not any(isinstance(module, nn.BatchNorm2d | nn.Dropout) for module in folded.modules())
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
     assert sum(p.numel() for p in export.fold(SSRNet()).parameters()) == 40531 - 2 * 4 * (32 + 16)
 
 
@@ -173,7 +175,7 @@ def test_built_in_onnx_files_are_those_of_the_built_in_weights(target):
     message = f"python -m ssrlib export {target} --to onnx --out ssrlib/pretrained"
     assert exported.cards == [weights.read_card(path)], message
     difference = np.abs(exported.read(FACES)[:, 0] - predict(weights.load(path), FACES)).max()
-    assert difference <= export.FLOAT_TOLERANCE[target], message
+    assert difference <= TARGETS[target].tolerance, message
     facts = json.loads(path.with_suffix(".json").read_text())
     checksum = hashlib.sha256(path.with_suffix(".onnx").read_bytes()).hexdigest()
     assert facts["sha256"] == {f"{target}.onnx": checksum}, message
@@ -181,8 +183,8 @@ def test_built_in_onnx_files_are_those_of_the_built_in_weights(target):
 
 @pytest.mark.parametrize(("to", "name"), [(export.to_onnx, "x.onnx"), (export.to_ncnn, "x.ncnn.param")])
 def test_a_file_that_differs_is_not_written(to, name, networks, tmp_path, monkeypatch):
-    slim = export.fold
-    monkeypatch.setattr(export, "slim", lambda *networks: slim(random_network(3), *networks[1:]))
+    fold = export.fold
+    monkeypatch.setattr(export, "fold", lambda *networks: fold(random_network(3), *networks[1:]))
     with pytest.raises(ValueError, match="not exported: the new file's values differ from PyTorch's"):
         to(networks, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
@@ -196,7 +198,7 @@ def test_networks_that_want_different_crops_cannot_share_a_file(networks, tmp_pa
 
 def test_int8_is_a_third_as_large_and_not_much_worse(age_network, drawn_store, tmp_path, monkeypatch):
     # The built-in network knows no drawings: its errors there, and what rounding adds, are larger.
-    monkeypatch.setitem(export.INT8_TOLERANCE, "age", 1.0)
+    monkeypatch.setitem(TARGETS, "age", replace(AGE, int8_tolerance=1.0))
     card = weights.read_card(weights.pretrained("age"))
     facts = export.to_int8(age_network, tmp_path / "age-int8.onnx", drawn_store, card)
     assert (tmp_path / "age-int8.onnx").stat().st_size <= 70_000
@@ -208,7 +210,7 @@ def test_int8_is_a_third_as_large_and_not_much_worse(age_network, drawn_store, t
 
 
 def test_int8_that_loses_too_much_is_not_written(age_network, drawn_store, tmp_path, monkeypatch):
-    monkeypatch.setitem(export.INT8_TOLERANCE, "age", -10.0)
+    monkeypatch.setitem(TARGETS, "age", replace(AGE, int8_tolerance=-10.0))
     with pytest.raises(ValueError, match="not exported: in int8 the mean absolute error"):
         export.to_int8(age_network, tmp_path / "age-int8.onnx", drawn_store)
     assert list(tmp_path.iterdir()) == []

@@ -1,16 +1,18 @@
 from io import BytesIO
+from random import Random
 from zlib import compress, crc32
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from skimage import data
 
 from ssrlib import detectors, face_crop
 from ssrlib.detectors import Box
+from testing.damage import damaged, photos
 
 PHOTO = data.astronaut()
 
@@ -89,6 +91,39 @@ def test_what_is_not_a_photo_gets_one_clear_error(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"my photo\.jpg: {message}"):
         face_crop.read_photo(path)
+
+
+@given(st.sampled_from(sorted(photos())), st.integers(0, 2**32), st.sampled_from([None, 120]))
+@settings(max_examples=200, derandomize=True)
+def test_whatever_is_damaged_is_a_photo_or_an_error_with_its_name(kind, seed, at_least):
+    how, content = damaged(photos()[kind], Random(seed))
+    try:
+        photo = face_crop.read_photo(content, "my photo", at_least)
+    except face_crop.PhotoError as error:
+        message = str(error)
+    else:
+        message = "my photo: "
+        assert face_crop.resize(photo).shape == (64, 64, 3)
+        if how == "cut":  # behind all that counts
+            assert np.array_equal(photo, face_crop.read_photo(photos()[kind], at_least=at_least))
+    assert message.startswith("my photo: ")
+
+
+def test_reduced_or_not_the_same_photos_are_read():
+    """OpenCV gives up a JPEG without a picture; what Pillow says of it counts."""
+    whole = photos()["JPEG"]
+    broken = whole[: whole.index(b"\xff\xda")] + b"\xff\xd9"
+    for at_least in (None, 120):
+        with pytest.raises(face_crop.PhotoError, match="my photo: not an image, or a damaged one"):
+            face_crop.read_photo(broken, "my photo", at_least)
+
+
+def test_no_photo_starts_another_program(monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: Image.fromarray(PHOTO).im)
+    content = BytesIO()
+    Image.fromarray(PHOTO).save(content, "EPS")
+    with pytest.raises(face_crop.PhotoError, match=r"a\.eps: not an image"):
+        face_crop.read_photo(content.getvalue(), "a.eps")
 
 
 def test_missing_files_and_folders_are_told_apart(tmp_path):

@@ -1,14 +1,17 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from skimage import data
 from typer.testing import CliRunner
 
 from ssrlib import FaceStore, __main__, face_crop, weights
+from ssrlib.store import NO_REJECTS, write_store
 
 
 def run(*arguments) -> tuple[int, str, str]:
@@ -90,7 +93,7 @@ def test_prepare_train_evaluate(tmp_path):
     trained = weights.read_card(best)["validation"]
     assert measured["without_flip"]["mae"] == pytest.approx(trained["mae"], abs=1e-5)
     pictures = {path.name for path in record.parent.glob("*.png")}
-    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-reliability.png"}
+    assert pictures == {"gender-by-age.png", "gender-by-gender.png", "gender-calibration-curve.png"}
 
     code, out, err = run("card", best, "--metrics", record)
     assert code == 0, err
@@ -110,6 +113,12 @@ def test_card_refuses_other_metrics(content, tmp_path):
     (tmp_path / "other.json").write_text(content)
     assert "other.json: not the metrics" in run("card", "age", "--metrics", tmp_path / "other.json")[2]
     assert "none.json: no such file of metrics" in run("card", "age", "--metrics", tmp_path / "none.json")[2]
+
+
+def test_card_refuses_metrics_with_holes(tmp_path):
+    holes = {"metrics": {"target": "age", "split": "test", "faces": 3, "groups": {"age": [{"group": "0-9"}]}}}
+    (tmp_path / "holes.json").write_text(json.dumps(holes))
+    assert "holes.json: damaged" in run("card", "age", "--metrics", tmp_path / "holes.json")[2]
 
 
 def test_prepare_reports_rejects_and_draws_a_picture(photo, tmp_path):
@@ -162,6 +171,10 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["train", "--store", "x", "--learning-rate", "-1"], "learning_rate must be above 0, not -1.0"),
         (["export", "age", "--to", "int8", "--out", "x"], "error: int8 is calibrated on faces"),
         (["export", "none.safetensors", "--to", "onnx", "--out", "x"], "none.safetensors: no such"),
+        (
+            ["prepare", "folder", ".", "--out", "x"],
+            "error: .: not a CSV or parquet file that can be read (Is a",
+        ),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
@@ -170,11 +183,100 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
     )
     assert done.returncode != 0
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert not {"Traceback", "Errno"} & set(re.findall(r"\w+", done.stderr))
+
+
+BLOCKED = (
+    "torch",
+    "pandas",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "lightning_fabric",
+    "tqdm",
+    "onnx",
+    "matplotlib",
+)
+
+
+def run_with_the_predict_extra_only(*arguments, cwd) -> subprocess.CompletedProcess:
+    code = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED!r}))\n"
+    code += "from ssrlib.__main__ import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_the_predict_extra_is_enough_to_predict(photo, tmp_path):
+    done = run_with_the_predict_extra_only("predict", photo, "--out", "drawn", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names, values = (line.split() for line in done.stdout.replace(str(photo), "photo").splitlines())
+    assert dict(zip(names, values, strict=True))["gender"] == "female"
+    assert (tmp_path / "drawn" / photo.name).is_file()
+    as_json = run_with_the_predict_extra_only("predict", photo, "--json", cwd=tmp_path)
+    assert json.loads(as_json.stdout)[0]["age"] == float(values[names.index("age")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extras"),
+    [
+        (["prepare", "synthetic", "--out", "store"], "train"),
+        (["train", "--store", "store"], "train"),
+        (["evaluate", "--store", "store"], "train"),
+        (["card", "age"], "train"),
+        (["export", "age", "--to", "onnx", "--out", "out"], "train,predict,export"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_other_commands_say_which_extra_they_need(arguments, extras, tmp_path):
+    done = run_with_the_predict_extra_only(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: this command needs ")
+    assert line.endswith(f"which is not installed: pip install 'ssrlib[{extras}]'")
+    assert run_with_the_predict_extra_only(*arguments[:1], "--help", cwd=tmp_path).returncode == 0
+
+
+def test_an_error_of_the_operating_system_is_a_sentence(monkeypatch, capsys):
+    def full():
+        raise OSError(28, "No space left on device", "a\nb.png")
+
+    monkeypatch.setattr(__main__, "app", full)
+    with pytest.raises(SystemExit, match=r"^error: a\\nb\.png: No space left on device$"):
+        __main__.main()
 
 
 def test_command_line_without_typer_says_what_to_install():
     code = "import sys; sys.modules['typer'] = None; import ssrlib.__main__"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.returncode == 1
-    assert answer.stderr == ("error: the command line needs typer and PyTorch: pip install 'ssrlib[train]'\n")
+    assert answer.stderr == (
+        "error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'\n"
+    )
+
+
+def test_calibrate_teaches_weights_of_ones_own_how_sure_they_are(age_network, drawn_store, photo, tmp_path):
+    rows = pd.concat([drawn_store.rows] * 2, ignore_index=True).assign(split="validation")
+    faces = np.concatenate([drawn_store.faces] * 2)
+    store = write_store(tmp_path / "store", lambda _: [(faces, rows, NO_REJECTS)], {})
+    own = weights.save(age_network, tmp_path / "own.safetensors", {"data": "drawn"})
+    _, out, _ = run("predict", photo, "--age", own, "--json")
+    assert json.loads(out)[0]["age_low"] is None
+    code, out, err = run("calibrate", own, "--store", store.path)
+    assert code == 0, err
+    assert "calibrated on 480 validation faces" in out
+    assert weights.read_card(own)["data"] == "drawn"
+    _, out, _ = run("predict", photo, "--age", own, "--json")
+    reading = json.loads(out)[0]
+    assert reading["age_low"] < reading["age"] < reading["age_high"]
+
+
+def test_weights_of_another_target_or_for_another_backend_are_refused(photo, tmp_path):
+    gender = weights.pretrained("gender")
+    assert (
+        "gender.safetensors: reads gender from a face, not age" in run("predict", photo, "--age", gender)[2]
+    )
+    onnx = gender.with_suffix(".onnx")
+    assert (
+        "gender.onnx: damaged, or not a safetensors file"
+        in run("predict", photo, "--gender", onnx, "--backend", "torch")[2]
+    )

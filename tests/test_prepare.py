@@ -4,17 +4,18 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import pandas as pd
 import pytest
 
+from ssrlib import face_crop
 from ssrlib import prepare as preparation
 from ssrlib.datasets import folder, utkface
 from ssrlib.prepare import prepare
 
 from .datasets.conftest import jpeg
-from .test_faces import png_bomb
+from .test_face_crop import png_bomb
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,42 @@ def test_killed_at_random_moments_it_goes_on_and_ends_with_the_same_bytes(photos
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == whole
     assert not (tmp_path / "store.partial").exists()
+
+
+WAITS = """
+import os, sys, time
+from ssrlib import prepare
+if __name__ == "__main__":
+    with prepare._pool(prepare.FEW_PARTS) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its processes have no signals")
+def test_helpers_end_with_a_killed_process(tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(WAITS)
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as job:
+        job.stdout.readline()
+        job.kill()
+        try:
+            job.communicate(timeout=60)  # to the end of the pipe, which the helper inherited
+        except subprocess.TimeoutExpired:
+            os.killpg(job.pid, signal.SIGKILL)
+            pytest.fail("the helper goes on without the process that it works for")
+
+
+def test_a_killed_helper_ends_the_run_in_one_sentence(photos, tmp_path, whole):
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *_):
+            raise BrokenExecutor("a child process terminated abruptly")
+
+    tables = utkface.rows(photos)
+    with pytest.raises(OSError, match=r"a helper process was ended .* the same command goes on from there"):
+        prepare(*tables, tmp_path / "store", utkface.CROP, Broken(1))
+    assert files(prepare(*tables, tmp_path / "store", utkface.CROP)) == whole
 
 
 def test_what_is_done_is_not_done_again(photos, tmp_path, whole, monkeypatch):
@@ -174,3 +211,13 @@ def test_photos_that_all_fail_get_one_clear_error(tmp_path):
         ValueError, match="store: not one photo gave a face; the most frequent reason: No such file"
     ):
         prepare(*folder.rows(tmp_path / "table.csv"), tmp_path / "store", folder.CROP)
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, AttributeError])
+def test_a_bug_of_ours_is_no_reject(photos, tmp_path, monkeypatch, error):
+    def with_a_bug(photo):
+        raise error("nobody's photo is to blame")
+
+    monkeypatch.setattr(face_crop, "resize", with_a_bug)
+    with pytest.raises(error, match=r"^nobody's photo"):
+        prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))

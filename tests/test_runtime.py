@@ -1,3 +1,4 @@
+import random
 import subprocess
 import sys
 
@@ -78,3 +79,61 @@ def test_files_that_cannot_be_used_get_one_clear_sentence(tmp_path):
         AgeGenderEstimator(backend="tflite")
     with pytest.raises(ValueError, match=r"age\.onnx: damaged, or not a safetensors file"):
         AgeGenderEstimator(age=BUILT_IN["age"])
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_weights_for_something_else_are_refused(backend, tmp_path):
+    gender = BUILT_IN["gender"].with_suffix({"torch": ".safetensors", "onnx": ".onnx"}[backend])
+    with pytest.raises(ValueError, match=r"gender\.\w+: reads gender from a face, not age"):
+        AgeGenderEstimator(age=gender, backend=backend)
+
+
+def test_no_flipped_bit_in_an_onnx_file_is_answered(tmp_path):
+    whole, path, chance = BUILT_IN["age"].read_bytes(), tmp_path / "age.onnx", random.Random(0)
+    mark = whole.index(b"sha256")
+    for number in range(60):
+        broken = bytearray(whole)
+        place = chance.randrange(mark) if number % 2 else chance.randrange(mark + 8, mark + 72)
+        broken[place] ^= 1 << chance.randrange(8)
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"age\.onnx: damaged"):
+            runtime.open_onnx(path)
+
+
+def test_an_onnx_file_from_before_there_were_checksums_is_read(tmp_path):
+    model = onnx.load(BUILT_IN["age"])
+    kept = [entry for entry in model.metadata_props if entry.key != "sha256"]
+    assert len(kept) < len(model.metadata_props)
+    helper.set_model_props(model, {entry.key: entry.value for entry in kept})
+    onnx.save(model, tmp_path / "old.onnx")
+    assert runtime.open_onnx(tmp_path / "old.onnx").targets == ["age"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("cards", '[{"crop": {"margin": 1e9}}]'), ("cards", "[]"), ("targets", '["height"]'), ("targets", "{")],
+)
+def test_an_onnx_file_that_lies_is_refused(name, value, tmp_path):
+    model = onnx.load(BUILT_IN["age"])
+    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != "sha256"}
+    helper.set_model_props(model, kept | {name: value})
+    onnx.save(model, tmp_path / "lie.onnx")
+    with pytest.raises(ValueError, match=r"lie\.onnx: "):
+        runtime.open_onnx(tmp_path / "lie.onnx")
+
+
+def test_damaged_files_for_ncnn_are_refused(tmp_path, age_network):
+    export = pytest.importorskip("ssrlib.export")
+    param = tmp_path / "age.ncnn.param"
+    export.to_ncnn(age_network, param, weights.read_card(weights.pretrained("age")))
+    assert runtime.open_ncnn(param).targets == ["age"]
+    for end in (".param", ".bin", ".json"):
+        path = param.with_suffix(end)
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        for broken in (whole[:-9], flipped, b""):
+            path.write_bytes(broken)
+            with pytest.raises(ValueError, match=r"age\.ncnn\.\w+: damaged"):
+                runtime.open_ncnn(param)
+        path.write_bytes(whole)

@@ -1,4 +1,6 @@
 import hashlib
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -7,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssrlib import FaceStore, store
+
+from .conftest import taken
 
 
 def chunk(names: list[str], seed: int = 0) -> store.Chunk:
@@ -65,6 +69,90 @@ def test_an_interrupted_write_leaves_no_store(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
+class Killed(BaseException):
+    pass
+
+
+def kill_at(number, monkeypatch):
+    """Raise Killed just before a file gets to the disk, or to its name, for the nth time."""
+    seen = []
+
+    def counted(real):
+        def call(*arguments):
+            seen.append(real)
+            if len(seen) == number:
+                raise Killed
+            return real(*arguments)
+
+        return call
+
+    for name in ("fsync", "rename", "replace", "truncate"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+
+
+def test_killed_at_any_step_it_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    chunks = [chunk(["a", "b"]), chunk(["c"], seed=1)]
+
+    def write(path):
+        return store.write_store(path, lambda start: chunks[start:], {"margin": 0.1}, plan="these")
+
+    def there(path):
+        return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+    write(tmp_path / "whole" / "faces")
+    for number in range(1, 100):
+        place = tmp_path / str(number)
+        store.write_store(place / "faces", lambda _: [chunk(["older"])], {})
+        try:
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                kill_at(number, monkeypatch)
+                write(place / "faces")
+            break
+        except Killed:
+            write(place / "faces")
+            assert there(place) == there(tmp_path / "whole"), f"killed at step {number}"
+    assert 10 < number < 100
+
+
+def test_a_store_is_still_there_after_a_kill_between_the_two_moves(tmp_path):
+    def fails(_):
+        raise OSError("no photo can be read")
+
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {}).path.rename(
+        tmp_path / "faces.replaced"
+    )
+    with pytest.raises(OSError, match="no photo can be read"):
+        store.write_store(tmp_path / "faces", fails, {})
+    assert list(FaceStore(tmp_path / "faces").rows["path"]) == ["a"]
+
+
+def test_the_second_at_the_same_place_says_so_and_touches_nothing(tmp_path):
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {})
+    before = (tmp_path / "faces" / "store.json").stat()
+    with taken(tmp_path / "faces"), pytest.raises(OSError, match="faces: another process is writing there"):
+        store.write_store(tmp_path / "faces", lambda _: [chunk(["b"])], {})
+    assert (tmp_path / "faces" / "store.json").stat() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
+def test_a_full_disk_loses_nothing_and_the_same_call_goes_on(small_disk):
+    disk, enlarge = small_disk
+    older, starts = store.write_store(disk / "faces", lambda _: [chunk(["older"])], {}), []
+
+    def chunks(start):
+        starts.append(start)
+        yield from (chunk([f"{number}-{face}" for face in range(8)]) for number in range(start, 4))
+
+    with pytest.raises(OSError, match=r"faces\.partial: cannot be written \(No space left.*command goes on"):
+        store.write_store(disk / "faces", chunks, {}, plan="these")
+    older.verify()
+    enlarge()
+    written = store.write_store(disk / "faces", chunks, {}, plan="these")
+    written.verify()
+    assert len(written) == 32
+    assert starts[0] == 0 < starts[1]
+
+
 @pytest.mark.parametrize("name", ["store.json", "faces.npy"])
 @pytest.mark.parametrize("keep", [0, 30])
 def test_half_written_stores_are_refused(tmp_path, name, keep):
@@ -113,3 +201,11 @@ def test_describe_counts_faces_by_split(drawn_store):
     assert list(table.index) == [name for name in store.SPLITS if name in set(drawn_store.rows["split"])]
     assert table["female"].between(0, 1).all()
     assert (table["25 %"] <= table["median"]).all()
+
+
+@pytest.mark.parametrize("damage", ["[]", '{"counts": 3}', '{"counts": {"faces": 240, "rejects": 0}}'])
+def test_a_damaged_description_gets_one_clear_error(damage, drawn_store, tmp_path):
+    shutil.copytree(drawn_store.path, tmp_path / "faces")
+    (tmp_path / "faces" / "store.json").write_text(damage)
+    with pytest.raises(ValueError, match="faces: not a whole face store; prepare it again"):
+        FaceStore(tmp_path / "faces")

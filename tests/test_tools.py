@@ -1,9 +1,11 @@
-"""The tools that train: their networks can learn."""
+"""The tools: networks that they train can learn, and the one that runs the chapters finds what differs."""
 
+import nbformat
 import pytest
 import torch
 
 from ssrlib import Recipe
+from tools.experiments import portable
 from tools.experiments.ablations import VARIANTS
 
 
@@ -15,3 +17,28 @@ def test_ablated_networks_can_learn(name, drawn_store):
     answers.std().backward()
     gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
     assert any(gradient.any() for gradient in gradients)
+
+
+def chapter(path, source: str, output: str):
+    """Write a notebook of one cell, with what it is said to have printed."""
+    printed = nbformat.v4.new_output("stream", text=output)
+    cell = nbformat.v4.new_code_cell(source, outputs=[printed], execution_count=1)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    return path
+
+
+@pytest.mark.notebook
+def test_portable_tells_which_cells_differ_under_a_setting(tmp_path):
+    source = "import os\nprint(os.environ.get('OMP_NUM_THREADS'))"
+    path = chapter(tmp_path / "99-threads.ipynb", source, "2\n")
+    assert portable.run(path, "two threads") == {}
+    (cell, what), *others = portable.run(path, "four threads").items()
+    assert (cell, others) == ("Cell 0", [])
+    assert "'2\\n' == '4\\n'" in what
+
+
+@pytest.mark.notebook
+def test_portable_goes_on_when_a_chapter_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(portable, "CHAPTER_SECONDS", 5)
+    path = chapter(tmp_path / "99-endless.ipynb", "while True:\n    pass", "")
+    assert portable.run(path, "one thread") == {"all": "stopped after 5 seconds"}

@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -32,6 +33,23 @@ def test_foreign_keras_files_get_one_clear_error(tmp_path):
         keras.from_keras(tmp_path / "text.h5")
     with pytest.raises(FileNotFoundError, match="no such weights file"):
         keras.from_keras(tmp_path / "nothing.h5")
+
+
+@pytest.mark.parametrize("change", ["missing", "no number"])
+def test_keras_files_that_lie_are_refused(change, keras_folder, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "lie.h5"
+    shutil.copy(keras_folder / "wiki.h5", path)
+    with h5py.File(path, "r+") as file:
+        names = []
+        file["conv2d_3"].visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+        name = next(name for name in names if "bias" in name)
+        if change == "missing":
+            del file["conv2d_3"][name]
+        else:
+            file["conv2d_3"][name][0] = np.nan
+    with pytest.raises(ValueError, match=r"lie\.h5: its layers are not those .*stream1\.2\.0\.bias"):
+        keras.from_keras(path)
 
 
 def test_save_and_load_keep_everything(tmp_path):
@@ -102,12 +120,99 @@ def test_no_flipped_bit_is_answered_with_something_else(tmp_path, age_network):
     assert all(message.startswith(f"{path}: ") for message in messages)
 
 
-def test_files_from_before_there_were_checksums_are_read(tmp_path):
+def without_checksum(path, settings=None, card=None, **changed):
+    """A file as it was before there were checksums, with something changed in it."""
     network = SSRNet()
-    metadata = {"ssrnet": json.dumps(network.settings), "card": json.dumps({"data": "none"})}
-    save_file(network.state_dict(), tmp_path / "old.safetensors", metadata)
-    assert weights.load(tmp_path / "old.safetensors").settings == network.settings
-    assert weights.read_card(tmp_path / "old.safetensors") == {"data": "none"}
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()} | changed
+    tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    metadata = {"ssrnet": json.dumps(network.settings | (settings or {})), "card": json.dumps(card or {})}
+    save_file(tensors, path, metadata)
+    return path
+
+
+def test_files_from_before_there_were_checksums_are_read(tmp_path):
+    path = without_checksum(tmp_path / "old.safetensors", card={"data": "none"})
+    assert weights.load(path).settings == SSRNet().settings
+    assert weights.read_card(path) == {"data": "none"}
+    # Nor did the first ones name their target.
+    settings = {name: value for name, value in SSRNet(1.0).settings.items() if name != "target"}
+    save_file(SSRNet(1.0).state_dict(), path, {"ssrnet": json.dumps(settings)})
+    assert weights.load(path).settings["target"] == "gender"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(
+            {"value_range": value}
+            for value in (float("nan"), float("inf"), -101, 0, True, "101", None, [101])
+        ),
+        {"lambda_eta": float("nan")},
+        {"dropout": 2},
+        {"bins": [3, 3.5, 3]},
+        {"bins": [3, 10**12]},
+        {"bins": "333"},
+        {"target": "height"},
+        {"depth": 7},
+    ],
+)
+def test_settings_that_lie_are_refused(settings, tmp_path):
+    path = without_checksum(tmp_path / "lie.safetensors", settings)
+    with pytest.raises(ValueError, match=rf"lie\.safetensors: .*{next(iter(settings))}"):
+        weights.load(path)
+
+
+BIAS = "fusions.0.p.0.bias"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({BIAS: torch.full((3,), float("nan"))}, "are not numbers"),
+        ({BIAS: torch.zeros(3, dtype=torch.int8)}, r"is torch\.int8 \(3,\) instead of torch\.float32 \(3,\)"),
+        ({BIAS: torch.zeros(4)}, r"is torch\.float32 \(4,\) instead of torch\.float32 \(3,\)"),
+        ({BIAS: None}, "is missing"),
+        ({"stream1.0.1.num_batches_tracked": None}, "is missing"),
+        ({"other": torch.zeros(1)}, "the tensor other does not belong to it"),
+    ],
+)
+def test_tensors_that_lie_are_refused(changed, message, tmp_path):
+    with pytest.raises(ValueError, match=rf"lie\.safetensors: .*{message}"):
+        weights.load(without_checksum(tmp_path / "lie.safetensors", **changed))
+
+
+AGE = {"faces": 200, "scale": [1, 0, 0], "middles": [20, 60], "bands": [[-5, 4], [-6, 5]]}
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        *({"crop": {"margin": value}} for value in (float("nan"), -5, 1e9, "x", None, True, [0])),
+        {"crop": {"shift": float("inf")}},
+        {"crop": "wide"},
+        {"calibration": [1]},
+        {"calibration": AGE | {"bands": None}},
+        {"calibration": AGE | {"bands": [[-5, 4]]}},
+        {"calibration": AGE | {"bands": [[-5, 4], [6, 5]]}},
+        {"calibration": AGE | {"middles": [60, 20]}},
+        {"calibration": AGE | {"scale": [1, 0]}},
+        {"calibration": AGE | {"scale": [1, float("nan"), 0]}},
+        {"calibration": {"faces": 200, "beta": [1, 0, 0]}},
+        {"calibration": AGE | {"faces": "many"}},
+        {"calibration": {"faces": 200}},
+        {"recipe": "ours"},
+        ["no card"],
+    ],
+)
+def test_cards_that_lie_are_refused_where_they_are_read(card, tmp_path):
+    path = without_checksum(tmp_path / "lie.safetensors", card=card)
+    with pytest.raises(ValueError, match=r"lie\.safetensors: its card cannot be used: "):
+        weights.read_card(path)
+
+
+def test_a_sound_card_is_read(tmp_path):
+    card = {"crop": {"kind": "find", "margin": 0.4, "shift": 0}, "calibration": AGE}
+    assert weights.read_card(without_checksum(tmp_path / "age.safetensors", card=card)) == card
 
 
 @pytest.mark.parametrize("target", ["age", "gender"])

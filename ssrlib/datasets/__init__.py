@@ -4,11 +4,12 @@
 `file`, `offset` and `size` (where its bytes are: from `offset` on in `file`; a size of -1 means up to
 the end), `age`, `gender`, `source`, `subject`, `split`, and whatever else the dataset knows. The
 second has the `path` and `reason` of what cannot be used. `CROP` says how to get faces from the
-photos, see `ssrlib.faces.extract`.
+photos, see `ssrlib.face_crop.extract_face`.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,12 +18,17 @@ from ssrlib.store import split_of
 COLUMNS = ["path", "file", "offset", "size", "age", "gender", "source", "subject", "split"]
 
 
-def tables(good: Iterable[dict], bad: Iterable[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(
+    good: Iterable[dict[str, Any]] | pd.DataFrame, bad: Iterable[dict[str, Any]] | pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Complete the rows, and return both tables with all their columns.
 
     A row without `offset` and `size` is a whole file; a row without a `split` gets its subject's, or
-    where no subject is known its name's.
+    where no subject is known its name's. A photo whose name is not UTF-8 goes to the rejects, since no
+    table could hold the name.
     """
+    if not isinstance(good, pd.DataFrame) and not isinstance(bad, pd.DataFrame):
+        good, bad = _apart(good, bad)
     rows = pd.DataFrame(good)
     for column, value in {"offset": 0, "size": -1, "gender": None, "subject": None, "split": None}.items():
         rows[column] = (
@@ -36,6 +42,30 @@ def tables(good: Iterable[dict], bad: Iterable[dict]) -> tuple[pd.DataFrame, pd.
     return rows[COLUMNS + [column for column in rows if column not in COLUMNS]], pd.DataFrame(
         bad, columns=["path", "reason"], dtype="str"
     )
+
+
+def _apart(
+    good: Iterable[dict[str, Any]], bad: Iterable[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Keep the photos with names that are text, and reject the others."""
+    kept, rejects = [], list(bad)
+    for row in good:
+        if _text(row["file"]) == row["file"] and _text(row["path"]) == row["path"]:
+            kept.append(row)
+        else:
+            reason = "the name is not UTF-8; rename the file or its folder"
+            rejects.append({"path": row["path"], "reason": reason})
+    rejects = [row | {"path": _text(row["path"])} for row in rejects]
+    if rejects and not kept:
+        raise ValueError(f"{rejects[-1]['path']}, and all others like it: {rejects[-1]['reason']}")
+    return kept, rejects
+
+
+def _text(name: object) -> object:
+    """A name as text: bytes that are not UTF-8 are written as `\\xff`."""
+    if not isinstance(name, str):
+        return name
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _name(path: str) -> str:

@@ -1,6 +1,7 @@
 """Your own photos: a table that says which photo shows whom at what age."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,8 +25,9 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = existing(table, "table")
     try:
         listed = pd.read_parquet(table) if table.suffix == ".parquet" else pd.read_csv(table, dtype=str)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{table}: not a CSV or parquet file that can be read ({error})") from error
+    except Exception as error:  # of a damaged file, the readers raise whatever they meet
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ValueError(f"{table}: not a CSV or parquet file that can be read ({reason})") from error
     missing = {"path", "age"} - set(listed.columns)
     if missing:
         raise ValueError(f"{table}: there is no column {' and no column '.join(sorted(missing))}")
@@ -40,8 +42,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tables(good, bad)
 
 
-def _checked(row: dict) -> dict:
-    if not row["path"]:
+def _checked(row: dict[Any, Any]) -> dict[str, Any]:
+    if not isinstance(row["path"], str) or not row["path"] or "\0" in row["path"]:
         raise ValueError("no path")
     try:
         age = float(row["age"])

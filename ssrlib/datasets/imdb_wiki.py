@@ -94,10 +94,13 @@ def age(birthday: int, photo_taken: int) -> int:
 
 def _read(file: Path, source: str) -> pd.DataFrame:
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
-        record = loadmat(file)[source][0, 0]
+        content = loadmat(file)
+    except Exception as error:  # of a damaged file, it raises whatever it meets
+        raise ValueError(f"{file}: not IMDB-WIKI's metadata, or damaged") from error
+    try:
+        record = content[source][0, 0]
         column = {name: record[name][0] for name in record.dtype.names if record[name].size}
         names = [_text(name) for name in column["name"]] if "name" in column else []
         ids = column.get("celeb_id", np.full(len(column["dob"]), np.nan))
@@ -115,11 +118,11 @@ def _read(file: Path, source: str) -> pd.DataFrame:
                 ],
             }
         )
-    except (KeyError, IndexError, TypeError, ValueError, MatReadError, NotImplementedError, OSError) as error:
-        raise ValueError(f"{file}: not IMDB-WIKI's metadata, or damaged ({error})") from error
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{file}: not IMDB-WIKI's metadata, or damaged") from error
 
 
-def _text(cell) -> str:
+def _text(cell: np.ndarray) -> str:
     """The string in one of Matlab's cells: an array of one string, or an empty array."""
     cell = np.ravel(cell)
     return str(cell[0]).strip() if len(cell) else ""

@@ -34,7 +34,7 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             raise ValueError(f"{path}/list: {len(names)} names of the {part} list, but {len(ages)} ages")
         for name, age in zip(names, ages, strict=True):
             photo = f"{part}/{name}"
-            if not age.isdigit() or not 0 <= int(age) <= 70:
+            if not age.isdecimal() or not 0 <= int(age) <= 70:
                 bad.append({"path": photo, "reason": "age not from 0 to 70"})
                 continue
             split = "test" if part == "test" else "validation" if split_of(photo) == "validation" else "train"
@@ -50,5 +50,8 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _lines(file: Path) -> list[str]:
-    lines = existing(file, "list of MegaAge-Asian").read_text().splitlines()
+    try:
+        lines = existing(file, "list of MegaAge-Asian").read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not a text, or a damaged one") from error
     return [line.strip() for line in lines if line.strip()]

@@ -6,6 +6,7 @@ commercial use; read what it says about showing photos.
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ NAME = re.compile(r"(?P<subject>\d+)_(?P<picture>\d+)(?P<sex>[MF])(?P<age>\d{1,3
 CROP = {"kind": "find", "margin": MARGIN, "shift": SHIFT}
 
 
-def parse(name: str) -> dict:
+def parse(name: str) -> dict[str, Any]:
     """Read subject, sex and age from a file name: `[subject]_[picture][sex][age].JPG`.
 
     >>> parse("009055_1M54.JPG")

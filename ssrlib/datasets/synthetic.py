@@ -7,18 +7,22 @@ for photos where a chapter or a test needs faces that may be shown, not for peop
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from ssrlib import FACE_SIZE
+from ssrlib import FACE_SIZE, files
 from ssrlib.store import NO_REJECTS, SHAPE, FaceStore, split_of, write_store
 
 CANVAS = 3 * FACE_SIZE
 CROP = {"kind": "drawn"}
 MAX_AGE = 90
+
+Points = Sequence[Sequence[float]] | np.ndarray
+Color = Sequence[float] | np.ndarray
 
 SKINS = np.array(
     [(255, 224, 200), (240, 198, 165), (214, 164, 125), (172, 118, 82), (122, 78, 54), (82, 52, 38)]
@@ -33,24 +37,33 @@ def store(count: int = 4000, seed: int = 0, path: str | Path | None = None) -> F
     Args:
         count: how many faces.
         seed: another seed gives other faces.
-        path: the store's folder; by default one in `~/.cache/ssrlib`, named after what it holds.
+        path: the store's folder; by default one in `~/.cache/ssrlib`, named after what it holds. If
+            another process draws that one just now, wait for it.
 
     Raises:
         ValueError: there is a store at `path` already, with other faces.
+        OSError: another process writes to `path`, or it cannot be written.
 
     >>> len(store(200))
     200
     """
+    kept = path is None
     if path is None:
         version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
         path = Path.home() / ".cache" / "ssrlib" / f"synthetic-{version}-{count}-{seed}"
-    if not (Path(path) / "store.json").is_file():
-        faces, rows = generate(count, seed)
-        write_store(path, lambda _: [(faces, rows, NO_REJECTS)], CROP | {"seed": seed})
+    if not _is_there(path):
+        with files.alone(path, wait=kept):
+            if not _is_there(path):
+                faces, rows = generate(count, seed)
+                write_store(path, lambda _: [(faces, rows, NO_REJECTS)], CROP | {"seed": seed})
     drawn = FaceStore(path)
     if len(drawn) != count or drawn.info["crop"] != CROP | {"seed": seed}:
         raise ValueError(f"{path}: holds other faces than the {count} asked for with seed {seed}")
     return drawn
+
+
+def _is_there(path: str | Path) -> bool:
+    return (Path(path) / "store.json").is_file()
 
 
 def generate(count: int, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
@@ -79,20 +92,21 @@ class Canvas:
     def __init__(self, background: np.ndarray, matrix: np.ndarray, yaw: float, pitch: float):
         self.image, self.matrix, self.turn = background, matrix, np.array([yaw, pitch])
 
-    def place(self, points) -> np.ndarray:
+    def place(self, points: Points) -> np.ndarray:
         """Face coordinates to pixels in 1/16; a turn of the head moves what is nearer the viewer more."""
         points = np.asarray(points, float).reshape(-1, 2)
         depth = np.sqrt(np.clip(1 - (points**2).sum(axis=1, keepdims=True), 0, 1))
         points = points + self.turn * depth
-        return np.round((points @ self.matrix[:, :2].T + self.matrix[:, 2]) * 16).astype(np.int32)
+        pixels: np.ndarray = points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return np.round(pixels * 16).astype(np.int32)
 
-    def fill(self, points, color) -> None:
+    def fill(self, points: Points, color: Color) -> None:
         cv2.fillPoly(self.image, [self.place(points)], tuple(map(float, color)), cv2.LINE_AA, shift=4)
 
-    def oval(self, x, y, rx, ry, color) -> None:
+    def oval(self, x: float, y: float, rx: float, ry: float, color: Color) -> None:
         self.fill(_oval(x, y, rx, ry), color)
 
-    def line(self, points, color, width: float) -> None:
+    def line(self, points: Points, color: Color, width: float) -> None:
         thickness = max(1, round(width * CANVAS))
         cv2.polylines(
             self.image, [self.place(points)], False, tuple(map(float, color)), thickness, cv2.LINE_AA, 4
@@ -102,14 +116,14 @@ class Canvas:
         """An empty one-channel canvas in the same pose, to draw what is blended in softly."""
         return Canvas(np.zeros(self.image.shape[:2], np.uint8), self.matrix, *self.turn)
 
-    def blend(self, mask: "Canvas", color, softness: float) -> None:
+    def blend(self, mask: "Canvas", color: Color, softness: float) -> None:
         """Move the image toward a color where a mask is set, after blurring the mask."""
         weight = cv2.GaussianBlur(mask.image, (0, 0), softness * CANVAS)[..., None] / np.float32(255)
         color = np.clip(np.asarray(color, np.float32), 0, 255)
         self.image[:] = self.image + (color - self.image) * weight
 
 
-def _oval(x, y, rx, ry, start=0.0, end=2 * np.pi) -> np.ndarray:
+def _oval(x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 2 * np.pi) -> np.ndarray:
     t = np.linspace(start, end, 24)
     return np.stack([x + rx * np.cos(t), y + ry * np.sin(t)], axis=1)
 
@@ -179,7 +193,7 @@ def draw(age: float, gender: str, rng: np.random.Generator) -> np.ndarray:
     return _photograph(canvas.image, rng)
 
 
-def _background(rng) -> np.ndarray:
+def _background(rng: np.random.Generator) -> np.ndarray:
     corners = rng.uniform(30, 220) + rng.normal(0, 22, 3) + rng.normal(0, 18, (2, 2, 3))
     image = cv2.resize(np.clip(corners, 0, 255).astype(np.float32), (CANVAS, CANVAS))
     for _ in range(rng.integers(0, 4)):
@@ -189,7 +203,7 @@ def _background(rng) -> np.ndarray:
     return np.clip(cv2.blur(image, (15, 15)), 0, 255).astype(np.uint8)
 
 
-def _pose(rng) -> tuple[np.ndarray, float, float]:
+def _pose(rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
     angle, scale = np.deg2rad(rng.normal(0, 5)), CANVAS * 0.44 * rng.normal(1, 0.05)
     rotation = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     center = CANVAS * (np.array([[0.5], [0.52]]) + rng.normal(0, 0.02, (2, 1)))
@@ -203,12 +217,12 @@ def _head(width: float, jaw: float) -> np.ndarray:
     return np.stack([width * x, np.where(np.sin(t) > 0, 1.0, 0.95) * np.sin(t)], axis=1)
 
 
-def _clothes(canvas: Canvas, skin, rng) -> None:
+def _clothes(canvas: Canvas, skin: np.ndarray, rng: np.random.Generator) -> None:
     canvas.fill([[-0.42, 0.5], [0.42, 0.5], [0.5, 2], [-0.5, 2]], skin * 0.78)
     canvas.fill(_oval(0, 1.75, 1.5, 0.62), rng.uniform(20, 235, 3))
 
 
-def _long_hair(canvas: Canvas, width, hair, rng) -> None:
+def _long_hair(canvas: Canvas, width: float, hair: np.ndarray, rng: np.random.Generator) -> None:
     """What falls behind the face on both sides, straight or wavy."""
     length, flare, wave = rng.uniform(0.6, 1.5), rng.uniform(0.0, 0.2), rng.uniform(0, 0.05)
     y = np.linspace(-0.25, length, 20)
@@ -218,7 +232,14 @@ def _long_hair(canvas: Canvas, width, hair, rng) -> None:
     canvas.fill(np.concatenate([top, right, right[::-1] * [-1, 1]]), hair)
 
 
-def _hair_front(canvas: Canvas, width, hair, recession, fullness, rng) -> None:
+def _hair_front(
+    canvas: Canvas,
+    width: float,
+    hair: np.ndarray,
+    recession: float,
+    fullness: float,
+    rng: np.random.Generator,
+) -> None:
     """The hair above the forehead, down to a hairline that recedes."""
     line = -0.52 - 0.45 * recession + rng.normal(0, 0.04) - 0.22 * (1 - fullness)
     top = _oval(0, -0.3, width + 0.06, 0.74 + 0.04 * fullness, np.pi, 2 * np.pi)
@@ -246,7 +267,7 @@ def _hair_front(canvas: Canvas, width, hair, recession, fullness, rng) -> None:
         canvas.blend(strands, hair * rng.choice([0.6, 1.3]), 0.008)
 
 
-def _wrinkles(soft: Canvas, eye_y, mouth_y, old, rng) -> None:
+def _wrinkles(soft: Canvas, eye_y: float, mouth_y: float, old: float, rng: np.random.Generator) -> None:
     strength = 235 * np.clip(old * rng.normal(1, 0.15), 0, 1)
     x = np.linspace(-0.45, 0.45, 9)
     for i in range(3):
@@ -273,7 +294,15 @@ def _wrinkles(soft: Canvas, eye_y, mouth_y, old, rng) -> None:
         soft.oval(px, py, 0.02, 0.02, [120])
 
 
-def _cheeks(canvas: Canvas, eye_y, mouth_y, skin, grown, old, rng) -> None:
+def _cheeks(
+    canvas: Canvas,
+    eye_y: float,
+    mouth_y: float,
+    skin: np.ndarray,
+    grown: float,
+    old: float,
+    rng: np.random.Generator,
+) -> None:
     """Rosy in children; hollow, with shadows, in the old."""
     rosy, hollow = canvas.mask(), canvas.mask()
     for side in (-1, 1):
@@ -286,7 +315,16 @@ def _cheeks(canvas: Canvas, eye_y, mouth_y, skin, grown, old, rng) -> None:
     canvas.blend(hollow, skin * [0.72, 0.66, 0.64], 0.03)
 
 
-def _beard(canvas: Canvas, mouth_y, jaw, width, hair, looks, gender, rng) -> None:
+def _beard(
+    canvas: Canvas,
+    mouth_y: float,
+    jaw: float,
+    width: float,
+    hair: np.ndarray,
+    looks: float,
+    gender: str,
+    rng: np.random.Generator,
+) -> None:
     style = rng.random()
     if gender != "male" or looks < 16:
         return
@@ -306,7 +344,16 @@ def _beard(canvas: Canvas, mouth_y, jaw, width, hair, looks, gender, rng) -> Non
     canvas.blend(mask, hair * 0.9, 0.014)
 
 
-def _nose(canvas: Canvas, eye_y, mouth_y, skin, shade, grown, old, male) -> None:
+def _nose(
+    canvas: Canvas,
+    eye_y: float,
+    mouth_y: float,
+    skin: np.ndarray,
+    shade: np.ndarray,
+    grown: float,
+    old: float,
+    male: float,
+) -> None:
     tip = eye_y + (mouth_y - eye_y) * (0.56 + 0.05 * old)
     wide = 0.10 + 0.03 * grown + 0.025 * male + 0.03 * old
     soft = canvas.mask()
@@ -320,7 +367,17 @@ def _nose(canvas: Canvas, eye_y, mouth_y, skin, shade, grown, old, male) -> None
     canvas.blend(light, np.minimum(skin * 1.25, 255), 0.012)
 
 
-def _mouth(canvas: Canvas, y, skin, grown, old, male, gender, looks, rng) -> None:
+def _mouth(
+    canvas: Canvas,
+    y: float,
+    skin: np.ndarray,
+    grown: float,
+    old: float,
+    male: float,
+    gender: str,
+    looks: float,
+    rng: np.random.Generator,
+) -> None:
     wide = 0.19 + 0.07 * grown + 0.01 * male
     full = 0.075 - 0.02 * male - 0.035 * old + rng.normal(0, 0.006)
     smile = rng.normal(0.03, 0.035)
@@ -342,7 +399,17 @@ def _mouth(canvas: Canvas, y, skin, grown, old, male, gender, looks, rng) -> Non
     canvas.line(np.stack([x, middle], 1), lips * 0.5, 0.006)
 
 
-def _eyes(canvas: Canvas, y, skin, shade, hair, grown, old, male, rng) -> None:
+def _eyes(
+    canvas: Canvas,
+    y: float,
+    skin: np.ndarray,
+    shade: np.ndarray,
+    hair: np.ndarray,
+    grown: float,
+    old: float,
+    male: float,
+    rng: np.random.Generator,
+) -> None:
     iris = EYES[rng.integers(len(EYES))] * rng.uniform(0.8, 1.2)
     half = 0.195 - 0.045 * grown - 0.02 * old
     opening = (0.125 - 0.035 * grown - 0.035 * old) * rng.normal(1, 0.08)
@@ -376,7 +443,7 @@ def _eyes(canvas: Canvas, y, skin, shade, hair, grown, old, male, rng) -> None:
         canvas.line(np.stack([cx + bx, by], 1), brow, max(thick, 0.006))
 
 
-def _glasses(canvas: Canvas, y, rng) -> None:
+def _glasses(canvas: Canvas, y: float, rng: np.random.Generator) -> None:
     color = rng.choice([25, 60, 120]) * np.array([1.0, 0.9, 0.85])
     rx, ry, thick = rng.uniform(0.22, 0.26), rng.uniform(0.14, 0.2), rng.choice([0.008, 0.014])
     for side in (-1, 1):
@@ -385,9 +452,10 @@ def _glasses(canvas: Canvas, y, rng) -> None:
     canvas.line([[-0.33 + rx, y - 0.02], [0.33 - rx, y - 0.02]], color, thick)
 
 
-def _photograph(image: np.ndarray, rng) -> np.ndarray:
+def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Light, colour, focus and noise, at the final size."""
-    small = cv2.resize(image, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small: np.ndarray = cv2.resize(image, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA)
+    small = small.astype(np.float32)
     small = cv2.GaussianBlur(small, (0, 0), rng.uniform(0.3, 0.8))
     x, y = np.meshgrid(*[np.linspace(-1, 1, FACE_SIZE, dtype=np.float32)] * 2)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.3)

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,7 +23,7 @@ RACES = ("White", "Black", "Asian", "Indian", "Other")
 CROP = {"kind": "cropped already", "margin": MARGIN, "shift": SHIFT}
 
 
-def parse(name: str) -> dict:
+def parse(name: str) -> dict[str, Any]:
     """Read age, gender and race from a file name: `[age]_[gender]_[race]_[date&time].jpg.chip.jpg`.
 
     >>> parse("25_1_2_20170116174525125.jpg.chip.jpg")
@@ -62,7 +63,7 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tables(good, bad)
 
 
-def _places(path: Path) -> Iterator[dict]:
+def _places(path: Path) -> Iterator[dict[str, Any]]:
     """Where each photo's bytes are, in a fixed order."""
     tars = [path] if path.is_file() else sorted(path.glob("*.tar"))
     for tar in tars:

@@ -1,8 +1,10 @@
 """What all widgets share: their files, and a form that works on a page with no kernel and no network."""
 
 import json
+import re
 import uuid
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import ipywidgets
@@ -10,31 +12,31 @@ import ipywidgets
 FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "style.css").read_text()
 
-# What stands in for the kernel's model on a page: it keeps the state, and tells who listens.
-STAND_IN = """
-const heard = {};
-const model = {
-  get: (name) => state[name],
-  set: (name, value) => {
-    state[name] = value;
-    for (const listener of heard[`change:${name}`] ?? []) listener();
-  },
-  save_changes: () => {},
-  on: (event, listener) => (heard[event] ??= []).push(listener),
-  off: () => {},
-};
-"""
+# How the modules name one another; a widget's own module cannot import from a file.
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./([^"]+)";\n', re.MULTILINE)
+EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 
 def module(*names: str) -> str:
-    """Return JavaScript files one after the other, as one module: a widget's module cannot import."""
-    return "\n".join((FOLDER / name).read_text() for name in names)
+    """Return JavaScript files, each after those that it imports, as one module that imports nothing."""
+    texts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name not in texts:
+            text = (FOLDER / name).read_text()
+            for other in IMPORT.findall(text):
+                add(other)
+            texts[name] = EXPORT.sub("", IMPORT.sub("", text))
+
+    for name in names:
+        add(name)
+    return "\n".join(texts.values())
 
 
-def as_page(script: str, state: dict) -> str:
+def as_page(script: str, state: dict[str, Any]) -> str:
     """Return a module with a `render`, and its state, as HTML that needs no kernel, server or other file."""
     place = f"ssr-{uuid.uuid4().hex}"
-    script += f"\nconst state = {json.dumps(state)};" + STAND_IN
+    script += f"\n{module('page.js')}\nconst model = modelOf({json.dumps(state)});"
     script += f"render({{ model, el: document.getElementById({place!r}) }});"
     # A script ends at the first "</script", even within a string.
     script = script.replace("</", "<\\/")
@@ -48,8 +50,8 @@ class Widget(anywidget.AnyWidget):
     browser.
     """
 
-    def _repr_mimebundle_(self, **kwargs):
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return data | {"text/html": self.page()}, metadata
 
     def page(self) -> str:

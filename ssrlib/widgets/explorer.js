@@ -1,204 +1,315 @@
 // The stagewise explorer: drag weights, shifts and widths, and see bins move and the value change.
 
+import { button, clamp, fixed, h, listen, onWidth, s, shell, signed, stillness } from "./dom.js";
+import { BIN, drawStages } from "./stages.js";
+
+/** @import { Model } from "./dom.js" */
+/** @import { Terms } from "./stages.js" */
+
+/**
+ * @typedef {"p" | "eta" | "delta"} Name of what can be moved
+ * @typedef {{ name: string, note: string, image?: string, value_range: number } & Omit<Terms, "range">} Preset
+ * @typedef {{ input: HTMLInputElement, text: HTMLElement, refresh: () => void }} Slider
+ */
+
+/** @type {Record<Name, [number, number]>} */
 const LIMITS = { p: [0, 1.5], eta: [-1, 1], delta: [-0.9, 1] };
-const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
-const copy = (numbers) => JSON.parse(JSON.stringify(numbers));
+/** @type {Name[]} */
+const NAMES = ["p", "eta", "delta"];
+const GLIDE = 400; // milliseconds
+/** @type {Record<string, number>} */
+const KEYS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 };
+const HINT = "Drag a bin up or down for its weight, sideways for its shift, and a grip for the width.";
 
-function render({ model, el }) {
-  const numbers = { p: [], eta: [], delta: [], range: 0, unit: "" };
-  const read = () => {
-    for (const name of ["p", "eta", "delta"]) numbers[name] = copy(model.get(name));
-    numbers.range = model.get("value_range");
-    numbers.unit = model.get("unit");
-  };
-  let sending = false;
-  const send = () => {
-    sending = true;
-    for (const name of ["p", "eta", "delta"]) model.set(name, copy(numbers[name]));
-    model.set("value_range", numbers.range);
-    sending = false;
-    model.save_changes();
-  };
+class StagewiseExplorer {
+  /** @param {Model} model @param {HTMLElement} el */
+  constructor(model, el) {
+    this.model = model;
+    this.terms = this.read();
+    this.width = 0; // of the picture, in pixels; not known yet
+    this.built = ""; // for which stages and bins there are sliders
+    this.sending = false;
+    this.endGlide = () => {};
+    /** @type {ReturnType<typeof drawStages> | null} */
+    this.drawn = null;
+    /** @type {Slider[]} */
+    this.sliders = [];
 
-  const presets = h("div", { className: "ssr-presets", role: "group", "aria-label": "Examples" });
-  const answer = h("output", { className: "ssr-answer", "aria-live": "polite" });
-  const sum = h("p", { className: "ssr-sumline" });
-  const note = h("p", { className: "ssr-note" });
-  const svg = s("svg", { class: "ssr-picture", role: "img", tabindex: -1 });
-  const hint = h("p", { className: "ssr-hint" }, "Drag a bin up or down for its weight, sideways for its shift, and a grip for the width.");
-  const picture = h("div", { className: "ssr-canvas" }, svg, hint);
-  const controls = h("div", { className: "ssr-controls" });
-  const head = h("div", { className: "ssr-head" }, h("div", {}, presets, note), h("div", {}, answer, sum));
-  el.replaceChildren(shell("ssr-explorer", head, picture, controls));
+    this.presets = h("div", { className: "ssr-presets", role: "group", "aria-label": "Examples" });
+    this.answer = h("output", { className: "ssr-answer", "aria-live": "polite" });
+    this.sum = h("p", { className: "ssr-sumline" });
+    this.note = h("p", { className: "ssr-note" }, model.get("presets")[0]?.note ?? "");
+    this.svg = s("svg", { class: "ssr-picture", role: "img", tabindex: -1 });
+    this.controls = h("div", { className: "ssr-controls" });
+    const texts = [h("div", {}, this.presets, this.note), h("div", {}, this.answer, this.sum)];
+    const head = h("div", { className: "ssr-head" }, ...texts);
+    const picture = h("div", { className: "ssr-canvas" }, this.svg, h("p", { className: "ssr-hint" }, HINT));
+    el.replaceChildren(shell("ssr-explorer", head, picture, this.controls));
 
-  let drawn = null;
-  let width = 0;
-  const draw = () => {
-    if (!width || !numbers.p.length) return;
-    drawn = drawStages(svg, numbers, width);
-    const { terms } = drawn;
-    const value = terms.at(-1).value;
-    const digits = numbers.range < 10 ? 3 : 1;
-    answer.replaceChildren(h("strong", {}, fixed(value, digits)), ` ${numbers.unit}`);
-    answer.dataset.value = value;
-    const parts = terms.map((term) => term.value - term.start);
-    const added = parts.map((part, k) => (k ? (part < 0 ? " \u2212 " : " + ") : "") + fixed(k ? Math.abs(part) : part, digits));
-    sum.textContent = `${added.join("")} = ${fixed(value, digits)}`;
-    svg.setAttribute("aria-label", `${terms.length} stages of bins, adding up to ${fixed(value, digits)} ${numbers.unit}`);
-    for (const control of controls.querySelectorAll("input")) control.refresh();
-  };
+    this.offer();
+    this.svg.addEventListener("pointerdown", (event) => this.grab(event));
+    // Python sets several at once and each tells of itself: the first to be heard reads them all.
+    const changed = () => this.changed();
+    const heard = Object.fromEntries([...NAMES, "value_range"].map((name) => [`change:${name}`, changed]));
+    const deaf = listen(model, { ...heard, "change:presets": () => this.offer() });
+    const rest = onWidth(picture, (width) => {
+      this.width = width;
+      this.show();
+    });
+    this.end = () => {
+      this.endGlide();
+      deaf();
+      rest();
+    };
+  }
 
-  /** One slider for `numbers[name][k]`, or for bin i of it. */
-  const slider = (name, k, i, label, describe) => {
-    const get = () => (i === null ? numbers[name][k] : numbers[name][k][i]);
+  /** @returns {Terms} */
+  read() {
+    const [p, eta, delta] = NAMES.map((name) => structuredClone(this.model.get(name)));
+    return { p, eta, delta, range: this.model.get("value_range") };
+  }
+
+  send() {
+    this.sending = true;
+    for (const name of NAMES) this.model.set(name, structuredClone(this.terms[name]));
+    this.model.set("value_range", this.terms.range);
+    this.sending = false;
+    this.model.save_changes();
+  }
+
+  changed() {
+    if (this.sending) return;
+    this.endGlide();
+    this.terms = this.read();
+    this.show();
+  }
+
+  offer() {
+    const presets = /** @type {Preset[]} */ (this.model.get("presets"));
+    this.presets.replaceChildren(...presets.map((preset) => {
+      const image = preset.image ? [h("img", { src: preset.image, alt: "", width: 28, height: 28 })] : [];
+      return button(() => this.load(preset), {}, ...image, preset.name);
+    }));
+  }
+
+  /**
+   * Let bins glide to a preset's places; only the end is told to Python.
+   * @param {Preset} preset
+   */
+  load({ p, eta, delta, value_range: range, note }) {
+    this.endGlide();
+    const from = this.terms;
+    const target = structuredClone({ p, eta, delta, range });
+    this.note.textContent = note;
+    this.terms = target;
+    this.send();
+    if (shape(from) !== shape(target) || stillness()) return this.show();
+    this.endGlide = glide((share) => {
+      this.terms = share < 1 ? mix(from, target, share) : target;
+      this.draw();
+    });
+  }
+
+  show() {
+    if (shape(this.terms) !== this.built) this.build();
+    this.built = shape(this.terms);
+    this.draw();
+  }
+
+  draw() {
+    if (!this.width) return;
+    const { range, p } = this.terms;
+    const unit = /** @type {string} */ (this.model.get("unit"));
+    this.drawn = drawStages(this.svg, { ...this.terms, unit }, this.width);
+    const { stages } = this.drawn;
+    const digits = range < 10 ? 3 : 1;
+    const value = stages[stages.length - 1].value;
+    const text = fixed(value, digits);
+    this.answer.replaceChildren(h("strong", {}, text), ` ${unit}`);
+    this.answer.dataset.value = String(value);
+    this.sum.textContent = `${sumText(stages, digits)} = ${text}`;
+    this.svg.setAttribute("aria-label", `${p.length} stages of bins, adding up to ${text} ${unit}`);
+    for (const { refresh } of this.sliders) refresh();
+  }
+
+  /** Make the sliders for the stages and bins that there are now. */
+  build() {
+    this.sliders = [];
+    this.controls.replaceChildren(...this.terms.p.map((weights, k) => {
+      const bins = weights.map((_, i) => {
+        const p = this.slider("p", k, i, `Stage ${k + 1}, bin ${i}: weight p`);
+        const eta = this.slider("eta", k, i, `Stage ${k + 1}, bin ${i}: shift eta, in bin widths`);
+        const name = h("span", { className: "ssr-name" }, `bin ${i}`);
+        return h("div", { className: "ssr-column" }, p.text, p.input, name, eta.input, eta.text);
+      });
+      const delta = this.slider("delta", k, k, `Stage ${k + 1}: width scale delta`);
+      const names = h("div", { className: "ssr-column ssr-names", "aria-hidden": "true" });
+      names.append(h("span", {}, "weight p"), h("span", {}, "shift \u03b7"));
+      return h(
+        "fieldset",
+        { className: "ssr-card" },
+        h("legend", {}, `Stage ${k + 1}`),
+        h("div", { className: "ssr-columns" }, names, ...bins),
+        h("label", { className: "ssr-row" }, h("span", {}, "width \u03b4"), delta.input, delta.text),
+      );
+    }));
+  }
+
+  /**
+   * One slider, and its number beside it.
+   * @param {Name} name
+   * @param {number} k the stage
+   * @param {number} i the place among the stage's weights or shifts, or among all widths
+   * @param {string} label
+   * @returns {Slider}
+   */
+  slider(name, k, i, label) {
+    const row = () => name === "delta" ? this.terms.delta : this.terms[name][k];
     const [low, high] = LIMITS[name];
     const input = h("input", { type: "range", min: low, max: high, step: "any", className: `ssr-${name}` });
     const text = h("span", { className: "ssr-number" });
     input.setAttribute("aria-label", label);
+    /** @param {number} value */
     const move = (value) => {
-      if (i === null) numbers[name][k] = value;
-      else numbers[name][k][i] = value;
-      draw();
-      send();
+      row()[i] = value;
+      this.draw();
+      this.send();
     };
     input.addEventListener("input", () => move(input.valueAsNumber));
+    input.addEventListener("dblclick", () => move(0));
     input.addEventListener("keydown", (event) => {
       // Without a step, browsers move by too little or too much.
-      const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 };
-      if (!(event.key in steps)) return;
+      if (!(event.key in KEYS)) return;
       event.preventDefault();
-      const value = Math.round(get() / 0.02 + steps[event.key]) * 0.02;
-      move(clamp(Number(value.toFixed(2)), [low, Number(input.max)]));
+      const value = Math.round(row()[i] / 0.02 + KEYS[event.key]) * 0.02;
+      move(clamp(Number(value.toFixed(2)), low, Number(input.max)));
     });
-    input.addEventListener("dblclick", () => move(0));
-    input.refresh = () => {
-      if (name === "p") input.max = Math.max(high, ...numbers.p[k]);
-      input.value = get();
-      const share = (get() - low) / (Number(input.max) - low);
+    const refresh = () => {
+      const value = row()[i];
+      if (name === "p") input.max = String(Math.max(high, ...row()));
+      input.value = String(value);
+      const share = (value - low) / (Number(input.max) - low);
       input.style.setProperty("--share", `${100 * share}%`);
-      text.textContent = describe(get());
+      text.textContent = name === "p" ? fixed(value, 2) : signed(value);
       input.setAttribute("aria-valuetext", text.textContent);
     };
-    return { input, text };
-  };
+    this.sliders.push({ input, text, refresh });
+    return { input, text, refresh };
+  }
 
-  const build = () => {
-    controls.replaceChildren(
-      ...numbers.p.map((weights, k) => {
-        const bins = weights.map((_, i) => {
-          const p = slider("p", k, i, `Stage ${k + 1}, bin ${i}: weight p`, (value) => fixed(value, 2));
-          const eta = slider("eta", k, i, `Stage ${k + 1}, bin ${i}: shift eta, in bin widths`, (value) => signed(value));
-          return h("div", { className: "ssr-column" }, p.text, p.input, h("span", { className: "ssr-name" }, `bin ${i}`), eta.input, eta.text);
-        });
-        const delta = slider("delta", k, null, `Stage ${k + 1}: width scale delta`, (value) => signed(value));
-        const names = h("div", { className: "ssr-column ssr-names", "aria-hidden": true });
-        names.append(h("span", {}, "weight p"), h("span", {}, "shift \u03b7"));
-        return h(
-          "fieldset", { className: "ssr-card" },
-          h("legend", {}, `Stage ${k + 1}`),
-          h("div", { className: "ssr-columns" }, names, ...bins),
-          h("label", { className: "ssr-row" }, h("span", {}, "width \u03b4"), delta.input, delta.text),
-        );
-      }),
+  /**
+   * In the picture: up and down changes a bin's weight, sideways its shift; the grip changes the width.
+   * @param {PointerEvent} event
+   */
+  grab(event) {
+    const target = /** @type {Element} */ (event.target);
+    const [row, bin] = ["stage", "bin"].map((name) =>
+      target.closest(`[data-${name}]`)?.getAttribute(`data-${name}`)
     );
-  };
-
-  const shape = () => numbers.p.map((row) => row.length).join();
-  let built = "";
-  const show = () => {
-    if (shape() !== built) build();
-    built = shape();
-    draw();
-  };
-
-  // Bins glide to a preset's places; only the end is told to Python.
-  let glide = 0;
-  const load = (preset) => {
-    cancelAnimationFrame(glide);
-    const target = { p: copy(preset.p), eta: copy(preset.eta), delta: copy(preset.delta) };
-    const from = copy(numbers);
-    const same = target.p.map((row) => row.length).join() === built;
-    numbers.range = preset.value_range;
-    note.textContent = preset.note;
-    Object.assign(numbers, copy(target));
-    send();
-    if (!same || stillness()) return show();
-    const started = performance.now();
-    const mix = (a, b, t) => (Array.isArray(a) ? a.map((value, i) => mix(value, b[i], t)) : a + (b - a) * t);
-    const step = (now) => {
-      const t = Math.min(1, Math.max(0, (now - started) / 400));
-      const eased = t * t * (3 - 2 * t);
-      for (const name of ["p", "eta", "delta"]) numbers[name] = t < 1 ? mix(from[name], target[name], eased) : copy(target[name]);
-      numbers.range = mix(from.range, preset.value_range, eased);
-      draw();
-      if (t < 1) glide = requestAnimationFrame(step);
-    };
-    glide = requestAnimationFrame(step);
-  };
-
-  const offer = () => {
-    presets.replaceChildren(
-      ...model.get("presets").map((preset) => {
-        const button = h("button", { type: "button", className: "ssr-button", onclick: () => load(preset) });
-        if (preset.image) button.append(h("img", { src: preset.image, alt: "", width: 28, height: 28 }));
-        button.append(preset.name);
-        return button;
-      }),
-    );
-  };
-
-  // In the picture: up and down changes a bin's weight, sideways its shift; the grip changes the width.
-  svg.addEventListener("pointerdown", (event) => {
-    const row = event.target.closest("[data-stage]");
-    const bin = event.target.closest("[data-bin]");
-    const grip = event.target.closest(".ssr-grip");
-    if (!row || (!bin && !grip)) return;
+    const grip = target.closest(".ssr-grip");
+    if (!this.drawn || !row || (!bin && !grip)) return;
     event.preventDefault();
-    svg.setPointerCapture(event.pointerId);
-    const k = Number(row.dataset.stage);
-    const i = bin && Number(bin.dataset.bin);
-    const before = copy(numbers);
-    const { x, top, terms } = drawn;
-    const pixels = x(1) - x(0);
-    let way = grip ? "delta" : null;
+    this.endGlide();
+    this.svg.setPointerCapture(event.pointerId);
+    const drag = this.drag(Number(row), Number(bin), this.drawn);
+    /** @type {Name | null} */
+    let name = grip ? "delta" : null;
+    /** @param {PointerEvent} now */
     const move = (now) => {
       const dx = now.clientX - event.clientX;
       const dy = now.clientY - event.clientY;
-      if (!way && Math.hypot(dx, dy) > 4) way = Math.abs(dx) > Math.abs(dy) ? "eta" : "p";
-      if (way === "p") numbers.p[k][i] = clamp(before.p[k][i] - (dy / BIN) * top[k], [0, Math.max(LIMITS.p[1], top[k])]);
-      if (way === "eta") numbers.eta[k][i] = clamp(before.eta[k][i] + dx / pixels / terms[k].width, LIMITS.eta);
-      if (way === "delta") {
-        const width = Math.max(1e-6, terms[k].width + dx / pixels / before.p[k].length);
-        numbers.delta[k] = clamp((terms[k].width * (1 + before.delta[k])) / width - 1, LIMITS.delta);
-      }
-      if (way) draw();
-      if (way) send();
+      if (!name && Math.hypot(dx, dy) > 4) name = Math.abs(dx) > Math.abs(dy) ? "eta" : "p";
+      if (!name) return;
+      drag[name](dx, dy);
+      this.draw();
+      this.send();
     };
-    svg.addEventListener("pointermove", move);
-    const end = () => svg.removeEventListener("pointermove", move);
-    svg.addEventListener("lostpointercapture", end, { once: true });
-  });
+    this.svg.addEventListener("pointermove", move);
+    const end = () => this.svg.removeEventListener("pointermove", move);
+    this.svg.addEventListener("lostpointercapture", end, { once: true });
+  }
 
-  // Python sets several at once and each tells of itself: the first to be heard reads them all.
-  const changed = () => {
-    if (sending) return;
-    cancelAnimationFrame(glide);
-    read();
-    show();
+  /**
+   * Return what dragging by some pixels changes, from now on.
+   * @param {number} k the stage
+   * @param {number} i the bin
+   * @param {ReturnType<typeof drawStages>} drawn
+   * @returns {Record<Name, (dx: number, dy: number) => void>}
+   */
+  drag(k, i, { x, top, stages }) {
+    const { p, eta, delta } = structuredClone(this.terms);
+    const pixels = x(1) - x(0);
+    const { width } = stages[k];
+    return {
+      p: (_, dy) => {
+        const most = Math.max(LIMITS.p[1], top[k]);
+        this.terms.p[k][i] = clamp(p[k][i] - (dy / BIN) * top[k], LIMITS.p[0], most);
+      },
+      eta: (dx) => {
+        this.terms.eta[k][i] = clamp(eta[k][i] + dx / pixels / width, ...LIMITS.eta);
+      },
+      delta: (dx) => {
+        const wider = Math.max(1e-6, width + dx / pixels / p[k].length);
+        this.terms.delta[k] = clamp((width * (1 + delta[k])) / wider - 1, ...LIMITS.delta);
+      },
+    };
+  }
+}
+
+/** @param {Terms} terms */
+function shape({ p }) {
+  return p.map((row) => row.length).join();
+}
+
+/**
+ * Write what the stages add, one after the other.
+ * @param {{ start: number, value: number }[]} stages
+ * @param {number} digits
+ */
+function sumText(stages, digits) {
+  const [first, ...others] = stages.map(({ start, value }) => value - start);
+  const rest = others.map((part) => ` ${part < 0 ? "\u2212" : "+"} ${fixed(Math.abs(part), digits)}`);
+  return fixed(first, digits) + rest.join("");
+}
+
+/**
+ * @param {Terms} from
+ * @param {Terms} to
+ * @param {number} share of the way
+ * @returns {Terms}
+ */
+function mix(from, to, share) {
+  /** @param {number} a @param {number} b */
+  const between = (a, b) => a + (b - a) * share;
+  /** @param {number[]} row @param {number[]} other */
+  const rows = (row, other) => row.map((a, i) => between(a, other[i]));
+  return {
+    p: from.p.map((row, k) => rows(row, to.p[k])),
+    eta: from.eta.map((row, k) => rows(row, to.eta[k])),
+    delta: rows(from.delta, to.delta),
+    range: between(from.range, to.range),
   };
-  for (const name of ["p", "eta", "delta", "value_range"]) model.on(`change:${name}`, changed);
-  model.on("change:presets", offer);
-  offer();
-  read();
-  note.textContent = model.get("presets")[0]?.note ?? "";
-  const stop = onWidth(picture, (now) => {
-    width = now;
-    show();
-  });
-  return () => {
-    cancelAnimationFrame(glide);
-    stop();
+}
+
+/**
+ * Call `step` with shares that grow from 0 to 1, fast in the middle; return how to end that.
+ * @param {(share: number) => void} step
+ */
+function glide(step) {
+  const started = performance.now();
+  /** @param {number} now */
+  const frame = (now) => {
+    const t = clamp((now - started) / GLIDE, 0, 1);
+    step(t * t * (3 - 2 * t));
+    if (t < 1) request = requestAnimationFrame(frame);
   };
+  let request = requestAnimationFrame(frame);
+  return () => cancelAnimationFrame(request);
+}
+
+/** @param {{ model: Model, el: HTMLElement }} place */
+function render({ model, el }) {
+  return new StagewiseExplorer(model, el).end;
 }
 
 export default { render };

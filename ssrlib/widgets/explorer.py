@@ -1,6 +1,7 @@
 """The formula, to move: bins drawn to scale, weights, shifts and widths to drag."""
 
 import base64
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,7 +45,7 @@ class StagewiseExplorer(Widget):
     30.0
     """
 
-    _esm = module("common.js", "stages.js", "explorer.js")
+    _esm = module("explorer.js")
     _css = STYLE
 
     p = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
@@ -52,7 +53,7 @@ class StagewiseExplorer(Widget):
     delta = traitlets.List(traitlets.Float()).tag(sync=True)
     value_range = traitlets.Float(101.0).tag(sync=True)
     unit = traitlets.Unicode("years").tag(sync=True)
-    presets = traitlets.List().tag(sync=True)
+    presets: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     age = traitlets.Float(read_only=True)
 
     def __init__(self, face: np.ndarray | None = None, network: SSRNet | None = None):
@@ -83,13 +84,15 @@ class StagewiseExplorer(Widget):
         self.presets = [*self.presets[:-1], self.presets[-1] | terms | {"image": _png(face)}]
         self.show(**terms)
 
-    def show(self, p, eta, delta, value_range: float) -> None:
+    def show(
+        self, p: list[list[float]], eta: list[list[float]], delta: list[float], value_range: float
+    ) -> None:
         """Change everything at once, the number of stages and bins included."""
         with self.hold_sync(), self.hold_trait_notifications():
             self.p, self.eta, self.delta, self.value_range = p, eta, delta, value_range
 
     @traitlets.validate("p", "eta", "delta")
-    def _matches(self, proposal):
+    def _matches(self, proposal: dict[str, Any]) -> list[Any]:
         new = {name: getattr(self, name) for name in ("p", "eta", "delta")}
         new[proposal["trait"].name] = proposal["value"]
         bins, shifts = ([len(row) for row in new[name]] for name in ("p", "eta"))
@@ -105,16 +108,17 @@ class StagewiseExplorer(Widget):
             raise traitlets.TraitError(
                 f"every delta must be above -1, where bins are infinitely wide; got {new['delta']}"
             )
-        return proposal["value"]
+        value: list[Any] = proposal["value"]
+        return value
 
     @traitlets.observe("p", "eta", "delta", "value_range")
-    def _add_up(self, _change):
+    def _add_up(self, _change: object) -> None:
         p, eta = ([torch.tensor([row]) for row in rows] for rows in (self.p, self.eta))
         delta = [torch.tensor([scale]) for scale in self.delta]
         self.set_trait("age", soft_stagewise_regression(p, eta, delta, self.value_range).item())
 
 
-def terms_of(face: np.ndarray, network: SSRNet) -> dict:
+def terms_of(face: np.ndarray, network: SSRNet) -> dict[str, Any]:
     """Return the `p`, `eta`, `delta` and `value_range` that a network ends with for one face.
 
     Args:
@@ -138,4 +142,4 @@ def terms_of(face: np.ndarray, network: SSRNet) -> dict:
 
 def _png(face: np.ndarray) -> str:
     data = cv2.imencode(".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR))[1]
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()

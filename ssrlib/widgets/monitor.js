@@ -1,5 +1,35 @@
 // The training monitor: the state that Python sends, as curves, bars and a line of numbers.
 
+import { Chart, line, ticks } from "./chart.js";
+import { button, h, listen, onWidth, s, shell } from "./dom.js";
+
+/** @import { Model } from "./dom.js" */
+/** @import { Point } from "./chart.js" */
+
+/**
+ * @typedef {object} Metric that is measured on validation
+ * @property {string} name its column of the history
+ * @property {string} label
+ * @property {string} unit "%" for shares of 1
+ * @property {boolean} higher_is_better
+ */
+
+/**
+ * @typedef {object} State as ssrlib/widgets/monitor.py has it
+ * @property {keyof typeof PHASES} phase
+ * @property {string} message
+ * @property {string} target
+ * @property {Metric} metric
+ * @property {number} epochs
+ * @property {number} step
+ * @property {number} steps
+ * @property {number | null} rate faces a second
+ * @property {number | null} left seconds
+ * @property {Point[]} loss by epoch
+ * @property {Record<string, number>[]} history
+ * @property {{ ages: string, mae: number, faces: number }[]} by_age
+ */
+
 const PHASES = {
   ready: "Not started yet.",
   running: "Training",
@@ -8,124 +38,173 @@ const PHASES = {
   finished: "Finished.",
   failed: "Ended by an error:",
 };
+const GONE =
+  "The kernel has gone. Run the cell again: training goes on from its checkpoint, if it had a folder.";
+const HINTS = ["training loss (line) and validation (dots), by epoch", "error by age on validation (years)"];
+const HEIGHT = 210;
+const MARGIN = { left: 40, right: 16, top: 10, bottom: 26 };
 
+class TrainingMonitor {
+  /** @param {Model} model @param {HTMLElement} el */
+  constructor(model, el) {
+    this.model = model;
+    this.stop = this.button("Stop", "stop");
+    this.resume = this.button("Resume", "resume");
+    this.phase = h("p", { className: "ssr-phase", role: "status" });
+    this.numbers = h("p", { className: "ssr-note" });
+    this.latest = h("output", { className: "ssr-answer" });
+    this.best = h("p", { className: "ssr-sumline" });
+    this.bar = h("progress", { className: "ssr-progress", max: 1, "aria-label": "Share of the steps done" });
+    const [curvesText, agesText] = HINTS.map((text) => h("p", { className: "ssr-hint" }, text));
+    this.curves = new Chart(HEIGHT, MARGIN, curvesText);
+    this.ages = new Chart(HEIGHT, MARGIN, agesText);
+    const texts = [h("div", {}, this.phase, this.numbers), h("div", {}, this.latest, this.best)];
+    const head = h("div", { className: "ssr-head" }, ...texts, this.stop, this.resume);
+    const panel = h("div", { className: "ssr-charts" }, this.curves.place, this.ages.place);
+    el.replaceChildren(shell("ssr-monitor", head, this.bar, panel));
+
+    const deaf = listen(model, { "change:state": () => this.show(), comm_live_update: () => this.gone() });
+    const rest = onWidth(panel, () => this.show());
+    this.end = () => {
+      rest();
+      deaf();
+    };
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} kind of the message to Python
+   */
+  button(text, kind) {
+    const press = () => {
+      pressed.disabled = true;
+      this.model.send?.({ kind });
+    };
+    const pressed = button(press, { className: "ssr-button ssr-main", hidden: true }, text);
+    return pressed;
+  }
+
+  gone() {
+    this.phase.textContent = GONE;
+    this.stop.hidden = this.resume.hidden = true;
+  }
+
+  show() {
+    const state = /** @type {State} */ (this.model.get("state"));
+    const live = Boolean(this.model.send);
+    this.phase.textContent = [PHASES[state.phase], state.message].filter(Boolean).join(" ");
+    this.stop.hidden = !live || !["running", "stopping"].includes(state.phase);
+    this.stop.disabled = state.phase === "stopping";
+    this.resume.hidden = !live || state.phase !== "stopped";
+    this.resume.disabled = false;
+    this.bar.value = state.steps ? state.step / state.steps : 0;
+    this.numbers.textContent = progress(state).join(" \u00b7 ");
+    this.tellMetric(state);
+    this.drawCurves(state);
+    this.ages.place.hidden = state.target !== "age";
+    this.drawAges(state.by_age);
+  }
+
+  /** @param {State} state */
+  tellMetric({ history, metric }) {
+    this.latest.replaceChildren();
+    this.best.textContent = "";
+    if (!history.length) return;
+    const values = history.map((row) => row[metric.name]);
+    const [number, unit] = worded(values[values.length - 1], metric);
+    this.latest.append(h("strong", {}, number), ` ${unit}`);
+    const best = (metric.higher_is_better ? Math.max : Math.min)(...values);
+    this.best.textContent = `validation ${metric.label}; best ${worded(best, metric).join(" ")}`;
+  }
+
+  /** @param {State} state */
+  drawCurves({ loss, history, epochs, metric }) {
+    const points = history.map((row) => /** @type {Point} */ ([row.epoch, row[metric.name]]));
+    const high = 1.15 * Math.max(most(loss), most(points)) || 1;
+    const marks = ticks(0, epochs, Math.min(epochs, 8));
+    const last = points.at(-1);
+    const summary = last
+      ? `Validation ${metric.label} after ${points.length} epochs: ${worded(last[1], metric).join(" ")}`
+      : "No epoch has ended yet";
+    /** @type {[number, string][]} */
+    const names = marks.map((epoch) => [epoch, `${epoch}`]);
+    const scales = this.curves.begin([0, epochs], [0, high], names, summary);
+    if (!scales) return;
+    /** @param {Point[]} all @returns {Point[]} */
+    const inside = (all) => all.map(([epoch, value]) => [epoch, Math.min(value, high)]);
+    this.curves.svg.append(
+      line("ssr-loss", inside(loss), scales),
+      line("ssr-value", inside(points), scales),
+      ...inside(points).map(([epoch, value]) =>
+        s("circle", { class: "ssr-arrowhead", cx: scales.x(epoch), cy: scales.y(value), r: 3.5 })
+      ),
+    );
+  }
+
+  /** @param {State["by_age"]} groups */
+  drawAges(groups) {
+    const high = 1.15 * Math.max(0, ...groups.map(({ mae }) => mae)) || 1;
+    /** @type {[number, string][]} */
+    const names = groups.map(({ ages }, i) => [i + 0.5, ages.split("-")[0]]);
+    const said = groups.map(({ ages, mae }) => `${ages} years: ${mae.toFixed(1)}`).join(", ");
+    const scales = this.ages.begin([0, groups.length || 1], [0, high], names, said || "Not measured yet");
+    if (!scales) return;
+    const { x, y } = scales;
+    groups.forEach(({ mae, faces }, i) => {
+      const [left, right] = [x(i + 0.15), x(i + 0.85)];
+      const box = { x: left, y: y(mae), width: Math.max(1, right - left), height: y(0) - y(mae), rx: 2 };
+      this.ages.svg.append(s("rect", { class: "ssr-fill", ...box }, s("title", {}, `${faces} faces`)));
+    });
+  }
+}
+
+/**
+ * Return how far up a curve matters: the first values are far above the rest, and would press all that
+ * matters into a line.
+ * @param {Point[]} points
+ */
+function most(points) {
+  const values = points.map(([, value]) => value).sort((a, b) => a - b);
+  return values.length ? Math.min(values[values.length - 1], 2.5 * values[values.length >> 1]) : 0;
+}
+
+/**
+ * Write a value of a metric: the number, and its unit.
+ * @param {number} value
+ * @param {Metric} metric
+ */
+function worded(value, { unit }) {
+  return unit === "%" ? [(100 * value).toFixed(1), unit] : [value.toFixed(2), unit];
+}
+
+/**
+ * Say how far training is, how fast, and for how long it goes on.
+ * @param {State} state
+ */
+function progress({ phase, history, epochs, step, steps, rate, left }) {
+  if (!steps) return [];
+  const epoch = Math.min(history.length + 1, epochs);
+  const parts = [`epoch ${epoch} of ${epochs}`, `step ${grouped(step)} of ${grouped(steps)}`];
+  if (rate && phase === "running") parts.push(`${grouped(Math.round(rate))} faces a second`);
+  if (left && phase === "running") parts.push(`${duration(left)} left`);
+  return parts;
+}
+
+/** @param {number} count */
+function grouped(count) {
+  return count.toLocaleString("en");
+}
+
+/** @param {number} seconds */
 function duration(seconds) {
   if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
+/** @param {{ model: Model, el: HTMLElement }} place */
 function render({ model, el }) {
-  const live = Boolean(model.send);
-  const button = (text, kind) => {
-    const onclick = () => {
-      pressed.disabled = true;
-      model.send({ kind });
-    };
-    const pressed = h("button", { type: "button", className: "ssr-button ssr-main", hidden: true, onclick }, text);
-    return pressed;
-  };
-  const stop = button("Stop", "stop");
-  const resume = button("Resume", "resume");
-  const phase = h("p", { className: "ssr-phase", role: "status" });
-  const numbers = h("p", { className: "ssr-note" });
-  const figure = h("output", { className: "ssr-answer" });
-  const best = h("p", { className: "ssr-sumline" });
-  const bar = h("progress", { className: "ssr-progress", max: 1, value: 0, "aria-label": "Share of the steps done" });
-  const curves = s("svg", { class: "ssr-picture", role: "img" });
-  const ages = s("svg", { class: "ssr-picture", role: "img" });
-  const curvesPlace = h("div", { className: "ssr-canvas" }, h("p", { className: "ssr-hint" }), curves);
-  const agesPlace = h("div", { className: "ssr-canvas" }, h("p", { className: "ssr-hint" }, "error by age on validation (years)"), ages);
-  const head = h("div", { className: "ssr-head" }, h("div", {}, phase, numbers), h("div", {}, figure, best), stop, resume);
-  const panel = h("div", { className: "ssr-charts" }, curvesPlace, agesPlace);
-  el.replaceChildren(shell("ssr-monitor", head, bar, panel));
-
-  const show = () => {
-    const state = model.get("state");
-    const { history, step, steps, rate, left } = state;
-    const running = state.phase === "running";
-    phase.textContent = [PHASES[state.phase], state.message].filter(Boolean).join(" ");
-    stop.hidden = !live || !["running", "stopping"].includes(state.phase);
-    stop.disabled = state.phase === "stopping";
-    resume.hidden = !live || state.phase !== "stopped";
-    resume.disabled = false;
-    bar.value = steps ? step / steps : 0;
-    const parts = steps ? [`epoch ${Math.min(history.length + 1, state.epochs)} of ${state.epochs}`, `step ${step.toLocaleString("en")} of ${steps.toLocaleString("en")}`] : [];
-    if (rate && running) parts.push(`${Math.round(rate).toLocaleString("en")} faces a second`);
-    if (left && running) parts.push(`${duration(left)} left`);
-    numbers.textContent = parts.join(" \u00b7 ");
-    const isAge = state.target === "age";
-    const name = isAge ? "mae" : "accuracy";
-    const say = (value) => (isAge ? `${value.toFixed(2)} years` : `${(100 * value).toFixed(1)} %`);
-    figure.replaceChildren();
-    best.textContent = "";
-    if (history.length) {
-      const values = history.map((row) => row[name]);
-      figure.append(h("strong", {}, isAge ? values.at(-1).toFixed(2) : (100 * values.at(-1)).toFixed(1)), isAge ? " years" : " %");
-      best.textContent = `validation ${isAge ? "error" : "accuracy"}; best ${say(isAge ? Math.min(...values) : Math.max(...values))}`;
-    }
-    curvesPlace.firstChild.replaceChildren("training loss (line) and validation error (dots), by epoch");
-    drawCurves(state);
-    drawAges(state.by_age);
-    agesPlace.hidden = !isAge;
-  };
-
-  const frame = (svg, place, height, [left, right], [low, high], xTicks, summary) => {
-    const width = place.clientWidth;
-    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.setAttribute("height", height);
-    svg.setAttribute("aria-label", summary);
-    const x = (value) => 40 + ((value - left) / (right - left || 1)) * (width - 52);
-    const y = (value) => 10 + ((high - value) / (high - low || 1)) * (height - 36);
-    const grid = ticks(low, high, 4).flatMap((tick) => [
-      s("line", { class: "ssr-grid", x1: 40, x2: width - 12, y1: y(tick), y2: y(tick) }),
-      s("text", { x: 34, y: y(tick) + 4, "text-anchor": "end" }, String(Number(tick.toPrecision(4)))),
-    ]);
-    const names = xTicks.map(([value, text]) => s("text", { x: x(value), y: height - 8, "text-anchor": "middle" }, text));
-    svg.replaceChildren(s("g", { class: "ssr-axis" }, ...grid, ...names));
-    return { x, y };
-  };
-
-  const drawCurves = ({ loss, history, epochs }) => {
-    if (!curvesPlace.clientWidth) return;
-    const points = history.map(({ epoch, mae }) => [epoch, mae]);
-    // The first losses are far above the rest, and would press all that matters into a line.
-    const sorted = [...loss.map(([, value]) => value), ...points.map(([, value]) => value)].sort((a, b) => a - b);
-    const high = sorted.length ? 1.15 * Math.min(sorted.at(-1), 2.5 * sorted[sorted.length >> 1]) : 1;
-    const marks = ticks(0, epochs, Math.min(epochs, 8)).map((epoch) => [epoch, `${epoch}`]);
-    const summary = points.length ? `Validation error after ${points.length} epochs: ${points.at(-1)[1].toFixed(2)}` : "No epoch has ended yet";
-    const { x, y } = frame(curves, curvesPlace, 210, [0, epochs], [0, high], marks, summary);
-    const line = (values, name) => s("polyline", { class: name, fill: "none", points: values.map(([a, b]) => `${x(a)},${y(Math.min(b, high))}`).join(" ") });
-    curves.append(line(loss, "ssr-loss"), line(points, "ssr-value"));
-    for (const [epoch, mae] of points) curves.append(s("circle", { class: "ssr-arrowhead", cx: x(epoch), cy: y(Math.min(mae, high)), r: 3.5 }));
-  };
-
-  const drawAges = (groups) => {
-    if (!agesPlace.clientWidth) return;
-    const high = groups.length ? 1.15 * Math.max(...groups.map(({ mae }) => mae)) : 1;
-    const marks = groups.map(({ ages: name }, i) => [i + 0.5, name.split("-")[0]]);
-    const summary = groups.map(({ ages: name, mae }) => `${name} years: ${mae.toFixed(1)}`).join(", ") || "Not measured yet";
-    const { x, y } = frame(ages, agesPlace, 210, [0, Math.max(groups.length, 1)], [0, high], marks, summary);
-    groups.forEach(({ mae, faces }, i) => {
-      const width = Math.max(1, x(i + 0.85) - x(i + 0.15));
-      const bar = s("rect", { class: "ssr-fill", x: x(i + 0.15), y: y(mae), width, height: y(0) - y(mae), rx: 2 });
-      bar.append(s("title", {}, `${faces} faces`));
-      ages.append(bar);
-    });
-  };
-
-  model.on("change:state", show);
-  const gone = () => {
-    phase.textContent = "The kernel has gone. Run the cell again: training goes on from its checkpoint, if it had a folder.";
-    stop.hidden = resume.hidden = true;
-  };
-  model.on("comm_live_update", gone);
-  const end = onWidth(panel, show);
-  return () => {
-    end();
-    model.off("change:state", show);
-    model.off("comm_live_update", gone);
-  };
+  return new TrainingMonitor(model, el).end;
 }
 
 export default { render };

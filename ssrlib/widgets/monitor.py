@@ -7,15 +7,18 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import traitlets
 from IPython import get_ipython
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
+from ssrlib.targets import Target, target_named
 from ssrlib.training import Progress, Recipe, fit
 from ssrlib.widgets.base import STYLE, Widget, module
 
@@ -41,25 +44,35 @@ class TrainingMonitor(Widget):
     Attributes:
         state: what is shown: `phase` ("ready", "running", "stopping", "stopped", "finished" or "failed"),
             `step`, `steps`, `rate` (faces a second), `left` (seconds), `loss` (pairs of epoch and loss),
-            `history` and `by_age`.
+            `history`, `metric` (which of the history's columns is shown, and how) and `by_age`.
 
     Random numbers that other cells draw from torch meanwhile mix with those of training.
     """
 
-    _esm = module("common.js", "monitor.js")
+    _esm = module("monitor.js")
     _css = STYLE
 
     state = traitlets.Dict().tag(sync=True)
 
     def __init__(self, network: SSRNet, store: FaceStore, recipe: Recipe, folder: str | Path | None = None):
-        unknown = {"rate": None, "left": None, "loss": [], "history": [], "by_age": [], "message": ""}
+        unknown: dict[str, Any] = {
+            "rate": None,
+            "left": None,
+            "loss": [],
+            "history": [],
+            "by_age": [],
+            "message": "",
+        }
         begin = {"phase": "ready", "target": recipe.target, "epochs": recipe.epochs, "step": 0, "steps": 0}
-        super().__init__(state=begin | unknown)
+        super().__init__(state=begin | unknown | {"metric": _metric(target_named(recipe.target))})
         self._network, self._store, self._recipe = network, store, recipe
         self._folder = folder or tempfile.mkdtemp(prefix="ssrlib-")
         # Fit recognizes its checkpoint by the weights that training began with.
         self._start_weights = copy.deepcopy(network.state_dict())
-        self._thread = self._handle = self._history = self._error = None
+        self._thread: threading.Thread | None = None
+        self._handle: DisplayHandle | None = None
+        self._history: pd.DataFrame | None = None
+        self._error: Exception | None = None
         self._stop = threading.Event()
         self._sums: dict[int, list[float]] = {}
         self.on_msg(self._heard)
@@ -77,8 +90,9 @@ class TrainingMonitor(Widget):
             if self._thread is not None:
                 self._thread.join()  # it has said that it is done; it may not quite have ended
             self._stop, self._error = threading.Event(), None
-            self._began, self._told, self._first = time.monotonic(), 0.0, None
-            self._recent = deque()
+            self._began, self._told = time.monotonic(), 0.0
+            self._first = 0
+            self._recent: deque[tuple[float, int]] = deque()
             self.state = self.state | {"phase": "running", "message": ""}
             _let_go_of_threads()
             self._thread = threading.Thread(target=self._train, args=(self.watch,), daemon=True)
@@ -98,26 +112,29 @@ class TrainingMonitor(Widget):
             RuntimeError: it was not started.
             Exception: whatever ended training.
         """
-        if self._thread is None and self._history is None:
+        thread = self._thread
+        if thread is None and self._history is None:
             raise RuntimeError("training was not started: call start() first")
         try:
-            while self._thread is not None and self._thread.is_alive():
-                self._thread.join(0.1)
+            while thread is not None and thread.is_alive():
+                thread.join(0.1)
         except KeyboardInterrupt:
             self.stop()
-            self._thread.join()
+            if thread is not None:
+                thread.join()
             raise
         finally:
             if self._handle is not None:
                 self._handle.update(self)  # so that the page, which has no kernel, shows the end
         if self._error:
             raise self._error
+        assert self._history is not None
         return self._history
 
     def watch(self, progress: Progress) -> bool:
         """Take in a step, tell the browser now and then, and return whether to stop: for `fit`."""
         now = time.monotonic()
-        if self._first is None:
+        if not self._first:
             self._first, self._began = progress.step, now
         self._recent.append((now, progress.faces))
         while len(self._recent) > 2 and now - self._recent[0][0] > SPEED_SECONDS:
@@ -148,7 +165,7 @@ class TrainingMonitor(Widget):
             "by_age": list(progress.by_age),
         }
 
-    def _train(self, watch) -> None:
+    def _train(self, watch: Callable[[Progress], bool | None] | None) -> None:
         try:
             self._network.load_state_dict(self._start_weights)
             self._history = fit(self._network, self._store, self._recipe, self._folder, watch)
@@ -159,10 +176,19 @@ class TrainingMonitor(Widget):
             self._error = error
             self.state = self.state | {"phase": "failed", "message": str(error)}
 
-    def _heard(self, _widget, asked: dict, _buffers: list) -> None:
-        action = {"stop": self.stop, "resume": self.start}.get(asked.get("kind"))
+    def _heard(self, _widget: object, asked: dict[str, Any], _buffers: list[bytes]) -> None:
+        action = {"stop": self.stop, "resume": self.start}.get(asked.get("kind", ""))
         if action:
             action()
+
+
+def _metric(target: Target) -> dict[str, Any]:
+    return {
+        "name": target.metric,
+        "label": target.metric_label.split(" (")[0],
+        "unit": "%" if target.classes else target.unit,
+        "higher_is_better": target.higher_is_better,
+    }
 
 
 def _let_go_of_threads() -> None:

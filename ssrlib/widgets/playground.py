@@ -4,6 +4,7 @@ import base64
 import itertools
 from collections.abc import Callable, Sequence
 from io import BytesIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,24 +28,24 @@ class Playground(Widget):
     '32'
     """
 
-    _esm = module("common.js", "playground.js")
+    _esm = module("playground.js")
     _css = STYLE
 
-    choices = traitlets.List().tag(sync=True)
-    answers = traitlets.List().tag(sync=True)
+    choices: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    answers: traitlets.List[dict[str, str]] = traitlets.List().tag(sync=True)
 
-    def __init__(self, function: Callable, **choices: Sequence):
+    def __init__(self, function: Callable[..., Any], **choices: Sequence[Any]):
         products = itertools.product(*choices.values())
         answers = [function(**dict(zip(choices, values, strict=True))) for values in products]
         named = [{"name": name, "values": [_text(v) for v in values]} for name, values in choices.items()]
         super().__init__(choices=named, answers=[_as_json(answer) for answer in answers])
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     return f"{round(value, 6) + 0:.3g}" if isinstance(value, float) else str(value)
 
 
-def _as_json(answer) -> dict:
+def _as_json(answer: Any) -> dict[str, Any]:
     shown, text = answer if isinstance(answer, tuple) else (answer, "")
     if isinstance(shown, str):
         return {"text": shown}

@@ -53,11 +53,11 @@ class Track:
         share = max(1 / self.readings, 1 - math.exp(-passed / READING_SECONDS))
         values = zip(self.smooth[1:], reading[1:], strict=True)
         box_share = 1 - math.exp(-passed / BOX_SECONDS)
-        box = [
+        x, y, width, height = (
             old + (new - old) * box_share
             for old, new in zip(self.smooth.box[:4], reading.box[:4], strict=True)
-        ]
-        self.smooth = Reading(Box(*box), *(old + (new - old) * share for old, new in values))
+        )
+        self.smooth = Reading(Box(x, y, width, height), *(old + (new - old) * share for old, new in values))
         self.latest, self.seen = reading, now
 
 
@@ -72,7 +72,7 @@ class Tracker:
     [1]
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.tracks: list[Track] = []
         self._count = 0
 
@@ -124,7 +124,7 @@ def find_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
 
     For a few faces this takes a small part of the time that a search of the whole frame takes.
     """
-    found = []
+    found: list[Box] = []
     for box in boxes:
         x, y, width, height = (round(value) for value in box[:4])
         left, top = max(0, x - width // 2), max(0, y - height // 2)

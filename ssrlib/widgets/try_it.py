@@ -1,6 +1,7 @@
 """The built-in networks on a page: forward pass, crop and calibration in the browser, with no kernel."""
 
 import base64
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ class TryIt:
         estimator: whose networks, calibration and crop to show; by default the built-in ones.
 
     Attributes:
-        networks: for age and for gender, the network as `forward.js` unpacks it, and its calibration.
+        networks: for age and for gender, the network as `network.js` unpacks it, and its calibration.
         pictures: the examples that its buttons load.
         guide: where the oval and the eyes are in the square that the networks get, as shares of its side.
 
@@ -56,13 +57,13 @@ class TryIt:
 
     def page(self) -> str:
         """Return all of it as HTML that needs no kernel, no server and no other file."""
-        script = module("common.js", "stages.js", "forward.js", "sureness.js", "crop.js", "try_it.js")
+        script = module("try_it.js")
         return as_page(script, vars(self))
 
     _repr_html_ = page
 
 
-def pack(network: SSRNet) -> dict:
+def pack(network: SSRNet) -> dict[str, Any]:
     """Return a network in inference mode as JSON: its settings, and its layers' float32 numbers as base64.
 
     Batch norm is folded into the convolutions before it.
@@ -92,7 +93,7 @@ def _bytes(values: Tensor) -> bytes:
     return values.detach().cpu().numpy().astype("<f4").tobytes()
 
 
-def _portrait(photo: np.ndarray, crop_recipe: dict) -> dict:
+def _portrait(photo: np.ndarray, crop_recipe: dict[str, Any]) -> dict[str, Any]:
     boxes = detectors.find(photo)
     if not boxes:
         raise ValueError("no face was found in the photo: the page needs one to begin with")
@@ -105,7 +106,7 @@ def _portrait(photo: np.ndarray, crop_recipe: dict) -> dict:
     }
 
 
-def _drawings() -> list[dict]:
+def _drawings() -> list[dict[str, Any]]:
     """Drawn faces, each as it is: the square is the whole picture."""
     drawn, rows = synthetic.generate(4, seed=7)
     return [
@@ -120,7 +121,7 @@ def _drawings() -> list[dict]:
     ]
 
 
-def _guide(crop_recipe: dict) -> dict:
+def _guide(crop_recipe: dict[str, Any]) -> dict[str, Any]:
     """Move the oval and the eyes from UTKFace's square to the one of a recipe: both belong to one box."""
     size = (1 + 2 * face_crop.MARGIN) / (1 + 2 * crop_recipe["margin"])
     shift = (face_crop.SHIFT - crop_recipe["shift"]) / (1 + 2 * crop_recipe["margin"])
@@ -135,4 +136,4 @@ def _guide(crop_recipe: dict) -> dict:
 
 def _image(picture: np.ndarray, kind: str) -> str:
     data = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}"

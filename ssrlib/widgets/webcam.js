@@ -1,7 +1,46 @@
 // The webcam demo's browser side: camera to JPEG frames, answers to boxes.
 
+import { Camera, watchTab } from "./camera.js";
+import { Chart, line } from "./chart.js";
+import { FACE } from "./crop.js";
+import { button, h, listen, onDrop, onWidth, pen, percent, pictureInput, s, say, shell } from "./dom.js";
+import { drawStages } from "./stages.js";
+
+/** @import { Model } from "./dom.js" */
+/** @import { Point } from "./chart.js" */
+/** @import { Terms } from "./stages.js" */
+
+/**
+ * @typedef {object} Face as webcam.py sends it
+ * @property {number} track
+ * @property {[number, number, number, number]} box left, top, width and height in the frame's pixels
+ * @property {number} age
+ * @property {number | null} age_low
+ * @property {number | null} age_high
+ * @property {number} p_male
+ * @property {string} gender
+ * @property {number} latest the age of this frame alone
+ */
+
+/** @typedef {Omit<Terms, "range"> & { value_range: number }} FaceTerms of the chosen face */
+
+/**
+ * @typedef {object} Answer
+ * @property {number} id
+ * @property {string} view
+ * @property {number} width
+ * @property {number} height
+ * @property {Face[]} faces
+ * @property {FaceTerms} [details]
+ * @property {number} milliseconds
+ * @property {string} [error]
+ */
+
+/** @typedef {Pick<Face, "age" | "age_low" | "age_high" | "p_male" | "gender"> & { what: string }} Note */
+
 const MOST_UNANSWERED = 2;
 const PATIENCE = 5000; // milliseconds without an answer, after which the page says so
+const SPEED_OVER = 3000; // milliseconds
 const STILL_SIDE = 1280;
 const CROWD = 4; // more faces than this need shorter labels
 const REMEMBERED = 12000; // milliseconds of ages in the small chart
@@ -10,460 +49,658 @@ const MESSAGES = {
   start: "Press Start and look into the camera, or drop a photo here.",
   source: "Press Start.",
   page: "This demo needs Python behind it: run this chapter in JupyterLab (make lab).",
-  asking: "The browser asks whether this page may use the camera.",
-  NotFoundError: "No camera was found. Connect one and press Start, or drop a photo here.",
-  NotAllowedError: "The browser was told not to show the camera to this page. Allow it at the address bar and press Start, or drop a photo here.",
-  NotReadableError: "The camera is taken by another program. Close that program and press Start, or drop a photo here.",
-  OverconstrainedError: "The chosen camera has gone. Press Start to take another one, or drop a photo here.",
-  insecure: "Browsers show the camera only to pages from this machine or over https. Open JupyterLab that way, or drop a photo here.",
-  ended: "The camera has gone. Connect it again and press Start.",
-  waiting: "Python has not answered yet. If it is busy with another cell, the demo goes on by itself; if the kernel was restarted, run this cell again.",
+  waiting: "Python has not answered yet. If it is busy with another cell, the demo goes on by itself; " +
+    "if the kernel was restarted, run this cell again.",
   gone: "The kernel has gone. Run this cell again.",
-  hidden: "Paused while this tab is in the background.",
   nobody: "No face is seen. Look straight into the camera, with light on your face.",
   nobodyHere: "No face was found in this photo.",
   image: "The browser cannot read this file as an image.",
 };
 
-function render({ model, el }) {
-  const view = Math.random().toString(36).slice(2);
-  const source = model.get("source");
-  const live = Boolean(model.send);
+class WebcamDemo {
+  /** @param {Model} model @param {HTMLElement} el */
+  constructor(model, el) {
+    this.model = model;
+    this.source = /** @type {string} */ (model.get("source"));
+    this.first = this.source ? MESSAGES.source : MESSAGES.start;
+    this.channel = new Channel(model);
+    this.running = false;
+    this.turn = 0; // counts starts and stops: what began before the last of them is over
+    /** @type {number | null} */
+    this.frozenAt = null; // a frozen picture keeps its time, however late it is asked about again
+    this.again = false; // a frozen picture waits for a free place among the unanswered
+    this.encoding = false;
+    /** @type {Blob | null} */
+    this.photo = null; // a still that was dropped, as a JPEG
+    /** @type {Answer | null} */
+    this.answer = null;
+    /** @type {number | null} */
+    this.chosen = null;
 
-  // The parts that one can see, from top to bottom.
-  const button = (text, onclick, extra = {}) => h("button", { type: "button", className: "ssr-button", onclick, ...extra }, text);
-  const check = (text, checked) => h("label", { className: "ssr-check" }, h("input", { type: "checkbox", checked }), text);
-  const start = button("Start", () => (running ? stop(first) : go()), { className: "ssr-button ssr-main" });
-  const freeze = button("Freeze", () => setFrozen(!frozen), { disabled: true });
-  const cameras = h("select", { className: "ssr-select", hidden: true, "aria-label": "Camera" });
-  const file = h("input", { type: "file", accept: "image/*", hidden: true });
-  const open = button("Open a photo", () => file.click());
-  const mirror = check("Mirror", true);
-  const smooth = check("Smooth", true);
-  const bar = h("div", { className: "ssr-bar", role: "toolbar", "aria-label": "Camera controls" }, start, freeze, cameras, open, file, mirror, smooth);
-  const video = h("video", { autoplay: true, muted: true, playsInline: true, hidden: true });
-  const still = h("canvas", { hidden: true, "aria-hidden": "true" });
-  const boxes = h("div", { className: "ssr-boxes" });
-  const message = h("p", { className: "ssr-message", role: "status" });
-  const stage = h("div", { className: "ssr-screen" }, video, still, boxes, message);
-  const rate = h("span", { className: "ssr-rate" });
-  const privacy = h("span", {}, "Frames stay in memory; none is saved.");
-  const status = h("div", { className: "ssr-status" }, rate, privacy);
-  const spoken = h("p", { className: "ssr-hearing", "aria-live": "polite" });
-  const details = h("details", { className: "ssr-details" }, h("summary", {}, "What the network sees"));
-  const notes = h("details", { className: "ssr-details" }, h("summary", {}, "Write down what you try"));
-  const root = shell("ssr-webcam", bar, stage, status, details, notes, spoken);
-  el.replaceChildren(root);
+    this.controls = controls(this);
+    this.screen = screen(this);
+    this.details = new Details(() => this.askAgain());
+    this.notes = new Notes(model, () => this.theChosen(), this.screen.message);
+    this.rate = h("span", { className: "ssr-rate" });
+    this.spoken = h("p", { className: "ssr-hearing", "aria-live": "polite" });
+    const privacy = h("span", {}, "Frames stay in memory; none is saved.");
+    const status = h("div", { className: "ssr-status" }, this.rate, privacy);
+    const folded = [this.details.element, this.notes.element];
+    this.root = shell("ssr-webcam", this.controls.bar, this.screen.place, status, ...folded, this.spoken);
+    el.replaceChildren(this.root);
+    const { message, video } = this.screen;
+    const lost = (/** @type {string} */ text) => this.stop(text);
+    const again = { again: "press Start", instead: "drop a photo here" };
+    this.camera = new Camera({ video, message, ...again, onFrame: () => this.sendVideo(), onGone: lost });
 
-  let running = false;
-  let frozen = false;
-  let frozenAt = null; // a frozen picture keeps its time, however late it is asked about again
-  let again = false; // a frozen picture waits for a free place among the unanswered
-  let turn = 0; // counts starts and stops: what began before the last of them is over
-  let stream = null;
-  let photo = null; // a still that was dropped, as a JPEG
-  let count = 0;
-  let shown = 0; // the number of the newest answer on the screen
-  let answer = null;
-  let chosen = null;
-  const unanswered = new Map(); // the number of a frame and when it was sent
-  const answered = []; // when the latest answers came
-  const ages = []; // the chosen face's ages of the last seconds
-  const first = source ? MESSAGES.source : MESSAGES.start;
-
-  const say = (text) => {
-    if (message.textContent !== text) message.textContent = text;
-    message.hidden = !text;
-  };
-
-  // Frames go out.
-
-  const sendFrame = (content, blob) => {
-    const id = ++count;
-    unanswered.set(id, performance.now());
-    const asked = { kind: "frame", id, view, time: frozenAt ?? performance.now(), chosen, details: details.open, ...content };
-    if (!blob) return model.send(asked);
-    return blob.arrayBuffer().then((bytes) => model.send(asked, undefined, [bytes]));
-  };
-  const canvas = document.createElement("canvas");
-  const toJpeg = (picture, width, height) => {
-    canvas.width = width;
-    canvas.height = height;
-    canvas.getContext("2d").drawImage(picture, 0, 0, width, height);
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
-  };
-  let encoding = false;
-  const sendVideo = async () => {
-    const full = unanswered.size >= MOST_UNANSWERED;
-    if (encoding || full || !video.videoWidth || document.hidden || (frozen && !again)) return;
-    encoding = true;
-    again = false;
-    try {
-      const blob = await toJpeg(video, video.videoWidth, video.videoHeight);
-      if (running && blob && !document.hidden) await sendFrame({}, blob);
-    } finally {
-      encoding = false;
+    this.stop(model.send ? this.first : MESSAGES.page);
+    if (this.source) { for (const part of [this.controls.open, this.controls.mirror]) part.hidden = true; }
+    if (!model.send) {
+      this.root.classList.add("ssr-note-only");
+      for (const part of [this.controls.bar, status, ...folded]) part.hidden = true;
     }
-    if (again) sendVideo();
-  };
-  const askAgain = () => {
-    if (!live) return;
-    if (photo) return sendFrame({ still: true }, photo);
-    again = frozen && !source;
-    if (again) sendVideo();
-  };
-  /** Send the camera's frames as they come, until this camera is stopped. */
-  const pump = (own) => {
-    if (own !== stream) return;
-    sendVideo();
-    video.requestVideoFrameCallback(() => pump(own));
-  };
-  const pull = () => {
-    while (running && source && !frozen && !document.hidden && unanswered.size < MOST_UNANSWERED) sendFrame({ kind: "next" });
-  };
+    this.end = this.begin();
+  }
 
-  // Answers come in.
-
-  const hear = (content, buffers) => {
-    if (content.view !== view) return;
-    const sent = unanswered.get(content.id);
-    unanswered.delete(content.id);
-    if (again) sendVideo();
-    if (content.id <= shown || sent === undefined) return;
-    shown = content.id;
-    if (!running && !photo) return;
-    const now = performance.now();
-    answered.push([now, now - sent, content.milliseconds]);
-    if (content.error) {
-      if (source) stop(content.error);
-      else say(`${content.error[0].toUpperCase()}${content.error.slice(1)}.`);
-      return;
-    }
-    answer = content;
-    const nobody = photo ? MESSAGES.nobodyHere : MESSAGES.nobody;
-    say(answer.faces.length ? "" : nobody);
-    const pictures = [...buffers];
-    if (source) showJpeg(pictures.shift(), content.id);
-    drawBoxes();
-    if (content.details) drawDetails(content.details, pictures[0]);
-    remember(now);
-    pull();
-  };
-
-  const showJpeg = async (bytes, id) => {
-    const image = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
-    if (id !== shown) return;
-    showStill(image);
-  };
-  const showStill = (image) => {
-    still.width = image.width;
-    still.height = image.height;
-    still.getContext("2d").drawImage(image, 0, 0);
-    still.hidden = false;
-    video.hidden = true;
-  };
-
-  const sentence = (face) => {
-    const range = face.age_low === null ? "" : `, between ${face.age_low.toFixed(0)} and ${face.age_high.toFixed(0)}`;
-    return `about ${face.age.toFixed(0)} years${range}; ${face.gender} ${percent(face)}`;
-  };
-  const percent = (face) => `${(100 * Math.max(face.p_male, 1 - face.p_male)).toFixed(0)} %`;
-  const theChosen = () => answer?.faces.find((face) => face.track === chosen) ?? answer?.faces[0];
-  const value = (face) => (smooth.firstChild.checked ? face.age : face.latest);
-
-  const tags = new Map(); // a face's button by its track
-  const drawBoxes = () => {
-    const { width, height, faces } = answer;
-    stage.style.aspectRatio = `${width} / ${height}`;
-    root.classList.toggle("ssr-mirrored", mirrored());
-    const now = new Set(faces.map((face) => face.track));
-    for (const [track, tag] of tags) {
-      if (now.has(track)) continue;
-      tag.remove();
-      tags.delete(track);
-    }
-    const choice = theChosen()?.track;
-    for (const face of faces) {
-      if (!tags.has(face.track)) {
-        const choose = () => {
-          chosen = face.track;
-          ages.length = 0;
-          askAgain();
-          drawBoxes();
-        };
-        const tag = h("button", { type: "button", className: "ssr-face", onclick: choose }, h("span", { className: "ssr-label" }));
-        tags.set(face.track, tag);
-        boxes.append(tag);
-      }
-      const tag = tags.get(face.track);
-      const [x, y, w, high] = face.box;
-      const left = mirrored() ? width - x - w : x;
-      Object.assign(tag.style, {
-        left: `${(100 * left) / width}%`, top: `${(100 * y) / height}%`,
-        width: `${(100 * w) / width}%`, height: `${(100 * high) / height}%`,
-      });
-      tag.setAttribute("aria-pressed", face.track === choice);
-      tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(face)}`);
-      tag.classList.toggle("ssr-below", y < 0.16 * height);
-      // In a crowd a small face has room for its age only; the chosen one shows all.
-      tag.classList.toggle("ssr-short", faces.length > CROWD && w < 0.25 * width && face.track !== choice);
-      const range = face.age_low === null ? [] : [h("span", {}, `${face.age_low.toFixed(0)}\u2013${face.age_high.toFixed(0)}`)];
-      const gender = h("span", {}, `${face.gender} ${percent(face)}`);
-      tag.firstChild.replaceChildren(h("strong", {}, value(face).toFixed(0)), ...range, gender);
-    }
-  };
-  const mirrored = () => mirror.firstChild.checked && !source && !photo;
-
-  // What the network sees: 64 x 64 pixels, the stages, and the age over time.
-
-  const seen = h("canvas", { className: "ssr-seen", width: 64, height: 64, role: "img", "aria-label": "The 64 by 64 pixels that the network reads" });
-  const terms = s("svg", { class: "ssr-picture", role: "img", "aria-label": "The bins of the three stages for the chosen face" });
-  const termsPlace = h("div", { className: "ssr-canvas" }, terms);
-  const termsText = h("p", { className: "ssr-note" });
-  const chart = s("svg", { class: "ssr-picture ssr-chart", role: "img", "aria-label": "The age over the last seconds: single readings and their average" });
-  const chartPlace = h("div", { className: "ssr-canvas" }, chart);
-  const chartText = h("p", { className: "ssr-note" }, "The last 12 seconds: dots are single frames, the line is the average that the label shows.");
-  details.append(h("div", { className: "ssr-panel" }, h("div", {}, seen), h("div", {}, chartPlace, chartText)), termsPlace, termsText);
-  let wide = 0;
-  let lastTerms = null;
-  const drawDetails = (found, pixels) => {
-    const image = new ImageData(64, 64);
-    const bytes = new Uint8Array(pixels.buffer ?? pixels, pixels.byteOffset ?? 0, 64 * 64 * 3);
-    for (let i = 0; i < 64 * 64; i++) image.data.set([...bytes.subarray(3 * i, 3 * i + 3), 255], 4 * i);
-    seen.getContext("2d").putImageData(image, 0, 0);
-    lastTerms = { ...found, range: found.value_range, unit: "years" };
-    drawTerms();
-  };
-  const drawTerms = () => {
-    if (!lastTerms || !wide) return;
-    const drawn = drawStages(terms, lastTerms, wide);
-    const sum = drawn.terms.at(-1).value;
-    termsText.textContent = `The stages of this one picture add up to ${sum.toFixed(1)} years. The label also averages over time, and over the picture's mirror image.`;
-  };
-  const remember = (now) => {
-    const face = theChosen();
-    if (face && !photo) ages.push([now, face.latest, face.age]);
-    while (ages.length && now - ages[0][0] > REMEMBERED) ages.shift();
-    if (details.open) drawChart(now);
-  };
-  const drawChart = (now) => {
-    const width = chartPlace.clientWidth;
-    const height = 120;
-    chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    chart.setAttribute("height", height);
-    if (!ages.length || !width) return chart.replaceChildren();
-    const all = ages.flatMap(([, latest, age]) => [latest, age]);
-    const low = Math.floor(Math.min(...all) - 2);
-    const high = Math.ceil(Math.max(...all) + 2);
-    const x = (time) => width - 8 - ((now - time) / REMEMBERED) * (width - 40);
-    const y = (age) => 8 + ((high - age) / (high - low)) * (height - 16);
-    const grid = ticks(low, high, 4).flatMap((tick) => [
-      s("line", { class: "ssr-grid", x1: 32, x2: width - 8, y1: y(tick), y2: y(tick) }),
-      s("text", { x: 26, y: y(tick) + 4, "text-anchor": "end" }, `${tick}`),
-    ]);
-    const dots = ages.map(([time, latest]) => s("circle", { class: "ssr-dot", cx: x(time), cy: y(latest), r: 2 }));
-    const line = s("polyline", { class: "ssr-value", fill: "none", points: ages.map(([time, , age]) => `${x(time)},${y(age)}`).join(" ") });
-    chart.replaceChildren(s("g", { class: "ssr-axis" }, ...grid), ...dots, line);
-  };
-
-  // The reader's own experiment: a row for each thing tried.
-
-  const what = h("input", { type: "text", placeholder: "with glasses", "aria-label": "What you try" });
-  const form = h("form", { className: "ssr-bar" }, what, h("button", { className: "ssr-button" }, "Write down"));
-  const table = h("table", { className: "ssr-table" });
-  notes.append(form, table);
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const face = theChosen();
-    if (!face) return say("There is no face to write down.");
-    const { age, age_low, age_high, p_male, gender } = face;
-    const row = { what: what.value || `try ${model.get("notes").length + 1}`, age, age_low, age_high, p_male, gender };
-    model.set("notes", [...model.get("notes"), JSON.parse(JSON.stringify(row))]);
-    model.save_changes();
-    what.value = "";
-    what.focus();
-  });
-  what.addEventListener("keydown", (event) => {
-    // JupyterLab takes Enter for its own before the form can.
-    if (event.key !== "Enter") return;
-    event.preventDefault();
-    form.requestSubmit();
-  });
-  const drawNotes = () => {
-    const rows = model.get("notes").map((row) => {
-      const range = row.age_low === null ? "" : `${row.age_low.toFixed(0)}\u2013${row.age_high.toFixed(0)}`;
-      const cells = [row.what, row.age.toFixed(1), range, `${row.gender} ${percent(row)}`];
-      return h("tr", {}, ...cells.map((text) => h("td", {}, text)));
-    });
-    const names = ["what", "age", "interval", "gender"].map((text) => h("th", { scope: "col" }, text));
-    table.replaceChildren(...(rows.length ? [h("thead", {}, h("tr", {}, ...names)), h("tbody", {}, ...rows)] : []));
-  };
+  /** Listen to Python and look around; return how to end everything. */
+  begin() {
+    const ends = [
+      listen(this.model, {
+        "msg:custom": (content, buffers) => this.hear(content, buffers),
+        comm_live_update: () => this.stop(MESSAGES.gone),
+      }),
+      watchTab(this.screen.message, () => this.running, () => this.pull()),
+      this.details.end,
+      this.notes.end,
+    ];
+    const looking = setInterval(() => this.look(), 1000);
+    return () => {
+      this.stop("");
+      clearInterval(looking);
+      for (const end of ends) end();
+    };
+  }
 
   // Start, stop, freeze.
 
-  const go = async () => {
-    stop("");
-    photo = null;
-    const own = turn;
-    if (source) {
-      setRunning(true);
-      say("Opening \u2026");
-      return pull();
+  async start() {
+    this.stop("");
+    const own = this.turn;
+    const { cameras, start } = this.controls;
+    const { message, video } = this.screen;
+    if (this.source) {
+      this.setRunning(true);
+      say(message, "Opening \u2026");
+      return this.pull();
     }
-    if (!navigator.mediaDevices) return say(MESSAGES.insecure);
-    say(MESSAGES.asking);
     start.disabled = true;
-    let opened;
-    try {
-      const device = cameras.value ? { deviceId: { exact: cameras.value } } : { facingMode: "user" };
-      opened = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 }, ...device } });
-    } catch (error) {
+    const which = cameras.value ? { deviceId: { exact: cameras.value } } : { facingMode: "user" };
+    // Meanwhile a photo may have been dropped, another camera chosen, or the cell run again.
+    const wanted = () => own === this.turn && this.root.isConnected;
+    const opened = await this.camera.open(which, wanted);
+    start.disabled = false;
+    if (own !== this.turn) return;
+    if (!opened) {
       // A camera that cannot be had must not be asked for again and again.
       cameras.replaceChildren();
       cameras.hidden = true;
-      if (own === turn) say(MESSAGES[error.name] ?? `The camera could not be opened: ${error.message}`);
       return;
-    } finally {
-      start.disabled = false;
     }
-    // Meanwhile a photo may have been dropped, another camera chosen, or the cell run again.
-    if (own !== turn || !root.isConnected) return endTracks(opened);
-    stream = opened;
-    opened.getVideoTracks()[0].addEventListener("ended", () => opened === stream && stop(MESSAGES.ended));
-    video.srcObject = opened;
     video.hidden = false;
-    still.hidden = true;
-    setRunning(true);
-    say("Waiting for the first answer \u2026");
-    pump(opened);
-    offerCameras(opened);
-  };
-  const offerCameras = async (own) => {
-    const found = (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === "videoinput");
-    const current = own.getVideoTracks()[0].getSettings().deviceId;
-    cameras.replaceChildren(...found.map((device, i) => new Option(device.label || `Camera ${i + 1}`, device.deviceId)));
-    cameras.value = current;
-    cameras.hidden = found.length < 2;
-  };
-  const endTracks = (opened) => {
-    for (const track of opened?.getTracks() ?? []) track.stop();
-  };
-  const setRunning = (now) => {
-    running = now;
-    root.classList.toggle("ssr-idle", !now && !photo);
-    start.textContent = now ? "Stop" : "Start";
-    freeze.disabled = !now;
-    setFrozen(false);
-  };
-  const setFrozen = (now) => {
-    frozen = now;
-    frozenAt = now ? performance.now() : null;
-    again = false;
-    freeze.textContent = now ? "Go on" : "Freeze";
-    freeze.setAttribute("aria-pressed", now);
-    if (!stream) return now || pull();
-    if (!now) return video.play().catch(() => {});
-    video.pause();
-    askAgain();
-  };
-  const stop = (text) => {
-    const asked = running;
-    turn += 1;
-    endTracks(stream);
-    stream = video.srcObject = null;
-    setRunning(false);
-    unanswered.clear();
-    answered.length = ages.length = 0;
-    answer = chosen = null;
-    tags.clear();
-    boxes.replaceChildren();
-    video.hidden = still.hidden = true;
-    rate.textContent = "";
-    say(text);
-    if (asked && live) model.send({ kind: "stop", view });
-  };
-
-  const show = async (chosenFile) => {
-    stop("");
-    const own = turn;
-    try {
-      const image = await createImageBitmap(chosenFile, { imageOrientation: "from-image" });
-      const scale = Math.min(1, STILL_SIDE / Math.max(image.width, image.height));
-      const jpeg = await toJpeg(image, Math.round(image.width * scale), Math.round(image.height * scale));
-      if (own !== turn) return;
-      photo = jpeg;
-      stage.style.aspectRatio = `${image.width} / ${image.height}`;
-      showStill(canvas);
-      root.classList.remove("ssr-idle");
-    } catch {
-      return say(MESSAGES.image);
-    }
-    say("Reading \u2026");
-    askAgain();
-  };
-  file.addEventListener("change", () => file.files[0] && show(file.files[0]));
-  stage.addEventListener("dragover", (event) => event.preventDefault());
-  stage.addEventListener("drop", (event) => {
-    event.preventDefault();
-    event.stopPropagation();
-    if (live && event.dataTransfer.files[0]) show(event.dataTransfer.files[0]);
-  });
-  cameras.addEventListener("change", go);
-  for (const box of [mirror, smooth]) box.addEventListener("change", () => answer && drawBoxes());
-  details.addEventListener("toggle", askAgain);
-
-  // Once a second: how fast it goes, whether Python answers, and a word for those who listen.
-  const look = () => {
-    const now = performance.now();
-    while (answered.length && now - answered[0][0] > 3000) answered.shift();
-    const oldest = Math.min(...unanswered.values());
-    if (now - oldest > PATIENCE) say(MESSAGES.waiting);
-    if (running && !frozen && answered.length > 1) {
-      const seconds = (answered.at(-1)[0] - answered[0][0]) / 1000;
-      const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1].toFixed(0);
-      const speed = ((answered.length - 1) / seconds).toFixed(0);
-      const there = middle(answered.map(([, latency]) => latency));
-      const inside = middle(answered.map(([, , milliseconds]) => milliseconds));
-      const frames = speed === "1" ? "frame" : "frames";
-      rate.textContent = `${speed} ${frames} a second; ${there} ms from frame to answer, ${inside} of them in Python`;
-    }
-    const face = theChosen();
-    const text = face ? sentence(face) : "";
-    if (text !== spoken.textContent && Math.floor(now / 1000) % 4 === 0) spoken.textContent = text;
-  };
-  const looking = setInterval(look, 1000);
-  const onHidden = () => {
-    if (!running) return;
-    if (document.hidden) return say(MESSAGES.hidden);
-    if (message.textContent === MESSAGES.hidden) say("");
-    pull();
-  };
-  document.addEventListener("visibilitychange", onHidden);
-  const onGone = () => stop(MESSAGES.gone);
-
-  stop(live ? first : MESSAGES.page);
-  if (source) for (const part of [open, mirror]) part.hidden = true;
-  if (!live) {
-    root.classList.add("ssr-note-only");
-    for (const part of [bar, status, details, notes]) part.hidden = true;
+    this.setRunning(true);
+    say(message, "Waiting for the first answer \u2026");
+    offerCameras(cameras, this.camera);
   }
-  model.on("msg:custom", hear);
-  model.on("comm_live_update", onGone);
-  model.on("change:notes", drawNotes);
-  drawNotes();
-  const endWidth = onWidth(termsPlace, (now) => {
-    wide = now;
-    drawTerms();
+
+  /** @param {string} text what is said instead */
+  stop(text) {
+    const asked = this.running;
+    this.turn += 1;
+    this.camera.close();
+    this.photo = this.answer = this.chosen = null;
+    this.setRunning(false);
+    this.channel.clear();
+    this.details.forget();
+    this.screen.boxes.clear();
+    this.screen.video.hidden = this.screen.still.hidden = true;
+    this.rate.textContent = "";
+    say(this.screen.message, text);
+    if (asked) this.channel.tellStop();
+  }
+
+  /** @param {boolean} running */
+  setRunning(running) {
+    this.running = running;
+    this.root.classList.toggle("ssr-idle", !running);
+    this.controls.start.textContent = running ? "Stop" : "Start";
+    this.controls.freeze.disabled = !running;
+    this.freeze(false);
+  }
+
+  /** @param {boolean} frozen */
+  freeze(frozen) {
+    this.frozenAt = frozen ? performance.now() : null;
+    this.again = false;
+    this.controls.freeze.textContent = frozen ? "Go on" : "Freeze";
+    this.controls.freeze.setAttribute("aria-pressed", String(frozen));
+    if (!this.camera.stream) {
+      if (!frozen) this.pull();
+    } else if (frozen) {
+      this.screen.video.pause();
+      this.askAgain();
+    } else {
+      this.screen.video.play().catch(() => {});
+    }
+  }
+
+  /**
+   * Show a photo instead of the camera.
+   * @param {File} file
+   */
+  async show(file) {
+    this.stop("");
+    const own = this.turn;
+    const { place, message } = this.screen;
+    try {
+      const image = await createImageBitmap(file, { imageOrientation: "from-image" });
+      const scale = Math.min(1, STILL_SIDE / Math.max(image.width, image.height));
+      const size = [image.width, image.height].map((side) => Math.round(side * scale));
+      const { canvas, jpeg } = await toJpeg(image, size[0], size[1]);
+      if (own !== this.turn) return;
+      this.photo = jpeg;
+      place.style.aspectRatio = `${image.width} / ${image.height}`;
+      showStill(this.screen, canvas);
+    } catch {
+      if (own === this.turn) say(message, MESSAGES.image);
+      return;
+    }
+    this.root.classList.remove("ssr-idle");
+    say(message, "Reading \u2026");
+    this.askAgain();
+  }
+
+  // Frames go out.
+
+  async sendVideo() {
+    const { video } = this.screen;
+    const resting = document.hidden || (this.frozenAt !== null && !this.again);
+    if (this.encoding || this.channel.full || !video.videoWidth || resting) return;
+    this.encoding = true;
+    this.again = false;
+    try {
+      const { jpeg } = await toJpeg(video, video.videoWidth, video.videoHeight);
+      if (this.running && jpeg && !document.hidden) await this.ask({}, jpeg);
+    } finally {
+      this.encoding = false;
+    }
+    if (this.again) this.sendVideo();
+  }
+
+  /** Ask about the same picture once more: another face is chosen, or its details are opened. */
+  askAgain() {
+    if (this.photo) return this.ask({ still: true }, this.photo);
+    this.again = this.frozenAt !== null && !this.source;
+    if (this.again) this.sendVideo();
+  }
+
+  /** Ask for frames of a source in Python. */
+  pull() {
+    const resting = this.frozenAt !== null || document.hidden;
+    while (this.running && this.source && !resting && !this.channel.full) this.ask({ kind: "next" });
+  }
+
+  /**
+   * @param {object} content
+   * @param {Blob} [picture]
+   */
+  ask(content, picture) {
+    const time = this.frozenAt ?? performance.now();
+    const about = { time, chosen: this.chosen, details: this.details.element.open };
+    return this.channel.send({ ...about, ...content }, picture);
+  }
+
+  // Answers come in.
+
+  /**
+   * @param {Answer} answer
+   * @param {DataView<ArrayBuffer>[]} buffers
+   */
+  hear(answer, buffers) {
+    if (answer.view !== this.channel.view) return;
+    const fresh = this.channel.take(answer);
+    if (this.again) this.sendVideo();
+    if (!fresh) return;
+    const { message } = this.screen;
+    const { error } = answer;
+    if (error && this.source) return this.stop(error);
+    if (error) return say(message, `${error[0].toUpperCase()}${error.slice(1)}.`);
+    this.answer = answer;
+    const nobody = this.photo ? MESSAGES.nobodyHere : MESSAGES.nobody;
+    say(message, answer.faces.length ? "" : nobody);
+    const pictures = [...buffers];
+    if (this.source) this.showJpeg(pictures.shift(), answer.id);
+    this.drawBoxes();
+    if (answer.details) this.details.draw(answer.details, pictures[0]);
+    this.details.remember(this.photo ? undefined : this.theChosen());
+    this.pull();
+  }
+
+  /**
+   * @param {DataView<ArrayBuffer> | undefined} bytes
+   * @param {number} id
+   */
+  async showJpeg(bytes, id) {
+    if (!bytes) return;
+    const image = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+    if (id === this.channel.shown) showStill(this.screen, image);
+  }
+
+  theChosen() {
+    return this.answer?.faces.find((face) => face.track === this.chosen) ?? this.answer?.faces[0];
+  }
+
+  /** @param {number} track */
+  choose(track) {
+    this.chosen = track;
+    this.details.forget();
+    this.askAgain();
+    this.drawBoxes();
+  }
+
+  drawBoxes() {
+    if (!this.answer) return;
+    const { mirror, smooth } = this.controls;
+    const mirrored = isChecked(mirror) && !this.source && !this.photo;
+    this.root.classList.toggle("ssr-mirrored", mirrored);
+    this.screen.place.style.aspectRatio = `${this.answer.width} / ${this.answer.height}`;
+    this.screen.boxes.draw(this.answer, this.theChosen()?.track, mirrored, isChecked(smooth));
+  }
+
+  /** Once a second: how fast it goes, whether Python answers, and a word for those who listen. */
+  look() {
+    const now = performance.now();
+    if (this.channel.waits(now)) say(this.screen.message, MESSAGES.waiting);
+    const speed = this.channel.speed(now);
+    if (speed && this.running && this.frozenAt === null) this.rate.textContent = speed;
+    const face = this.theChosen();
+    const text = face ? sentence(face) : "";
+    const turn = Math.floor(now / 1000) % 4 === 0;
+    if (text !== this.spoken.textContent && turn) this.spoken.textContent = text;
+  }
+}
+
+/** @param {WebcamDemo} demo */
+function controls(demo) {
+  const main = { className: "ssr-button ssr-main" };
+  const start = button(() => demo.running ? demo.stop(demo.first) : demo.start(), main, "Start");
+  const freeze = button(() => demo.freeze(demo.frozenAt === null), { disabled: true }, "Freeze");
+  const cameras = h("select", { className: "ssr-select", hidden: true, "aria-label": "Camera" });
+  const file = pictureInput((chosen) => demo.show(chosen));
+  const open = button(() => file.click(), {}, "Open a photo");
+  const [mirror, smooth] = ["Mirror", "Smooth"].map((text) =>
+    h("label", { className: "ssr-check" }, h("input", { type: "checkbox", checked: true }), text)
+  );
+  const parts = [start, freeze, cameras, open, file, mirror, smooth];
+  const bar = h("div", { className: "ssr-bar", role: "toolbar", "aria-label": "Camera controls" }, ...parts);
+  cameras.addEventListener("change", () => demo.start());
+  for (const check of [mirror, smooth]) check.addEventListener("change", () => demo.drawBoxes());
+  return { bar, start, freeze, cameras, open, mirror, smooth };
+}
+
+/** @param {HTMLLabelElement} check */
+function isChecked(check) {
+  return /** @type {HTMLInputElement} */ (check.control).checked;
+}
+
+/** @param {WebcamDemo} demo */
+function screen(demo) {
+  const video = h("video", { autoplay: true, muted: true, playsInline: true, hidden: true });
+  const still = h("canvas", { hidden: true, "aria-hidden": "true" });
+  const boxes = new Boxes((track) => demo.choose(track));
+  const message = h("p", { className: "ssr-message", role: "status" });
+  const place = h("div", { className: "ssr-screen" }, video, still, boxes.element, message);
+  onDrop(place, (file) => {
+    if (file && demo.model.send) demo.show(file);
   });
-  return () => {
-    stop("");
-    clearInterval(looking);
-    endWidth();
-    document.removeEventListener("visibilitychange", onHidden);
-    model.off("msg:custom", hear);
-    model.off("comm_live_update", onGone);
-    model.off("change:notes", drawNotes);
-  };
+  return { place, video, still, boxes, message };
+}
+
+/**
+ * Show a picture that stands still, in place of the video.
+ * @param {{ still: HTMLCanvasElement, video: HTMLVideoElement }} screen
+ * @param {HTMLCanvasElement | ImageBitmap} image
+ */
+function showStill({ still, video }, image) {
+  still.width = image.width;
+  still.height = image.height;
+  pen(still).drawImage(image, 0, 0);
+  still.hidden = false;
+  video.hidden = true;
+}
+
+/**
+ * @param {CanvasImageSource} picture
+ * @param {number} width
+ * @param {number} height
+ * @returns {Promise<{ canvas: HTMLCanvasElement, jpeg: Blob | null }>}
+ */
+function toJpeg(picture, width, height) {
+  const canvas = h("canvas", { width, height });
+  pen(canvas).drawImage(picture, 0, 0, width, height);
+  return new Promise((resolve) => canvas.toBlob((jpeg) => resolve({ canvas, jpeg }), "image/jpeg", 0.85));
+}
+
+/**
+ * Let people choose among several cameras.
+ * @param {HTMLSelectElement} cameras
+ * @param {Camera} camera
+ */
+async function offerCameras(cameras, camera) {
+  const current = camera.stream?.getVideoTracks()[0].getSettings().deviceId ?? "";
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  const found = devices.filter((device) => device.kind === "videoinput");
+  const options = found.map(({ label, deviceId }, i) => new Option(label || `Camera ${i + 1}`, deviceId));
+  cameras.replaceChildren(...options);
+  cameras.value = current;
+  cameras.hidden = found.length < 2;
+}
+
+/** Messages to Python: no queue grows, and no answer is shown after a newer one. */
+class Channel {
+  /** @param {Model} model */
+  constructor(model) {
+    this.model = model;
+    this.view = Math.random().toString(36).slice(2);
+    this.count = 0;
+    this.shown = 0; // the number of the newest answer
+    /** @type {Map<number, number>} */
+    this.unanswered = new Map(); // the number of a message, and when it was sent
+    /** @type {{ at: number, there: number, inside: number }[]} */
+    this.answered = []; // when the latest answers came, and after how many milliseconds
+  }
+
+  get full() {
+    return this.unanswered.size >= MOST_UNANSWERED;
+  }
+
+  /**
+   * @param {object} content
+   * @param {Blob} [picture]
+   */
+  async send(content, picture) {
+    const id = ++this.count;
+    this.unanswered.set(id, performance.now());
+    const buffers = picture && [await picture.arrayBuffer()];
+    this.model.send?.({ kind: "frame", id, view: this.view, ...content }, undefined, buffers);
+  }
+
+  tellStop() {
+    this.model.send?.({ kind: "stop", view: this.view });
+  }
+
+  /**
+   * Take in an answer; return whether it is newer than what was shown.
+   * @param {Answer} answer
+   */
+  take({ id, milliseconds }) {
+    const sent = this.unanswered.get(id);
+    this.unanswered.delete(id);
+    if (id <= this.shown || sent === undefined) return false;
+    this.shown = id;
+    const at = performance.now();
+    this.answered.push({ at, there: at - sent, inside: milliseconds });
+    return true;
+  }
+
+  /** @param {number} now */
+  waits(now) {
+    return now - Math.min(...this.unanswered.values()) > PATIENCE;
+  }
+
+  /**
+   * Tell how fast answers came lately, if any did.
+   * @param {number} now
+   */
+  speed(now) {
+    while (this.answered.length && now - this.answered[0].at > SPEED_OVER) this.answered.shift();
+    const { length } = this.answered;
+    if (length < 2) return "";
+    const seconds = (this.answered[length - 1].at - this.answered[0].at) / 1000;
+    /** @param {number[]} values */
+    const middle = (values) => values.sort((a, b) => a - b)[length >> 1].toFixed(0);
+    const speed = ((length - 1) / seconds).toFixed(0);
+    const there = middle(this.answered.map((answer) => answer.there));
+    const inside = middle(this.answered.map((answer) => answer.inside));
+    const frames = speed === "1" ? "frame" : "frames";
+    return `${speed} ${frames} a second; ${there} ms from frame to answer, ${inside} of them in Python`;
+  }
+
+  clear() {
+    this.unanswered.clear();
+    this.answered = [];
+  }
+}
+
+/** The faces' boxes over the picture, each a button that chooses its face. */
+class Boxes {
+  /** @param {(track: number) => void} onChoose */
+  constructor(onChoose) {
+    this.onChoose = onChoose;
+    this.element = h("div", { className: "ssr-boxes" });
+    /** @type {Map<number, HTMLButtonElement>} */
+    this.tags = new Map(); // by the face's track
+  }
+
+  clear() {
+    this.tags.clear();
+    this.element.replaceChildren();
+  }
+
+  /**
+   * @param {Answer} answer
+   * @param {number | undefined} chosen
+   * @param {boolean} mirrored
+   * @param {boolean} smooth
+   */
+  draw({ width, height, faces }, chosen, mirrored, smooth) {
+    for (const [track, tag] of this.tags) {
+      if (faces.some((face) => face.track === track)) continue;
+      tag.remove();
+      this.tags.delete(track);
+    }
+    for (const face of faces) {
+      const tag = this.tags.get(face.track) ?? this.add(face.track);
+      const [x, y, wide, high] = face.box;
+      const left = mirrored ? width - x - wide : x;
+      Object.assign(tag.style, {
+        left: `${(100 * left) / width}%`,
+        top: `${(100 * y) / height}%`,
+        width: `${(100 * wide) / width}%`,
+        height: `${(100 * high) / height}%`,
+      });
+      const isChosen = face.track === chosen;
+      tag.setAttribute("aria-pressed", String(isChosen));
+      tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(face)}`);
+      tag.classList.toggle("ssr-below", y < 0.16 * height);
+      // In a crowd a small face has room for its age only; the chosen one shows all.
+      tag.classList.toggle("ssr-short", faces.length > CROWD && wide < 0.25 * width && !isChosen);
+      const age = h("strong", {}, (smooth ? face.age : face.latest).toFixed(0));
+      const others = [rangeOf(face, "\u2013"), genderOf(face)].filter(Boolean);
+      tag.firstElementChild?.replaceChildren(age, ...others.map((text) => h("span", {}, text)));
+    }
+  }
+
+  /** @param {number} track */
+  add(track) {
+    const label = h("span", { className: "ssr-label" });
+    const tag = button(() => this.onChoose(track), { className: "ssr-face" }, label);
+    this.tags.set(track, tag);
+    this.element.append(tag);
+    return tag;
+  }
+}
+
+/**
+ * Write the interval of a face's age, if its weights have a calibration.
+ * @param {Pick<Face, "age_low" | "age_high">} face
+ * @param {string} between
+ */
+function rangeOf({ age_low, age_high }, between) {
+  return age_low === null || age_high === null ? "" : age_low.toFixed(0) + between + age_high.toFixed(0);
+}
+
+/** @param {Pick<Face, "gender" | "p_male">} face */
+function genderOf({ gender, p_male }) {
+  return `${gender} ${percent(Math.max(p_male, 1 - p_male))}`;
+}
+
+/** @param {Face} face */
+function sentence(face) {
+  const range = rangeOf(face, " and ");
+  return `about ${face.age.toFixed(0)} years${range && `, between ${range}`}; ${genderOf(face)}`;
+}
+
+const SUMMARY = "The age over the last seconds: single readings and their average";
+const CHART_TEXT =
+  "The last 12 seconds: dots are single frames, the line is the average that the label shows.";
+
+/** What the network sees: 64 x 64 pixels, the stages, and the age over time. */
+class Details {
+  /** @param {() => void} onToggle */
+  constructor(onToggle) {
+    const label = "The 64 by 64 pixels that the network reads";
+    const size = { width: FACE, height: FACE };
+    this.seen = h("canvas", { className: "ssr-seen", ...size, role: "img", "aria-label": label });
+    const bins = "The bins of the three stages for the chosen face";
+    this.stages = s("svg", { class: "ssr-picture", role: "img", "aria-label": bins });
+    this.text = h("p", { className: "ssr-note" });
+    this.chart = new Chart(120, { left: 32, right: 8, top: 8, bottom: 8 });
+    const charts = h("div", {}, this.chart.place, h("p", { className: "ssr-note" }, CHART_TEXT));
+    const panel = h("div", { className: "ssr-panel" }, h("div", {}, this.seen), charts);
+    const place = h("div", { className: "ssr-canvas" }, this.stages);
+    const parts = [h("summary", {}, "What the network sees"), panel, place, this.text];
+    this.element = h("details", { className: "ssr-details" }, ...parts);
+    this.element.addEventListener("toggle", onToggle);
+    this.width = 0;
+    /** @type {FaceTerms | null} */
+    this.shown = null;
+    /** @type {{ time: number, latest: number, age: number }[]} */
+    this.ages = []; // the chosen face's, of the last seconds
+    this.end = onWidth(place, (width) => {
+      this.width = width;
+      this.drawStages();
+    });
+  }
+
+  /**
+   * @param {FaceTerms} terms
+   * @param {DataView<ArrayBuffer>} pixels RGB
+   */
+  draw(terms, pixels) {
+    const image = new ImageData(FACE, FACE);
+    for (let i = 0; i < FACE * FACE; i++) {
+      for (let color = 0; color < 3; color++) image.data[4 * i + color] = pixels.getUint8(3 * i + color);
+      image.data[4 * i + 3] = 255;
+    }
+    pen(this.seen).putImageData(image, 0, 0);
+    this.shown = terms;
+    this.drawStages();
+  }
+
+  drawStages() {
+    if (!this.shown || !this.width) return;
+    const { value_range: range, ...terms } = this.shown;
+    const { stages } = drawStages(this.stages, { ...terms, range, unit: "years" }, this.width);
+    const sum = stages[stages.length - 1].value.toFixed(1);
+    this.text.textContent = `The stages of this one picture add up to ${sum} years. ` +
+      "The label also averages over time, and over the picture\u2019s mirror image.";
+  }
+
+  /** @param {Face | undefined} face */
+  remember(face) {
+    const time = performance.now();
+    if (face) this.ages.push({ time, latest: face.latest, age: face.age });
+    this.ages = this.ages.filter((age) => time - age.time <= REMEMBERED);
+    if (this.element.open) this.drawAges(time);
+  }
+
+  forget() {
+    this.ages = [];
+  }
+
+  /** @param {number} now */
+  drawAges(now) {
+    if (!this.ages.length) return this.chart.svg.replaceChildren();
+    const all = this.ages.flatMap(({ latest, age }) => [latest, age]);
+    const low = Math.floor(Math.min(...all) - 2);
+    const high = Math.ceil(Math.max(...all) + 2);
+    const scales = this.chart.begin([-REMEMBERED, 0], [low, high], [], SUMMARY);
+    if (!scales) return;
+    const dots = this.ages.map(({ time, latest }) =>
+      s("circle", { class: "ssr-dot", cx: scales.x(time - now), cy: scales.y(latest), r: 2 })
+    );
+    /** @type {Point[]} */
+    const points = this.ages.map(({ time, age }) => [time - now, age]);
+    this.chart.svg.append(...dots, line("ssr-value", points, scales));
+  }
+}
+
+/** The reader's own experiment: a row for each thing tried. */
+class Notes {
+  /**
+   * @param {Model} model
+   * @param {() => Face | undefined} face
+   * @param {HTMLElement} message
+   */
+  constructor(model, face, message) {
+    this.model = model;
+    this.what = h("input", { type: "text", placeholder: "with glasses", "aria-label": "What you try" });
+    const write = h("button", { className: "ssr-button" }, "Write down");
+    const form = h("form", { className: "ssr-bar" }, this.what, write);
+    this.table = h("table", { className: "ssr-table" });
+    const parts = [h("summary", {}, "Write down what you try"), form, this.table];
+    this.element = h("details", { className: "ssr-details" }, ...parts);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const shown = face();
+      if (shown) this.add(shown);
+      else say(message, "There is no face to write down.");
+    });
+    this.what.addEventListener("keydown", (event) => {
+      // JupyterLab takes Enter for its own before the form can.
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      form.requestSubmit();
+    });
+    this.end = listen(model, { "change:notes": () => this.draw() });
+    this.draw();
+  }
+
+  /** @param {Face} face */
+  add({ age, age_low, age_high, p_male, gender }) {
+    const notes = this.model.get("notes");
+    const what = this.what.value || `try ${notes.length + 1}`;
+    this.model.set("notes", [...notes, { what, age, age_low, age_high, p_male, gender }]);
+    this.model.save_changes();
+    this.what.value = "";
+    this.what.focus();
+  }
+
+  draw() {
+    const notes = /** @type {Note[]} */ (this.model.get("notes"));
+    const names = ["what", "age", "interval", "gender"].map((text) => h("th", { scope: "col" }, text));
+    const rows = notes.map((note) => {
+      const cells = [note.what, note.age.toFixed(1), rangeOf(note, "\u2013"), genderOf(note)];
+      return h("tr", {}, ...cells.map((text) => h("td", {}, text)));
+    });
+    const parts = [h("thead", {}, h("tr", {}, ...names)), h("tbody", {}, ...rows)];
+    this.table.replaceChildren(...(rows.length ? parts : []));
+  }
+}
+
+/** @param {{ model: Model, el: HTMLElement }} place */
+function render({ model, el }) {
+  return new WebcamDemo(model, el).end;
 }
 
 export default { render };

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from ssrlib import face_crop
 from ssrlib.estimator import AgeGenderEstimator, Reading
 from ssrlib.widgets.base import STYLE, Widget, module
 from ssrlib.widgets.explorer import terms_of
-from ssrlib.widgets.tracking import Tracker, find_again, find_new
+from ssrlib.widgets.tracking import Track, Tracker, find_again, find_new
 
 # A frame with this many faces or fewer is searched only near them, and as a whole this often (seconds).
 FEW_FACES, SEARCH_EVERY = 3, 0.5
@@ -42,7 +43,7 @@ class WebcamDemo(Widget):
     []
     """
 
-    _esm = module("common.js", "stages.js", "webcam.js")
+    _esm = module("webcam.js")
     _css = STYLE
 
     notes = traitlets.List(traitlets.Dict()).tag(sync=True)
@@ -52,12 +53,13 @@ class WebcamDemo(Widget):
         if source is not None and not isinstance(source, int) and not Path(source).is_file():
             raise FileNotFoundError(f"{source}: no such video")
         super().__init__(source="" if source is None else str(source))
-        self._source, self._video = source, None
+        self._source = source
+        self._video: cv2.VideoCapture | None = None
         self._estimator = estimator or AgeGenderEstimator()
         self._following: dict[str, _Following] = {}
         self.on_msg(self._heard)
 
-    def _heard(self, _widget, asked: dict, buffers: list) -> None:
+    def _heard(self, _widget: object, asked: dict[str, Any], buffers: list[bytes]) -> None:
         """Answer one message of the browser, whatever is in it: the browser waits for an answer."""
         started = time.perf_counter()
         if asked.get("kind") == "stop":
@@ -77,7 +79,7 @@ class WebcamDemo(Widget):
         answer["milliseconds"] = 1000 * (time.perf_counter() - started)
         self.send(answer, sent)
 
-    def _read(self, photo: np.ndarray, asked: dict, sent: list) -> dict:
+    def _read(self, photo: np.ndarray, asked: dict[str, Any], sent: list[bytes]) -> dict[str, Any]:
         """Return what a frame shows, as JSON; the chosen face's pixels are added to `sent`."""
         following = self._following.setdefault(str(asked.get("view")), _Following())
         if asked.get("still"):
@@ -128,10 +130,10 @@ class WebcamDemo(Widget):
 class _Following:
     """The faces of one stream of frames, and when it was last searched as a whole."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.tracker, self.searched = Tracker(), -np.inf
 
-    def follow(self, photo: np.ndarray, now: float, estimator: AgeGenderEstimator) -> list:
+    def follow(self, photo: np.ndarray, now: float, estimator: AgeGenderEstimator) -> list[Track]:
         boxes = [track.latest.box for track in self.tracker.tracks]
         if 0 < len(boxes) <= FEW_FACES and now - self.searched < SEARCH_EVERY:
             boxes = find_again(photo, boxes)
@@ -140,7 +142,7 @@ class _Following:
         return self.tracker.update(estimator.predict(photo, boxes), now)
 
 
-def _decoded(buffers: list) -> np.ndarray:
+def _decoded(buffers: list[bytes]) -> np.ndarray:
     if not buffers:
         raise ValueError("the message holds no frame")
     return face_crop.read_photo(bytes(buffers[0]), name="the frame")
@@ -152,7 +154,7 @@ def _jpeg(photo: np.ndarray) -> bytes:
     ].tobytes()
 
 
-def _as_json(number: int, latest: Reading, smooth: Reading) -> dict:
+def _as_json(number: int, latest: Reading, smooth: Reading) -> dict[str, Any]:
     # JSON knows no NaN, which the bounds are where the weights have no calibration.
     values = {
         name: None if np.isnan(value) else float(value)

@@ -37,6 +37,7 @@ def test_package_carries_weights_widgets_and_results(installed):
     assert sorted(path.name for path in (installed / "published").iterdir()) == results
 
 
+@pytest.mark.notebook
 def test_chapter_runs_alone_in_another_folder(installed, tmp_path):
     shutil.copy(ROOT / "book" / "08-how-good.ipynb", tmp_path)
     notebook = nbformat.read(tmp_path / "08-how-good.ipynb", 4)

@@ -14,6 +14,7 @@ from pybtex.database import parse_file
 
 from benchmarks.notebooks import compared
 from ssrlib import weights
+from tools.site import architecture
 from tools.site.tidy import tidy
 from tools.weights import cards
 
@@ -143,15 +144,6 @@ def test_every_chapter_is_in_the_table_of_contents():
     assert [name for name in listed if name[0].isdigit()] == sorted(pages)
 
 
-def test_conda_environment_is_in_step_with_pyproject():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    required = project["dependencies"] + [requirement for extra in extras for requirement in extra]
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert conda[0] == f"python {project['requires-python']}"
-    assert conda[-1]["pip"] == [*required, "--editable ."]
-
-
 def test_lock_pins_everything_that_is_required():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
@@ -190,3 +182,15 @@ def test_cards_and_datasheet_say_what_the_weights_and_results_say():
     assert len(pages) == 3
     for name, text in pages.items():
         assert (ROOT / "book" / name).read_text() == text, "run `python -m tools.weights.cards`"
+
+
+def test_the_map_of_the_package_shows_its_imports():
+    assert architecture.PAGE.read_text() == architecture.page(), "run `python -m tools.site.architecture`"
+    graph = architecture.imports()
+    assert {"network", "targets", "training", "widgets"} <= graph.keys()
+    assert graph["network"] == set()
+    assert [
+        room
+        for room in graph
+        if f"{room}.py" not in architecture.PAGE.read_text() and room not in ("datasets", "widgets")
+    ] == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from ssrlib.datasets import imdb_wiki
 from ssrlib.prepare import prepare
@@ -107,5 +107,12 @@ def test_other_files_get_one_clear_error(tmp_path, put):
     with pytest.raises(ValueError, match=r"imdb\.mat: not IMDB-WIKI's metadata"):
         imdb_wiki.rows(tmp_path)
     savemat(tmp_path / "imdb.mat", {"other": [1]})
+    with pytest.raises(ValueError, match=r"imdb\.mat: not IMDB-WIKI's metadata"):
+        imdb_wiki.rows(tmp_path)
+    whole = write_mat(tmp_path / "whole") / "imdb.mat"
+    savemat(whole, {"imdb": loadmat(whole)["imdb"]}, do_compression=True)
+    content = bytearray(whole.read_bytes())
+    content[-40:-20] = bytes(20)
+    put("imdb.mat", bytes(content))
     with pytest.raises(ValueError, match=r"imdb\.mat: not IMDB-WIKI's metadata"):
         imdb_wiki.rows(tmp_path)

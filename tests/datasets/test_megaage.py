@@ -41,9 +41,12 @@ def test_lists_of_two_lengths_are_refused(folder, put):
 
 
 def test_wrong_ages_and_missing_lists_are_named(folder, put):
-    put("list/test_age.txt", b"1\n71\nold\n")
+    put("list/test_age.txt", b"1\n71\n\xc2\xb2\n")
     _, rejects = megaage.rows(folder)
     assert list(rejects["path"]) == ["test/2.jpg", "test/3.jpg"]
+    put("list/test_age.txt", b"\xff\n")
+    with pytest.raises(ValueError, match=r"test_age\.txt: not a text, or a damaged one"):
+        megaage.rows(folder)
     (folder / "list" / "train_age.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"train_age\.txt: no such list"):
         megaage.rows(folder)

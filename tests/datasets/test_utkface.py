@@ -1,4 +1,6 @@
 import io
+import os
+import sys
 import tarfile
 
 import cv2
@@ -101,3 +103,15 @@ def test_the_real_data_set(utkface_folder):
     assert (len(rows), len(rejects)) == (21_364, 3)
     assert set(rows["split"]) == {"train", "validation", "test"}
     assert rows["age"].between(1, 116).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_name_that_is_no_text_is_a_reject(put, tmp_path):
+    for name in (b"a\xff/30_1_2_1.jpg", b"\xff.jpg", b"30_1_2_2.jpg"):
+        put(f"UTKFace/{os.fsdecode(name)}")
+    store = prepare(*utkface.rows(tmp_path / "UTKFace"), tmp_path / "store", utkface.CROP)
+    assert list(store.rows["path"]) == ["30_1_2_2.jpg"]
+    assert set(store.rejects["path"]) == {r"a\xff/30_1_2_1.jpg", r"\xff.jpg"}
+    assert "the name is not UTF-8; rename the file or its folder" in set(store.rejects["reason"])
+    with pytest.raises(ValueError, match="not UTF-8; rename"):
+        utkface.rows(tmp_path / "UTKFace" / os.fsdecode(b"a\xff"))

@@ -82,7 +82,7 @@ def test_a_page_that_was_just_opened_computes_what_pytorch_does(age_network, ans
     # Its compiler once broke the sums of a page's first faces, in three loads of four.
     faces, _ = synthetic.generate(3, seed=5)
     seen = json.dumps([as_rgba(face) for face in faces])
-    page = PAGE % (module("forward.js"), json.dumps(pack(age_network)), seen)
+    page = PAGE % (module("network.js"), json.dumps(pack(age_network)), seen)
     expected = predict(age_network, faces)
     for values in answers_in_firefox(page):
         np.testing.assert_allclose(values, expected, atol=1e-2)

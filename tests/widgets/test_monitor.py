@@ -112,6 +112,21 @@ def test_long_training_sends_few_points(in_notebook, drawn_store):
     assert all(loss == pytest.approx(10.0) for _, loss in watched.state["loss"])
 
 
+def test_what_is_drawn_is_the_targets_metric(page, drawn_store, tmp_path):
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, Recipe(target="gender", epochs=4))
+    measured = [{"epoch": 1, "mae": 0.1, "accuracy": 0.8}, {"epoch": 2, "mae": 0.3, "accuracy": 0.9}]
+    history = [*measured, {"epoch": 3, "mae": 0.2, "accuracy": 0.85}]
+    watched.state = watched.state | {"history": history, "loss": [[0.5, 0.6], [2.5, 0.1], [2.9, 0.1]]}
+    path = tmp_path / "page.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8>{watched.page()}")
+    page.goto(path.as_uri())
+    page.get_by_text("validation accuracy; best 90.0 %").wait_for()
+    assert page.locator(".ssr-answer").inner_text() == "85.0 %"
+    heights = page.locator("circle").evaluate_all("dots => dots.map((dot) => -dot.getAttribute('cy'))")
+    assert heights[0] < heights[2] < heights[1]
+    assert not page.get_by_text("error by age").is_visible()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc, and GNU's OpenMP is Linux's")
 def test_no_other_threads_wait_for_work_beside_those_of_training(in_notebook, drawn_store, monkeypatch):
     def threads() -> set[str]:

@@ -1,4 +1,4 @@
-"""The networks in the browser: the same answers as the package's, and a page that keeps all to itself."""
+"""The networks in the browser: a page that answers as the package does, and keeps all to itself."""
 
 import base64
 import re
@@ -8,18 +8,13 @@ import cv2
 import jupytext
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, SSRNet, calibration, detectors, face_crop, weights
+from ssrlib import AgeGenderEstimator, detectors, face_crop
 from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
-from ssrlib.inference import predict
 from ssrlib.widgets import TryIt
-from ssrlib.widgets.base import module
-from ssrlib.widgets.try_it import pack
-from testing.lab import as_rgba
 
 ROOT = Path(__file__).parents[2]
 PORTRAIT = data.astronaut()
@@ -76,136 +71,11 @@ def test_the_readme_shows_the_demo_in_motion():
     assert (ROOT / name).stat().st_size < 1_500_000
 
 
-# The page's own modules, without the page: what they compute is held against the package.
-
-
-@pytest.fixture
-def run(page, tmp_path):
-    """Run a function of the modules in the browser, with an argument as JSON."""
-
-    def run_function(function: str, argument):
-        names = "{ forward, unpack, ageInterval, probability, cropFace, mirrorImage }"
-        script = module("forward.js", "sureness.js", "crop.js") + f"\nObject.assign(window, {names});"
-        path = tmp_path / "modules.html"
-        path.write_text(f'<!doctype html><meta charset=utf-8><script type="module">{script}</script>')
-        page.goto(path.as_uri())
-        page.wait_for_function("() => window.forward")
-        return page.evaluate(function, argument)
-
-    return run_function
-
-
-FORWARD = """([packed, faces]) => {
-    const network = unpack(packed);
-    return faces.map((face) => {
-        const pixels = Uint8ClampedArray.from(atob(face), (letter) => letter.charCodeAt(0));
-        const { value, stages } = forward(network, pixels);
-        return [value, stages.map(({ p, eta, delta }) => [...p, ...eta, delta])];
-    });
-}"""
-
-
-def some_faces() -> np.ndarray:
-    """Drawn faces, noise, plain colors and the astronaut."""
-    drawn, _ = synthetic.generate(20, seed=3)
-    noise = np.random.default_rng(0).integers(256, size=(20, 64, 64, 3), dtype=np.uint8)
-    plain = np.zeros((3, 64, 64, 3), np.uint8) + np.array([0, 128, 255], np.uint8)[:, None, None, None]
-    portrait = face_crop.crop(PORTRAIT, detectors.find(PORTRAIT)[0])[None]
-    return np.concatenate([drawn, noise, plain, portrait])
-
-
-@pytest.mark.parametrize(("target", "close"), [("age", 1e-3), ("gender", 1e-5)])
-def test_the_forward_pass_answers_as_pytorch_does(run, target, close):
-    network, seen = weights.load(weights.pretrained(target)), some_faces()
-    found = run(FORWARD, [pack(network), [as_rgba(face) for face in seen]])
-    values = np.array([value for value, _ in found])
-    expected = predict(network, seen)
-    assert len(set(expected.round(4))) > 30
-    assert np.abs(values - expected).max() < close
-    with torch.inference_mode():
-        _, stages = network(torch.from_numpy(seen).permute(0, 3, 1, 2), return_stages=True)
-    for k, stage in enumerate(stages):
-        terms = torch.cat([stage.p, stage.eta, stage.delta[:, None]], dim=1).numpy()
-        np.testing.assert_allclose([terms_found[k] for _, terms_found in found], terms, rtol=1e-3, atol=1e-4)
-
-
-def test_the_forward_pass_reads_other_networks(run):
-    torch.manual_seed(0)
-    network = SSRNet(value_range=90.0, bins=(4, 2), lambda_eta=0.5, lambda_delta=0.25).eval()
-    network.mean.copy_(torch.tensor([100.0, 120.0, 140.0])[:, None, None])
-    network.std.copy_(torch.tensor([50.0, 60.0, 70.0])[:, None, None])
-    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
-        norm.running_mean.normal_()
-        norm.running_var.uniform_(0.5, 2)
-    seen = some_faces()[:4]
-    found = run(FORWARD, [pack(network), [as_rgba(face) for face in seen]])
-    expected = predict(network, seen)
-    assert np.ptp(expected) > 0.01
-    np.testing.assert_allclose([value for value, _ in found], expected, atol=1e-3)
-
-
-def test_intervals_and_probabilities_are_the_packages(run):
-    estimator = AgeGenderEstimator()
-    one_band = {"scale": [1, 0.1, 0.2], "middles": [50], "bands": [[-5, 4]]}
-    rng = np.random.default_rng(0)
-    ages, apart = rng.uniform(-5, 115, 300), rng.uniform(0, 25, 300)
-    for learned in (estimator.age_calibration, one_band):
-        found = run(
-            "([learned, readings]) => readings.map((reading) => ageInterval(learned, ...reading))",
-            [learned, np.stack([ages, apart], axis=1).tolist()],
-        )
-        np.testing.assert_allclose(np.transpose(found), calibration.age_interval(learned, ages, apart))
-    assert run("([learned]) => ageInterval(learned, 30, 1)", [None]) is None
-    scores = np.linspace(-0.2, 1.2, 57)
-    for learned in (estimator.gender_calibration, {"beta": [0.5, 0.7, -0.1]}, None):
-        found = run(
-            "([learned, scores]) => scores.map((score) => probability(learned, score))",
-            [learned, scores.tolist()],
-        )
-        np.testing.assert_allclose(found, calibration.probability(learned, scores))
-
-
-CROP = """async ([image, squares]) => {
-    const picture = Object.assign(new Image(), { src: image });
-    await picture.decode();
-    return squares.map(([left, top, side]) => {
-        const face = cropFace(picture, picture.width, picture.height, { left, top, side });
-        return [face, mirrorImage(face)].map(({ data }) => btoa(String.fromCharCode(...data)));
-    });
-}"""
-
-
-def test_the_crop_is_the_packages(run):
-    boxes = [
-        detectors.find(PORTRAIT)[0],
-        Box(30, 20, 100, 100),
-        Box(100, 100, 64, 64),  # as it is
-        Box(100, 100, 128, 128),  # halved
-        Box(180, 80, 40, 40),  # grows
-        Box(-60, -50, 200, 200),  # over a corner
-        Box(400, 380, 300, 300),  # over the opposite one
-        Box(-100, -100, 712, 712),  # all around
-        Box(-10, 480, 50, 50),  # over a corner, and grows
-    ]
-    image = "data:image/png;base64," + base64.b64encode(png(PORTRAIT)).decode()
-    found = run(CROP, [image, [list(face_crop.crop_square(box)[:3]) for box in boxes]])
-    estimator = AgeGenderEstimator()
-    for box, both in zip(boxes, found, strict=True):
-        face, mirrored = (
-            np.frombuffer(base64.b64decode(face), np.uint8).reshape(64, 64, 4)[..., :3] for face in both
-        )
-        expected = face_crop.crop(PORTRAIT, box)
-        assert np.abs(face.astype(int) - expected).max() <= 1
-        assert (mirrored == face[:, ::-1]).all()
-        (reading,) = estimator.predict(PORTRAIT, [box])
-        assert estimator.predict_faces(face[None]).age == pytest.approx([reading.age], abs=0.2)
+# The page as a reader has it.
 
 
 def png(photo: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
-
-
-# The page as a reader has it.
 
 
 @pytest.fixture
@@ -264,7 +134,7 @@ def test_the_page_opens_with_the_portrait_as_the_package_reads_it(page, opened, 
 def test_drawn_faces_are_read_as_they_are(page, opened):
     opened()
     drawn, _ = synthetic.generate(4, seed=7)
-    ages, low, high, p_male = AgeGenderEstimator().read_all(drawn)
+    ages, low, high, p_male = AgeGenderEstimator().predict_faces(drawn)
     for i in range(4):
         before = answer(page)
         page.get_by_role("button", name=f"Drawing {i + 1}").click()
@@ -487,4 +357,4 @@ def test_it_works_in_lab_too(lab, page):
     lab("try-it", "from ssrlib.widgets import TryIt\nTryIt()")
     page.wait_for_function("() => document.querySelector('.ssr-try .ssr-answer')?.dataset.age")
     drawn, _ = synthetic.generate(1, seed=7)
-    assert answer(page)["age"] == pytest.approx(AgeGenderEstimator().read(drawn)[0].item(), abs=2e-3)
+    assert answer(page)["age"] == pytest.approx(AgeGenderEstimator().predict_faces(drawn).age[0], abs=2e-3)

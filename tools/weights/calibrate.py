@@ -12,7 +12,7 @@ validation.
 import argparse
 from pathlib import Path
 
-from ssrlib import FaceStore, calibration, inference, metrics, results, weights
+from ssrlib import FaceStore, inference, metrics, results, weights
 from ssrlib.targets import TARGETS, Target
 
 SCORES = ("mae", "ca5", "accuracy")
@@ -22,9 +22,7 @@ def calibrate(target: Target, store: FaceStore) -> dict:
     """Return the metrics on test; write the card and both files of metrics."""
     path = weights.pretrained(target.name)
     network, card = weights.load(path), weights.read_card(path)
-    answers = inference.predict_split(network, store, "validation")
-    columns = (answers[name].to_numpy() for name in ("value", "difference", "truth"))
-    card["calibration"] = calibration.fit(target, *columns)
+    card["calibration"] = inference.calibrate(network, store)
     measured = {
         split: metrics.evaluate(network, store, split, card["calibration"])
         for split in ("validation", "test")

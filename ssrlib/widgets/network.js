@@ -1,14 +1,58 @@
 // SSR-Net's forward pass for one face, in plain JavaScript: ssrlib/network.py, line by line.
-//
-// A map is { data, channels, side }: in data, one plane of side x side values a channel.
-// A layer is { weight, bias }. Both are Float32Arrays. Each batch norm is folded into the
-// convolution before it, and dropout is gone.
+// Each batch norm is folded into the convolution before it, and dropout is gone.
 
-/** From 64 x 64 pixels, as a canvas has them (RGBA, 0 to 255), to a value and its stages. */
-function forward(network, pixels) {
+import { softStagewiseRegression } from "./stages.js";
+
+/** @import { Terms } from "./stages.js" */
+
+/**
+ * @typedef {{ weight: Float32Array, bias: Float32Array }} Layer
+ * @typedef {(name: string) => Layer} Layers one stage's layers by name
+ * @typedef {{ p: Float32Array, eta: Float32Array, delta: number }} StageOutput
+ */
+
+/**
+ * One plane of side x side values a channel.
+ * @typedef {{ data: Float32Array, channels: number, side: number }} FeatureMap
+ */
+
+/**
+ * @typedef {object} Settings of the network, as in Python, and where its stages look
+ * @property {number} value_range
+ * @property {number} lambda_eta
+ * @property {number} lambda_delta
+ * @property {{ block: number, pool: number }[]} stages
+ */
+
+/**
+ * @typedef {object} Network
+ * @property {Settings} settings
+ * @property {number[]} mean
+ * @property {number[]} std
+ * @property {Record<string, Layer>} layers
+ */
+
+/**
+ * A network as Python packs it: all its numbers as base64, layer after layer.
+ * @typedef {object} Packed
+ * @property {Settings} settings
+ * @property {number[]} mean
+ * @property {number[]} std
+ * @property {[string, number, number][]} layers a name, and how many weights and biases there are
+ * @property {string} numbers
+ */
+
+/**
+ * From 64 x 64 pixels, as a canvas has them (RGBA, 0 to 255), to a value and what it is the sum of.
+ * @param {Network} network
+ * @param {Uint8ClampedArray} pixels
+ * @returns {Terms & { value: number }}
+ */
+export function forward(network, pixels) {
   const { layers, settings } = network;
   let map1 = normalize(pixels, network.mean, network.std);
   let map2 = map1;
+  /** @type {[FeatureMap, FeatureMap][]} */
   const maps = [];
   for (const block of [0, 1, 2, 3]) {
     map1 = relu(convolve(map1, layers[`stream1.${block}`]));
@@ -20,13 +64,20 @@ function forward(network, pixels) {
     map2 = tanh(map2);
     maps.push([map1, map2]);
   }
-  const stages = settings.stages.map(({ block, pool }, k) => {
+  const outputs = settings.stages.map(({ block, pool }, k) => {
     return fuse(...maps[block], pool, (name) => layers[`fusions.${k}.${name}`]);
   });
-  return { value: softStagewiseRegression(stages, settings), stages };
+  const terms = termsOf(outputs, settings);
+  return { ...terms, value: softStagewiseRegression(terms)[outputs.length - 1].value };
 }
 
-/** Split RGBA into three planes, and put each on the scale the network learned with. */
+/**
+ * Split RGBA into three planes, and put each on the scale the network learned with.
+ * @param {Uint8ClampedArray} pixels
+ * @param {number[]} mean
+ * @param {number[]} std
+ * @returns {FeatureMap}
+ */
 function normalize(pixels, mean, std) {
   const area = pixels.length / 4;
   const data = new Float32Array(3 * area);
@@ -38,7 +89,12 @@ function normalize(pixels, mean, std) {
   return { data, channels: 3, side: Math.sqrt(area) };
 }
 
-/** Slide every filter, 3 x 3 for each channel of the map, over the map. There is no padding. */
+/**
+ * Slide every filter, 3 x 3 for each channel of the map, over the map. There is no padding.
+ * @param {FeatureMap} map
+ * @param {Layer} layer
+ * @returns {FeatureMap}
+ */
 function convolve(map, { weight, bias }) {
   const { data, channels } = map;
   const side = map.side - 2;
@@ -54,10 +110,10 @@ function convolve(map, { weight, bias }) {
         let middle = top + map.side;
         let bottom = middle + map.side;
         for (let x = y * side; x < (y + 1) * side; x++, top++, middle++, bottom++) {
-          plane[x] +=
-            a * data[top] + b * data[top + 1] + c * data[top + 2] +
-            d * data[middle] + e * data[middle + 1] + f * data[middle + 2] +
-            g * data[bottom] + h * data[bottom + 1] + i * data[bottom + 2];
+          const above = a * data[top] + b * data[top + 1] + c * data[top + 2];
+          const beside = d * data[middle] + e * data[middle + 1] + f * data[middle + 2];
+          const below = g * data[bottom] + h * data[bottom + 1] + i * data[bottom + 2];
+          plane[x] += above + beside + below;
         }
       }
     }
@@ -65,7 +121,12 @@ function convolve(map, { weight, bias }) {
   return { data: out, channels: bias.length, side };
 }
 
-/** The same linear layer at every point of a map: a convolution with filters of 1 x 1. */
+/**
+ * The same linear layer at every point of a map: a convolution with filters of 1 x 1.
+ * @param {FeatureMap} map
+ * @param {Layer} layer
+ * @returns {FeatureMap}
+ */
 function convolvePoints(map, { weight, bias }) {
   const { data, channels, side } = map;
   const area = side * side;
@@ -81,7 +142,15 @@ function convolvePoints(map, { weight, bias }) {
   return { data: out, channels: bias.length, side };
 }
 
-/** Put one value in the place of size x size; what is left over at the end is dropped. */
+/**
+ * Put one value in the place of size x size; what is left over at the end is dropped.
+ * @param {FeatureMap} map
+ * @param {number} size
+ * @param {number} start
+ * @param {(joined: number, value: number) => number} join
+ * @param {(joined: number) => number} finish
+ * @returns {FeatureMap}
+ */
 function pool(map, size, start, join, finish) {
   const side = Math.floor(map.side / size);
   const data = new Float32Array(map.channels * side * side);
@@ -101,15 +170,32 @@ function pool(map, size, start, join, finish) {
   }
   return { data, channels: map.channels, side };
 }
-const averagePool = (map, size) =>
-  pool(map, size, 0, (sum, value) => sum + value, (sum) => sum / size ** 2);
-const maxPool = (map, size) => pool(map, size, -Infinity, Math.max, (largest) => largest);
 
+/** @param {FeatureMap} map @param {number} size */
+function averagePool(map, size) {
+  return pool(map, size, 0, (sum, value) => sum + value, (sum) => sum / size ** 2);
+}
+
+/** @param {FeatureMap} map @param {number} size */
+function maxPool(map, size) {
+  return pool(map, size, -Infinity, Math.max, (largest) => largest);
+}
+
+/** @param {Float32Array} values */
 const positive = (values) => values.map((value) => Math.max(0, value));
+/** @param {FeatureMap} map */
 const relu = (map) => ({ ...map, data: positive(map.data) });
+/** @param {FeatureMap} map */
 const tanh = (map) => ({ ...map, data: map.data.map(Math.tanh) });
 
-/** One stage: both streams' maps of a block in; p, eta and delta out. */
+/**
+ * One stage: both streams' maps of a block in; p, eta and delta out.
+ * @param {FeatureMap} map1
+ * @param {FeatureMap} map2
+ * @param {number} size
+ * @param {Layers} layer
+ * @returns {StageOutput}
+ */
 function fuse(map1, map2, size, layer) {
   const a = averagePool(relu(convolvePoints(map1, layer("stream1"))), size).data;
   const b = maxPool(relu(convolvePoints(map2, layer("stream2"))), size).data;
@@ -122,29 +208,41 @@ function fuse(map1, map2, size, layer) {
   };
 }
 
+/** @param {Float32Array} values @param {Layer} layer */
 function linear(values, { weight, bias }) {
   const row = values.length;
   return bias.map((start, i) => values.reduce((sum, value, j) => sum + weight[i * row + j] * value, start));
 }
+
+/** @param {Float32Array} a @param {Float32Array} b */
 const multiply = (a, b) => a.map((value, i) => value * b[i]);
 
-/** The formula: bins get narrower from stage to stage, and their weighted numbers add up. */
-function softStagewiseRegression(stages, { value_range, lambda_eta, lambda_delta }) {
-  let value = 0;
-  let width = value_range;
-  for (const { p, eta, delta } of stages) {
-    width /= p.length * (1 + lambda_delta * delta);
-    value += width * p.reduce((sum, weight, i) => sum + (i + lambda_eta * eta[i]) * weight, 0);
-  }
-  return value;
+/**
+ * Multiply the lambdas in, and leave the rest to the formula.
+ * @param {StageOutput[]} outputs
+ * @param {Settings} settings
+ * @returns {Terms}
+ */
+function termsOf(outputs, { value_range, lambda_eta, lambda_delta }) {
+  return {
+    p: outputs.map(({ p }) => [...p]),
+    eta: outputs.map(({ eta }) => [...eta].map((shift) => lambda_eta * shift)),
+    delta: outputs.map(({ delta }) => lambda_delta * delta),
+    range: value_range,
+  };
 }
 
-/** Unpack a network that Python has packed: all its numbers as base64, layer after layer. */
-function unpack({ numbers, layers, ...network }) {
+/**
+ * Unpack a network that Python has packed.
+ * @param {Packed} packed
+ * @returns {Network}
+ */
+export function unpack({ numbers, layers, ...network }) {
   const bytes = Uint8Array.from(atob(numbers), (letter) => letter.charCodeAt(0));
   const floats = new Float32Array(bytes.buffer);
   let at = 0;
-  const next = (count) => floats.subarray(at, (at += count));
+  /** @param {number} count */
+  const next = (count) => floats.subarray(at, at += count);
   const entries = layers.map(([name, weights, biases]) => {
     return [name, { weight: next(weights), bias: next(biases) }];
   });

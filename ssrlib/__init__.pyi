@@ -1,0 +1,8 @@
+from .estimator import AgeGenderEstimator as AgeGenderEstimator
+from .network import SSRNet as SSRNet
+from .network import soft_stagewise_regression as soft_stagewise_regression
+from .store import FaceStore as FaceStore
+from .training import Recipe as Recipe
+from .training import fit as fit
+
+FACE_SIZE: int

@@ -1,0 +1,92 @@
+"""Files that are written whole or not at all, by one process at a time."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Give a place beside `path` to write a file to; in the end it is moved to `path` in whole.
+
+    Whatever stops the writing, even a power failure, `path` has all of the new content or all of the old.
+
+    Raises:
+        OSError: the folder cannot be written; the message names it.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "deep" / "note.txt"
+    >>> with atomic_write(path) as partial:
+    ...     _ = partial.write_text("all of it")
+    >>> path.read_text()
+    'all of it'
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.partial")
+    with naming(path.parent):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            flush(partial)
+            partial.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's bytes are on the disk: only then may its name promise them."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """Turn the operating system's error into a sentence that names the folder and says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # a sentence already
+            raise
+        reason = os.strerror(error.errno)
+        raise OSError(
+            f"{folder}: cannot be written ({reason}); what was saved before stays, "
+            "and the same command goes on from there"
+        ) from error
+
+
+@contextmanager
+def alone(path: str | Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from writing a file or folder; who has it may ask for it again.
+
+    The lock is the operating system's, on a file beside `path`: it ends with its process, however that ends.
+
+    Args:
+        path: what is going to be written; it need not exist.
+        wait: for the other process to end, instead of raising an error.
+
+    Raises:
+        OSError: another process has it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout  # who only reads photos need not have it
+
+    path = Path(path).resolve()
+    lock = FileLock(path.with_name(f".{path.name}.lock"), is_singleton=True)
+    with naming(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=wait)
+        except Timeout:
+            raise OSError(
+                f"{path}: another process is writing there; wait for its end, or choose another place"
+            ) from None
+    try:
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            # While it is locked, so that nobody else can have it. Windows does this itself.
+            with suppress(OSError):
+                Path(lock.lock_file).unlink()
+        lock.release()

@@ -1,0 +1,44 @@
+"""What is read from a face is decided in one place: a target that nobody has thought of yet works, too."""
+
+import numpy as np
+import pytest
+
+from ssrlib import Recipe, fit, metrics, weights
+from ssrlib.store import NO_REJECTS, write_store
+from ssrlib.targets import TARGETS, Target, target_named
+from ssrlib.training import new_network
+
+YAW = Target(
+    name="yaw",
+    value_range=90.0,
+    unit="degrees",
+    metric="mae",
+    metric_label="mean absolute error (degrees)",
+    higher_is_better=False,
+    loss="l1",
+    tolerance=1e-3,
+    int8_tolerance=0.1,
+)
+
+
+def test_a_third_target_is_trained_and_measured(drawn_store, tmp_path, monkeypatch):
+    monkeypatch.setitem(TARGETS, "yaw", YAW)
+    brightness = drawn_store.faces.mean(axis=(1, 2, 3)) / 255 * 90
+    rows = drawn_store.rows.assign(yaw=brightness)
+    store = write_store(tmp_path / "store", lambda _: [(np.array(drawn_store.faces), rows, NO_REJECTS)], {})
+    recipe = Recipe.best("yaw", epochs=1)
+    network = new_network(recipe)
+    history = fit(network, store, recipe, tmp_path / "run", watch=lambda _: None)
+    assert list(history.columns) == ["epoch", "loss", "mae", "ca5"]
+    trained = weights.load(tmp_path / "run" / "best.safetensors")
+    measured = metrics.evaluate(trained, store, "validation")
+    assert (measured["target"], trained.settings["value_range"]) == ("yaw", 90.0)
+    assert measured["without_flip"]["mae"] == pytest.approx(history["mae"][0], abs=1e-4)
+    assert measured["constant"]["guess"] == pytest.approx(
+        np.median(brightness[rows["split"] == "train"]), abs=1e-3
+    )
+
+
+def test_a_target_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="there is no target 'smile'; there are: age, gender"):
+        target_named("smile")

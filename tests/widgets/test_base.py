@@ -1,0 +1,25 @@
+import re
+from collections import Counter
+
+import pytest
+
+from ssrlib.widgets import base
+
+SCRIPTS = sorted(path.name for path in base.FOLDER.glob("*.js"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_and_what_it_imports_become_one_module_that_needs_no_other(name):
+    module = base.module(name)
+    assert not re.search(r"^import\b", module, re.MULTILINE)
+    assert set(re.findall(r"^export\b.*", module, re.MULTILINE)) <= {"export default { render };"}
+    # All share one scope there: two files must not use the same name.
+    declared = re.findall(r"^(?:async )?(?:function|class|const|let) (\w+)", module, re.MULTILINE)
+    assert [name for name, count in Counter(declared).items() if count > 1] == []
+
+
+def test_what_several_scripts_import_is_there_once_and_before_them():
+    module = base.module("explorer.js")
+    places = [module.index(text) for text in ("function h(", "function scale(", "class StagewiseExplorer")]
+    assert places == sorted(places)
+    assert module.count("function h(") == 1
