@@ -6,13 +6,14 @@ and its answers are held against PyTorch's. A file that differs is not written.
 
 import copy
 import hashlib
+import io
 import json
 import logging
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ssrlib import FACE_SIZE, runtime
+from ssrlib import FACE_SIZE, files, runtime
 from ssrlib.cards import crop_recipe
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
@@ -239,12 +240,7 @@ def to_ncnn(
     with _workshop(path) as folder:
         param = folder / Path(path).name
         made = [param, param.with_suffix(".bin")]
-        face = torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)
-        with _quietly():
-            torch.jit.trace(fold(*networks), face).save(folder / "traced.pt")
-        names = [f"ncnnparam={made[0].name}", f"ncnnbin={made[1].name}"]
-        command = [pnnx.EXEC_PATH, "traced.pt", *names, "inputshape=[1,3,64,64]", "fp16=0"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        _run_pnnx(networks, *made)
         param.with_suffix(".json").write_text(json.dumps({"targets": [], "cards": []}))
         checked = _check_values(runtime.open_ncnn(param).read, networks)
         return _deliver(made, path, networks, cards, NCNN_CONTRACT | {"checked": checked})
@@ -286,6 +282,18 @@ def to_int8(
         return _deliver([made], path, networks, cards, ONNX_CONTRACT | {"checked": checked})
 
 
+def _run_pnnx(networks: Sequence[SSRNet], param: Path, weights: Path) -> None:
+    traced = io.BytesIO()
+    with _quietly():
+        torch.jit.save(torch.jit.trace(fold(*networks), torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)), traced)
+    (param.parent / "traced.pt").write_bytes(traced.getbuffer())
+    names = [f"ncnnparam={param.name}", f"ncnnbin={weights.name}"]
+    command = [pnnx.EXEC_PATH, "traced.pt", *names, "inputshape=[1,3,64,64]", "fp16=0"]
+    done = subprocess.run(command, cwd=param.parent, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"pnnx cannot convert the network in {param.parent}: {done.stderr.strip()[-200:]}")
+
+
 def _lists(
     networks: SSRNet | Sequence[SSRNet], cards: dict[str, Any] | Sequence[dict[str, Any]] | None
 ) -> tuple[list[SSRNet], list[dict[str, Any]]]:
@@ -299,14 +307,12 @@ def _lists(
 
 @contextmanager
 def _workshop(path: str | Path) -> Iterator[Path]:
-    """A folder beside `path`, for files that are not checked yet; gone in the end, whatever happens."""
-    parent = Path(path).parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=parent, prefix=".export-")
-    except OSError as error:
-        raise OSError(f"{parent}: nothing can be written there ({error.strerror})") from error
-    with folder as name:
+    """A temporary folder, for files that are not checked yet; meanwhile nobody else exports to `path`."""
+    with (
+        files.alone(path),
+        tempfile.TemporaryDirectory(prefix="ssrlib-") as name,
+        files.naming(Path(name)),
+    ):
         yield Path(name)
 
 
@@ -336,7 +342,7 @@ def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict[str, Any]]) -> 
     model = program.model_proto
     for key, value in (("targets", [target_of(network).name for network in networks]), ("cards", cards)):
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
-    return _lean(model)
+    return _sealed(_without_notes(model))
 
 
 def quantize(path: str | Path, faces: np.ndarray) -> None:
@@ -366,30 +372,16 @@ def quantize(path: str | Path, faces: np.ndarray) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-    Path(path).write_bytes(_lean(onnx.load(path)))
+    Path(path).write_bytes(_sealed(_without_notes(onnx.load(path))))
 
 
-def _lean(model: onnx.ModelProto) -> bytes:
-    """Drop what nothing reads from an ONNX model, and shorten its names: two fifths of its bytes."""
+def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the exporter's notes on where each node came from. Names stay, for whoever looks at the graph."""
     graph = model.graph
-    kept = {"", *(value.name for value in [*graph.input, *graph.output])}
-    names = [tensor.name for tensor in graph.initializer]
-    names += [name for node in graph.node for name in node.output if name not in kept]
-    short = {name: name for name in kept} | {name: f"{i:x}" for i, name in enumerate(names)}
-    for node in graph.node:
-        node.input[:] = [short[name] for name in node.input]
-        node.output[:] = [short[name] for name in node.output]
-        node.ClearField("name")
-        known = onnx.defs.get_schema(node.op_type, model.opset_import[0].version).attributes
-        said = [item for item in node.attribute if item != known[item.name].default_value]
-        node.ClearField("attribute")
-        node.attribute.extend(said)
-    for tensor in graph.initializer:
-        tensor.name = short[tensor.name]
     for part in [*graph.node, *graph.initializer, *graph.input, *graph.output, graph]:
         part.ClearField("metadata_props")
     graph.ClearField("value_info")
-    return _sealed(model)
+    return model
 
 
 def _sealed(model: onnx.ModelProto) -> bytes:
@@ -456,8 +448,10 @@ def _deliver(
         "cards": cards,
     }
     description["cards_sha256"] = runtime.cards_sha256(description)
-    for file in made:
-        file.replace(Path(path).parent / file.name)
-    text = json.dumps(description, indent=2, ensure_ascii=False)
-    Path(path).with_suffix(".json").write_text(text + "\n", "utf-8")
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    contents = {Path(path).with_suffix(".json").name: text.encode()}
+    contents |= {file.name: file.read_bytes() for file in made}
+    with ExitStack() as moves:  # all of them, or none if the disk is full; the description last
+        for name, content in contents.items():
+            moves.enter_context(files.atomic_write(Path(path).parent / name)).write_bytes(content)
     return description
