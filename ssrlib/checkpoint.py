@@ -1,7 +1,5 @@
 """What a training run saves, and how it goes on from there."""
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from pathlib import Path
