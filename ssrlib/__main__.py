@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from enum import StrEnum
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ except ImportError:
     sys.exit("error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'")
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ssrlib.estimator import Reading
     from ssrlib.store import FaceStore
 
@@ -75,7 +78,7 @@ def _prepare(dataset: ModuleType, out: Path, tables: tuple[Any, Any]) -> None:
     print(store, store.describe().round(2), sep="\n\n")
     for reason, count in store.rejects["reason"].value_counts().items():
         print(f"{count:9,} rejected: {reason}")
-    plots.store_report(store).savefig(out / "report.png", dpi=120)
+    _save_picture(plots.store_report(store), out / "report.png")
     print(f"\nthe same as a picture: {out / 'report.png'}")
 
 
@@ -220,9 +223,16 @@ def _report_training(folder: Path, store: "FaceStore", name: str) -> None:
     faces, rows = store.split("validation")
     values = inference.predict(weights.load(folder / "best.safetensors"), faces)
     by_age = metrics.errors_by_age(values, rows["age"].to_numpy()) if target is AGE else []
-    plots.training_summary(history, by_age, target).savefig(folder / "summary.png", dpi=120)
+    _save_picture(plots.training_summary(history, by_age, target), folder / "summary.png")
     measured = ", ".join(f"{name} {best[name]:.4g}" for name in history.columns[2:])
     print(f"best epoch {best['epoch']:.0f} on validation: {measured}; weights and summary.png in {folder}")
+
+
+def _save_picture(figure: "Figure", path: Path) -> None:
+    from ssrlib.files import atomic_write
+
+    with atomic_write(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
 
 
 def _store_named(name: str) -> Path:
@@ -260,7 +270,7 @@ def evaluate(
     if out:
         results.record(out, measured, weights=[weights], store=faces)
         for name, picture in _pictures(measured).items():
-            picture.savefig(out.with_name(f"{out.stem}-{name}.png"), dpi=120)
+            _save_picture(picture, out.with_name(f"{out.stem}-{name}.png"))
 
 
 def _pictures(measured: dict[str, Any]) -> dict[str, Any]:
@@ -459,7 +469,14 @@ def _say(message: str) -> None:
     print(_shown(message), file=sys.stderr)
 
 
+def _stop(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -473,8 +490,10 @@ def main() -> None:
         sys.exit(_shown(f"error: {error.object}: the name is not UTF-8; rename the file or its folder"))
     except (ImportError, OSError, ValueError) as error:
         sys.exit(_shown(f"error: {_sentence(error)}"))
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is done is kept")
+    except SystemExit as end:
+        if end.code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            _say("stopped; what is done is kept: give the same command to go on")
+        raise
 
 
 if __name__ == "__main__":

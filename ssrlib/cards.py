@@ -1,10 +1,18 @@
-"""Model cards and a datasheet as Markdown, written from JSON: weights' cards and recorded metrics.
+"""What weights say about themselves: their card, checked where it is read, and as Markdown; and a datasheet.
 
 References: M. Mitchell et al., "Model Cards for Model Reporting", 2019; T. Gebru et al., "Datasheets for
 Datasets", 2021.
 """
 
+from pathlib import Path
 from typing import Any
+
+from ssrlib import calibration
+from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.targets import TARGETS
+
+# A card says how far beyond a face its crop reaches, in widths of the face.
+CROP_RANGES = {"margin": (-0.4, 4), "shift": (-2, 2)}
 
 USE = """\
 ## Meant for
@@ -60,6 +68,46 @@ UNITS = {
 }
 # How each split was read.
 READ = {"validation": "validation, each face read once", "test": "test, each face and its mirror image"}
+
+
+def crop_recipe(card: dict[str, Any]) -> dict[str, Any]:
+    """Return how the faces that a network learned from were cropped, as far as its card says.
+
+    >>> crop_recipe({"crop": {"margin": 0.4}})
+    {'margin': 0.4, 'shift': 0.1}
+    """
+    crop = card.get("crop", {})
+    return {"margin": crop.get("margin", MARGIN), "shift": crop.get("shift", SHIFT)}
+
+
+def check_card(path: str | Path, target: str, card: Any) -> None:
+    """Refuse a card, read from a file, that nothing can be computed with.
+
+    >>> check_card("age.onnx", "age", {"crop": {"margin": "wide"}})
+    Traceback (most recent call last):
+    ValueError: age.onnx: its card cannot be used: the crop's margin must be from -0.4 to 4, not 'wide'
+
+    Raises:
+        ValueError: it names the entry, and says what is expected.
+    """
+    try:
+        _check_objects(card)
+        for name, (least, most) in CROP_RANGES.items():
+            value = crop_recipe(card)[name]
+            if type(value) not in (int, float) or not least <= value <= most:
+                raise ValueError(f"the crop's {name} must be from {least} to {most}, not {value!r}")
+        if card.get("calibration"):
+            calibration.check(card["calibration"], TARGETS[target])
+    except ValueError as error:
+        raise ValueError(f"{path}: its card cannot be used: {error}") from error
+
+
+def _check_objects(card: Any) -> None:
+    if not isinstance(card, dict):
+        raise ValueError(f"it must be an object, not {card!r}")
+    for name in ("crop", "recipe", "validation", "test"):
+        if not isinstance(card.get(name, {}), dict):
+            raise ValueError(f"its {name} must be an object, not {card[name]!r}")
 
 
 def model_card(

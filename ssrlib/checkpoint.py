@@ -1,7 +1,14 @@
-"""What a training run saves, and how it goes on from there."""
+"""What a training run saves, when it is stopped too, and how it goes on from there."""
 
 import hashlib
+import io
+import shutil
+import signal
+import threading
 import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -10,9 +17,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from ssrlib import files
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
 
+NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+UNREADABLE = "not a checkpoint, or damaged; remove it to start anew"
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
 
@@ -32,14 +42,17 @@ def resume(
     folder: str | Path | None, job: dict[str, Any], parts: dict[str, Any], fabric: Fabric
 ) -> dict[str, Any]:
     """Load the state of an unfinished run, if there is one, and return where it stands."""
-    path = Path(folder) / "checkpoint.pt" if folder else None
+    if folder and fabric.is_global_zero:
+        _mend(Path(folder))
+    fabric.barrier()
+    path = Path(folder) / NEWEST if folder else None
     if not path or not path.is_file():
         return {"step": 0, "total": 0.0, "history": [], "by_age": [], "best": None}
     try:
         state = torch.load(path, map_location=fabric.device, weights_only=True)
         theirs = state["job"]
     except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
-        raise ValueError(f"{path}: not a checkpoint, or damaged; remove it to start anew") from error
+        raise ValueError(f"{path}: {UNREADABLE}") from error
     for name, value in job.items():
         if theirs.get(name) != value:
             raise ValueError(
@@ -52,21 +65,66 @@ def resume(
     return run
 
 
-def save(folder: Path, job: dict[str, Any], parts: dict[str, Any], run: dict[str, Any], needed: bool) -> None:
-    """Write the state beside its place and move it in whole. A full disk ends training only at its end."""
+def _mend(folder: Path) -> None:
+    """Put the checkpoint before it in the place of a damaged one."""
+    newest, previous = folder / NEWEST, folder / PREVIOUS
+    if newest.is_file() and not _whole(newest):
+        if not _whole(previous):
+            raise ValueError(f"{newest}: {UNREADABLE}")
+        warnings.warn(f"{newest}: damaged; going on from the checkpoint before it", stacklevel=4)
+        previous.replace(newest)
+
+
+def _whole(path: Path) -> bool:
+    """Whether every part of a checkpoint has its checksum, which `torch.load` does not look at."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except Exception:  # a damaged file can raise almost anything
+        return False
+
+
+def save(folder: Path, job: dict[str, Any], parts: dict[str, Any], run: dict[str, Any]) -> None:
+    """Write the state to go on from, and keep the one before it.
+
+    Raises:
+        ValueError: weights are no longer numbers.
+        OSError: the folder cannot be written.
+    """
     if not torch.isfinite(_flat(parts["network"])).all():
         raise ValueError(f"step {run['step']}: weights are no longer numbers; {ADVICE}")
-    state = {"job": job, "run": run, "parts": {name: part.state_dict() for name, part in parts.items()}}
-    partial = folder / "checkpoint.partial"
+    state, content = {name: part.state_dict() for name, part in parts.items()}, io.BytesIO()
+    torch.save({"job": job, "run": run, "parts": state}, content)
+    with files.atomic_write(folder / NEWEST) as partial:
+        partial.write_bytes(content.getbuffer())
+        if (folder / NEWEST).is_file():
+            shutil.copyfile(folder / NEWEST, folder / PREVIOUS)
+
+
+@contextmanager
+def signals_kept() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM, so that there is time to save; in the end they do what they always do.
+
+    The second one of a kind does so at once. Signals reach the main thread only.
+    """
+    kept: list[int] = []
+    handlers: dict[int, Any] = {}
+
+    def keep(number: int, _: object) -> None:
+        kept.append(number)
+        signal.signal(number, handlers[number])
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                handlers[number] = signal.signal(number, keep)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state, partial)
-        partial.replace(folder / "checkpoint.pt")
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        if needed:
-            raise OSError(f"{folder}: the checkpoint cannot be written ({error})") from error
-        warnings.warn(f"{folder}: the checkpoint cannot be written ({error}); going on", stacklevel=3)
+        yield kept
+    finally:
+        for taken, handler in handlers.items():
+            signal.signal(taken, handler)
+    for received in kept:
+        signal.raise_signal(received)
 
 
 def _flat(network: SSRNet) -> Tensor:

@@ -6,13 +6,14 @@ and its answers are held against PyTorch's. A file that differs is not written.
 
 import copy
 import hashlib
+import io
 import json
 import logging
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ssrlib import FACE_SIZE, runtime
+from ssrlib import FACE_SIZE, files, runtime
+from ssrlib.cards import crop_recipe
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import score
@@ -238,12 +240,7 @@ def to_ncnn(
     with _workshop(path) as folder:
         param = folder / Path(path).name
         made = [param, param.with_suffix(".bin")]
-        face = torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)
-        with _quietly():
-            torch.jit.trace(fold(*networks), face).save(folder / "traced.pt")
-        names = [f"ncnnparam={made[0].name}", f"ncnnbin={made[1].name}"]
-        command = [pnnx.EXEC_PATH, "traced.pt", *names, "inputshape=[1,3,64,64]", "fp16=0"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        _run_pnnx(networks, *made)
         param.with_suffix(".json").write_text(json.dumps({"targets": [], "cards": []}))
         checked = _check_values(runtime.open_ncnn(param).read, networks)
         return _deliver(made, path, networks, cards, NCNN_CONTRACT | {"checked": checked})
@@ -285,12 +282,24 @@ def to_int8(
         return _deliver([made], path, networks, cards, ONNX_CONTRACT | {"checked": checked})
 
 
+def _run_pnnx(networks: Sequence[SSRNet], param: Path, weights: Path) -> None:
+    traced = io.BytesIO()
+    with _quietly():
+        torch.jit.save(torch.jit.trace(fold(*networks), torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)), traced)
+    (param.parent / "traced.pt").write_bytes(traced.getbuffer())
+    names = [f"ncnnparam={param.name}", f"ncnnbin={weights.name}"]
+    command = [pnnx.EXEC_PATH, "traced.pt", *names, "inputshape=[1,3,64,64]", "fp16=0"]
+    done = subprocess.run(command, cwd=param.parent, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"pnnx cannot convert the network in {param.parent}: {done.stderr.strip()[-200:]}")
+
+
 def _lists(
     networks: SSRNet | Sequence[SSRNet], cards: dict[str, Any] | Sequence[dict[str, Any]] | None
 ) -> tuple[list[SSRNet], list[dict[str, Any]]]:
     networks = [networks] if isinstance(networks, SSRNet) else list(networks)
     cards = [cards] if isinstance(cards, dict) else list(cards or [{}] * len(networks))
-    crops = [runtime.crop_recipe(card) for card in cards]
+    crops = [crop_recipe(card) for card in cards]
     if crops != crops[:1] * len(networks):
         raise ValueError(f"networks in one file must share one crop of the face, not {crops}")
     return networks, cards
@@ -298,14 +307,12 @@ def _lists(
 
 @contextmanager
 def _workshop(path: str | Path) -> Iterator[Path]:
-    """A folder beside `path`, for files that are not checked yet; gone in the end, whatever happens."""
-    parent = Path(path).parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=parent, prefix=".export-")
-    except OSError as error:
-        raise OSError(f"{parent}: nothing can be written there ({error.strerror})") from error
-    with folder as name:
+    """A temporary folder, for files that are not checked yet; meanwhile nobody else exports to `path`."""
+    with (
+        files.alone(path),
+        tempfile.TemporaryDirectory(prefix="ssrlib-") as name,
+        files.naming(Path(name)),
+    ):
         yield Path(name)
 
 
@@ -450,13 +457,15 @@ def _deliver(
         **facts,
         "targets": [target_of(network).name for network in networks],
         "weights": [network_sha256(network) for network in networks],
-        "crop": runtime.crop_recipe(cards[0]),
+        "crop": crop_recipe(cards[0]),
         "versions": {package: version(package) for package in packages},
         "cards": cards,
     }
     description["cards_sha256"] = runtime.cards_sha256(description)
-    for file in made:
-        file.replace(Path(path).parent / file.name)
-    text = json.dumps(description, indent=2, ensure_ascii=False)
-    Path(path).with_suffix(".json").write_text(text + "\n", "utf-8")
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    contents = {Path(path).with_suffix(".json").name: text.encode()}
+    contents |= {file.name: file.read_bytes() for file in made}
+    with ExitStack() as moves:  # all of them, or none if the disk is full; the description last
+        for name, content in contents.items():
+            moves.enter_context(files.atomic_write(Path(path).parent / name)).write_bytes(content)
     return description

@@ -124,7 +124,12 @@ def _pool(parts: int) -> Executor:
     if parts < FEW_PARTS:
         return ThreadPoolExecutor(os.cpu_count())
     # Forked processes can inherit a lock that some thread holds, and then wait for it forever.
-    return ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_quiet)
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_quiet)
+    if hasattr(signal, "pthread_sigmask"):  # Ctrl-C is not for them, also while they start
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        pool.submit(int)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pool
 
 
 def _quiet() -> None:

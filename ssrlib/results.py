@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssrlib.files import atomic_write
+
 if TYPE_CHECKING:
     from ssrlib.store import FaceStore
 
@@ -72,11 +74,8 @@ def record(
     }
     if changed := _uncommitted():
         origin["uncommitted"] = {"files": changed, "why": os.environ.get("UNCOMMITTED", "")}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
 
 
 def processor() -> str:

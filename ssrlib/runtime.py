@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssrlib import calibration
-from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.cards import check_card
 from ssrlib.targets import TARGETS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -27,9 +26,6 @@ NCNN_HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic")
 
 # The entry "sha256" of an ONNX file's metadata, as protobuf writes it: lengths before key and value.
 CHECKSUM = re.compile(rb"\n\x06sha256\x12@(.{64})", re.DOTALL)
-
-# A card says how far beyond a face its crop reaches, in widths of the face.
-CROP_RANGES = {"margin": (-0.4, 4), "shift": (-2, 2)}
 
 
 class Exported(NamedTuple):
@@ -92,46 +88,6 @@ def open_network(
 def _refuse_others(path: str | Path, target: str, targets: list[str]) -> None:
     if target not in targets:
         raise ValueError(f"{path}: reads {' and '.join(targets)} from a face, not {target}")
-
-
-def crop_recipe(card: dict[str, Any]) -> dict[str, Any]:
-    """Return how the faces that a network learned from were cropped, as far as its card says.
-
-    >>> crop_recipe({"crop": {"margin": 0.4}})
-    {'margin': 0.4, 'shift': 0.1}
-    """
-    crop = card.get("crop", {})
-    return {"margin": crop.get("margin", MARGIN), "shift": crop.get("shift", SHIFT)}
-
-
-def check_card(path: str | Path, target: str, card: Any) -> None:
-    """Refuse a card, read from a file, that nothing can be computed with.
-
-    >>> check_card("age.onnx", "age", {"crop": {"margin": "wide"}})
-    Traceback (most recent call last):
-    ValueError: age.onnx: its card cannot be used: the crop's margin must be from -0.4 to 4, not 'wide'
-
-    Raises:
-        ValueError: it names the entry, and says what is expected.
-    """
-    try:
-        _check_objects(card)
-        for name, (least, most) in CROP_RANGES.items():
-            value = crop_recipe(card)[name]
-            if type(value) not in (int, float) or not least <= value <= most:
-                raise ValueError(f"the crop's {name} must be from {least} to {most}, not {value!r}")
-        if card.get("calibration"):
-            calibration.check(card["calibration"], TARGETS[target])
-    except ValueError as error:
-        raise ValueError(f"{path}: its card cannot be used: {error}") from error
-
-
-def _check_objects(card: Any) -> None:
-    if not isinstance(card, dict):
-        raise ValueError(f"it must be an object, not {card!r}")
-    for name in ("crop", "recipe", "validation", "test"):
-        if not isinstance(card.get(name, {}), dict):
-            raise ValueError(f"its {name} must be an object, not {card[name]!r}")
 
 
 def open_onnx(path: str | Path, threads: int = 1) -> Exported:

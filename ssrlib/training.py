@@ -1,10 +1,13 @@
 """Training: a recipe, the loop that follows it, and chains of such loops."""
 
+import copy
 import hashlib
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
 
-from ssrlib import checkpoint, weights
+from ssrlib import checkpoint, files, weights
 from ssrlib.augment import MILD, PAPER, augment
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
@@ -230,9 +233,10 @@ def fit(
     After each epoch the network meets the validation split. The best epoch is the one with the
     lowest mean absolute error there, for gender the highest accuracy. The test split is never read.
 
-    With a folder, the state is saved there every minute and after every epoch. A run that was stopped at
-    any moment goes on when it is started again the same way, and ends with the same weights, bit for
-    bit on the same machine. A run that was finished is not run again.
+    With a folder, the state is saved there every minute, after every epoch, and before Ctrl-C or SIGTERM
+    does what it does. A run that was stopped at any moment goes on when it is started again the same way,
+    and ends with the same weights, bit for bit on the same machine. A run that was finished is not run
+    again. Of the last two states one is always whole.
 
     Started with `torchrun`, the processes share each batch.
 
@@ -251,6 +255,7 @@ def fit(
     Raises:
         ValueError: the store lacks train or validation faces with a known label; the loss stopped
             being a number, or the head died; or the folder holds another run.
+        OSError: another process trains in the folder, or it could not be written in the end.
     """
     fabric = _fabric(recipe.precision)
     target = TARGETS[recipe.target]
@@ -272,7 +277,6 @@ def fit(
     averaged = average.module
     assert isinstance(averaged, SSRNet)
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
-    run = checkpoint.resume(folder, job, parts, fabric)
     read, labels = _reader(store, rows, fabric.device), fabric.to_device(torch.from_numpy(truth))
     # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
     # faces can lie in the order of their ages, so these are drawn.
@@ -280,34 +284,37 @@ def fit(
     watch = watch or progress_bar()
     saved = time.monotonic()
 
-    for batch in _batches(len(rows), recipe, run["step"]):
-        network.train()
-        batch = batch[fabric.global_rank :: fabric.world_size]
-        torch.manual_seed(_mixed(recipe.seed, run["step"], fabric.global_rank))
-        loss = _step(fabric, model, stepper, read(batch), labels[batch], recipe)
-        schedule.step()
-        average.update_parameters(network)
-        run["step"] += 1
-        run["total"] += loss
-        if not math.isfinite(loss):
-            raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
-        epoch_ends = run["step"] % steps == 0
-        if epoch_ends:
-            update_bn((read(part) for part in still), averaged)
-            values = predict(averaged, validation_faces)
-            _end_epoch(run, steps, values, validation_truth, target, averaged)
-            if folder and fabric.is_global_zero:
-                _publish(Path(folder), averaged, run, store, recipe)
-        progress = Progress(
-            run["step"], recipe.epochs * steps, len(batch), loss, run["history"], run["by_age"]
-        )
-        stop = fabric.broadcast(bool(watch(progress)) if fabric.is_global_zero else False)
-        if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
-            if folder and fabric.is_global_zero:
-                checkpoint.save(Path(folder), job, parts, run, needed=stop or progress.step == progress.steps)
-            saved = time.monotonic()
-        if stop:
-            break
+    place = Path(folder) if folder and fabric.is_global_zero else None
+    with files.alone(place) if place else nullcontext(), checkpoint.signals_kept() as signals:
+        run = checkpoint.resume(folder, job, parts, fabric)
+        for batch in _batches(len(rows), recipe, run["step"]):
+            network.train()
+            batch = batch[fabric.global_rank :: fabric.world_size]
+            torch.manual_seed(_mixed(recipe.seed, run["step"], fabric.global_rank))
+            loss = _step(fabric, model, stepper, read(batch), labels[batch], recipe)
+            schedule.step()
+            average.update_parameters(network)
+            run["step"] += 1
+            run["total"] += loss
+            if not math.isfinite(loss):
+                raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
+            epoch_ends = run["step"] % steps == 0
+            if epoch_ends:
+                update_bn((read(part) for part in still), averaged)
+                values = predict(averaged, validation_faces)
+                _end_epoch(run, steps, values, validation_truth, target, averaged)
+            progress = Progress(
+                run["step"], recipe.epochs * steps, len(batch), loss, run["history"], run["by_age"]
+            )
+            wish = bool(fabric.is_global_zero and watch(progress)) or bool(signals)
+            stop = bool(fabric.all_reduce(torch.tensor(float(wish)), reduce_op="sum"))  # one's is all's
+            if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
+                if place:
+                    needed = stop or progress.step == progress.steps
+                    _keep(place, job, parts, run, store, recipe, needed)
+                saved = time.monotonic()
+            if stop:
+                break
 
     if run["best"]:
         network.load_state_dict(run["best"]["weights"])
@@ -378,10 +385,11 @@ def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError("TensorBoard is missing: pip install 'ssrlib[tensorboard]'") from error
-    writer, epochs = SummaryWriter(folder), 0
+    writer, epochs = None, 0
 
     def log(progress: Progress) -> None:
-        nonlocal epochs
+        nonlocal writer, epochs
+        writer = writer or SummaryWriter(folder)  # not before there is a step: another run may be there
         writer.add_scalar("train/loss of a step", progress.loss, progress.step)
         if len(progress.history) > epochs:
             epochs = len(progress.history)
@@ -473,16 +481,40 @@ def _end_epoch(
         run["best"] = {"epoch": epoch, "weights": best}
 
 
+def _keep(
+    folder: Path,
+    job: dict[str, Any],
+    parts: dict[str, Any],
+    run: dict[str, Any],
+    store: FaceStore,
+    recipe: Recipe,
+    needed: bool,
+) -> None:
+    """Write all that a run has. A full disk ends it only when that is needed: there may be room later."""
+    try:
+        if run["best"]:
+            _publish(folder, parts["network"], run, store, recipe)
+        checkpoint.save(folder, job, parts, run)
+    except OSError as error:
+        if needed:
+            raise
+        warnings.warn(f"{error}; training goes on", stacklevel=3)
+
+
 def _publish(folder: Path, network: SSRNet, run: dict[str, Any], store: FaceStore, recipe: Recipe) -> None:
-    """Write a table of all epochs, and the weights if they are the best so far."""
-    last = run["history"][-1]
-    folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(run["history"]).to_csv(folder / "history.csv", index=False)
-    if last["epoch"] == run["best"]["epoch"]:
-        measured = {name: value for name, value in last.items() if name not in ("epoch", "loss")}
+    """Write a table of all epochs, and the best weights if they are not written yet."""
+    history, best = run["history"], run["best"]
+    with files.atomic_write(folder / "history.csv") as partial:
+        pd.DataFrame(history).to_csv(partial, index=False)
+    if run.get("published") != best["epoch"]:
+        network = copy.deepcopy(network)
+        network.load_state_dict(best["weights"])
+        metrics = history[best["epoch"] - 1].items()
+        measured = {name: value for name, value in metrics if name not in ("epoch", "loss")}
         card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
-        card |= {"epoch": last["epoch"], "validation": measured}
+        card |= {"epoch": best["epoch"], "validation": measured}
         weights.save(network, folder / "best.safetensors", card)
+        run["published"] = best["epoch"]
 
 
 def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -15,8 +15,9 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ssrlib.cards import check_card
+from ssrlib.files import atomic_write
 from ssrlib.network import SSRNet
-from ssrlib.runtime import check_card
 from ssrlib.targets import TARGETS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -41,8 +42,6 @@ def save(network: SSRNet, path: str | Path, card: dict[str, Any] | None = None) 
     >>> read_card(path)
     {'data': 'none'}
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     return _write(path, _tensors(network), json.dumps(network.settings), card or {})
 
 
@@ -189,9 +188,17 @@ def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: di
     metadata = {"ssrnet": settings, "card": json.dumps(card, ensure_ascii=False)}
     metadata["sha256"] = _checksum(settings, to_bytes(tensors))
     metadata["card_sha256"] = _sha256(metadata["card"])
-    partial = Path(f"{path}.partial")
-    partial.write_bytes(to_bytes(tensors, metadata))
-    return partial.replace(path)
+    with atomic_write(path) as partial:
+        partial.write_bytes(_in_one_order(to_bytes(tensors, metadata)))
+    return Path(path)
+
+
+def _in_one_order(content: bytes) -> bytes:
+    """Safetensors writes its metadata in a random order: sorted, the same weights are the same bytes."""
+    size = int.from_bytes(content[:8], "little")
+    text = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    header = text.ljust(-(-len(text) // 8) * 8).encode()
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:

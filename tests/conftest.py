@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -12,7 +13,10 @@ from ssrlib.datasets import synthetic
 from ssrlib.store import FaceStore
 from testing.lab import CHROMIUM, open_browser, write_video
 
+# `make test UTKFACE=FOLDER KERAS=FOLDER` names other places, as for `make weights`.
 SHARED = Path(__file__).parents[2] / "shared"
+KERAS = Path(os.environ.get("KERAS", SHARED / "pretrained" / "keras"))
+UTKFACE = Path(os.environ.get("UTKFACE", SHARED / "data" / "utkface"))
 
 # A slow machine is no reason to fail.
 settings.register_profile("any machine", deadline=None)
@@ -52,18 +56,16 @@ def age_network():
 def keras_folder() -> Path:
     """The authors' weights and their reference outputs."""
     pytest.importorskip("h5py")
-    folder = SHARED / "pretrained" / "keras"
-    if not folder.is_dir():
+    if not KERAS.is_dir():
         pytest.skip("the authors' Keras files are not here")
-    return folder
+    return KERAS
 
 
 @pytest.fixture(scope="session")
 def utkface_folder() -> Path:
-    folder = SHARED / "data" / "utkface"
-    if not folder.is_dir():
+    if not UTKFACE.is_dir():
         pytest.skip("UTKFace is not here")
-    return folder
+    return UTKFACE
 
 
 @pytest.fixture(scope="session")

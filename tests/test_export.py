@@ -15,6 +15,8 @@ from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.targets import AGE, TARGETS
 
+from .conftest import taken
+
 FACES, _ = synthetic.generate(9, seed=11)
 
 
@@ -251,5 +253,26 @@ def test_a_path_for_ncnn_ends_as_its_tools_expect(networks, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(networks, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file: nothing can be written there"):
+    with pytest.raises(OSError, match="file: cannot be written"):
         export.to_onnx(networks, tmp_path / "file" / "x.onnx")
+
+
+def test_the_second_export_to_a_file_says_so(networks, tmp_path):
+    with (
+        taken(tmp_path / "x.onnx"),
+        pytest.raises(OSError, match=r"x\.onnx: another process is writing there"),
+    ):
+        export.to_onnx(networks, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_former_files(networks, small_disk):
+    disk, enlarge = small_disk
+    export.to_ncnn(networks[0], disk / "x.ncnn.param")
+    former = {path.name: path.read_bytes() for path in disk.iterdir()}
+    with pytest.raises(OSError, match=rf"{disk}: cannot be written \(No space left.*same command goes on"):
+        export.to_ncnn(networks[1], disk / "x.ncnn.param")
+    assert {path.name: path.read_bytes() for path in disk.iterdir()} == former
+    enlarge()
+    export.to_ncnn(networks[1], disk / "x.ncnn.param")
+    assert (disk / "x.ncnn.bin").read_bytes() != former["x.ncnn.bin"]

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -100,6 +101,39 @@ def test_prepare_train_evaluate(tmp_path):
     assert "### By gender" in out
     arguments[1] = "age"
     assert "best.safetensors: reads gender, not age" in run("evaluate", "--store", store.path, *arguments)[2]
+
+
+SIGNALED = """
+import os, signal, sys
+from ssrlib import __main__, prepare, training
+
+number = int(sys.argv.pop(1))
+
+def struck(*_):
+    signal.raise_signal(number)
+
+training.progress_bar = lambda: struck
+prepare.extract_all = struck
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["train", "prepare"])
+def test_a_stopped_command_says_how_to_go_on(number, command, drawn_store, photo, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text(f"path,age\n{photo.name},43\n")
+    arguments = {
+        "train": ["--store", drawn_store.path, "--out", tmp_path / "out"],
+        "prepare": ["folder", table, "--out", tmp_path / "out"],
+    }[command]
+    words = [sys.executable, "-c", SIGNALED, number.value, command, *arguments]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    assert done.returncode == 128 + number
+    assert done.stderr.endswith("stopped; what is done is kept: give the same command to go on\n")
+    assert "Traceback" not in done.stderr
+    if command == "train":
+        assert (tmp_path / "out" / "age" / "checkpoint.pt").is_file()
 
 
 def test_card_of_built_in_weights():

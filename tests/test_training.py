@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,12 +10,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ssrlib import FaceStore, Recipe, SSRNet, fit, store, weights
+from ssrlib import FaceStore, Recipe, SSRNet, fit, store, training, weights
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, score
 from ssrlib.targets import AGE
 from ssrlib.training import _optimizer, chain, new_network, start_from, tensorboard
+
+from .conftest import taken
 
 ROOT = Path(__file__).parents[1]
 QUICK = Recipe(epochs=2, batch_size=32)
@@ -216,19 +219,94 @@ def test_another_runs_checkpoint_is_refused(drawn_store, tmp_path):
         fit(new_network(QUICK), drawn_store, QUICK, tmp_path)
 
 
-def test_a_full_disk_ends_training_only_at_its_end(drawn_store, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
+def test_a_full_disk_ends_training_only_at_its_end(drawn_store, small_disk):
+    disk, enlarge = small_disk
     steps = []
     with (
-        pytest.warns(UserWarning, match=r"the checkpoint cannot be written \(.*No space left.*going on"),
-        pytest.raises(OSError, match="the checkpoint cannot be written"),
+        pytest.warns(UserWarning, match=r"run: cannot be written \(No space left.*training goes on"),
+        pytest.raises(OSError, match=r"run: cannot be written \(No space left.*the same command goes on"),
     ):
-        fit(new_network(QUICK), drawn_store, QUICK, tmp_path, lambda progress: steps.append(progress.step))
+        fit(new_network(QUICK), drawn_store, QUICK, disk / "run", lambda p: steps.append(p.step))
     assert steps == list(range(1, 11))
-    assert (tmp_path / "best.safetensors").is_file()
+    enlarge()
+    network, whole = new_network(QUICK), new_network(QUICK)
+    fit(network, drawn_store, QUICK, disk / "run")
+    fit(whole, drawn_store, QUICK)
+    assert same_weights(network.state_dict(), whole.state_dict())
+
+
+def test_what_a_full_disk_refused_is_written_when_there_is_room(drawn_store, small_disk, monkeypatch):
+    disk, enlarge = small_disk
+    (disk / "other").write_bytes(bytes(200_000))
+    monkeypatch.setattr(training, "best_epoch", lambda *_: 1)  # whose weights find no room when it ends
+
+    def watch(progress):
+        if progress.step == progress.steps:
+            enlarge()
+
+    with pytest.warns(UserWarning, match="training goes on"):
+        fit(new_network(QUICK), drawn_store, QUICK, disk / "run", watch)
+    assert weights.read_card(disk / "run" / "best.safetensors")["epoch"] == 1
+
+
+def damage(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["truncated", "one bit"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(drawn_store, tmp_path, how):
+    whole = new_network(DROPOUT)
+    fit(whole, drawn_store, DROPOUT)
+    for step in (3, 7):
+        fit(new_network(DROPOUT), drawn_store, DROPOUT, tmp_path, lambda p, last=step: p.step == last)
+    damage(tmp_path / "checkpoint.pt", how)
+    seen, network = [], new_network(DROPOUT)
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt: damaged; going on from the checkpoint before it"):
+        fit(network, drawn_store, DROPOUT, tmp_path, lambda p: seen.append(p.step))
+    assert seen[0] == 6  # saved after the first epoch, of five steps
+    assert same_weights(network.state_dict(), whole.state_dict())
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        damage(tmp_path / name, how)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: not a checkpoint, or damaged; remove it"):
+        fit(new_network(DROPOUT), drawn_store, DROPOUT, tmp_path)
+
+
+def ctrl_c(step, times, seen):
+    def watch(progress):
+        seen.append(progress.step)
+        if progress.step == step:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+
+    return watch
+
+
+def test_ctrl_c_saves_first_and_pressed_twice_does_not(drawn_store, tmp_path):
+    whole, network, seen = new_network(DROPOUT), new_network(DROPOUT), []
+    fit(whole, drawn_store, DROPOUT)
+    before = signal.getsignal(signal.SIGINT)
+    for step, times in ((3, 1), (8, 2)):
+        with pytest.raises(KeyboardInterrupt):
+            fit(new_network(DROPOUT), drawn_store, DROPOUT, tmp_path, ctrl_c(step, times, seen))
+        assert signal.getsignal(signal.SIGINT) == before
+    fit(network, drawn_store, DROPOUT, tmp_path, lambda progress: seen.append(progress.step))
+    # The fifth step ended an epoch: from there on, what the second press left unsaved is done again.
+    assert seen == [1, 2, 3, *range(4, 9), *range(6, 16)]
+    assert same_weights(network.state_dict(), whole.state_dict())
+
+
+def test_the_second_run_in_a_folder_says_so_and_touches_nothing(drawn_store, tmp_path):
+    run = tmp_path / "run"
+    fit(new_network(QUICK), drawn_store, QUICK, run, lambda progress: progress.step == 2)
+    before = {path: path.stat() for path in run.iterdir()}
+    with taken(run), pytest.raises(OSError, match="run: another process is writing there"):
+        fit(new_network(QUICK), drawn_store, QUICK, run, tensorboard(run))
+    assert {path: path.stat() for path in run.iterdir()} == before
 
 
 def test_a_gender_network_can_start_from_an_age_network(drawn_store, tmp_path):
@@ -303,6 +381,47 @@ def test_two_processes_train_as_well_as_one(drawn_store, tmp_path):
     constant = score(*constant_answers(drawn_store), AGE)["mae"]
     assert max(maes) < 0.9 * constant
     assert abs(maes[0] - maes[1]) < 0.3 * constant
+
+
+RANK_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ssrlib import __main__, training
+
+real, steps, marker = training._step, [], Path(sys.argv.pop(1))
+
+def step(*arguments):
+    steps.append(1)
+    if os.environ["RANK"] == "1" and len(steps) == 7 and marker.exists():
+        marker.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
+
+training._step = step
+__main__.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its processes cannot be killed by a signal")
+def test_one_of_torchruns_processes_killed_ends_the_other_and_the_same_command_goes_on(drawn_store, tmp_path):
+    script, marker = tmp_path / "script.py", tmp_path / "kill"
+    script.write_text(RANK_KILLED)
+
+    def run(out):
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        train = ["train", "--store", drawn_store.path, "--epochs", "2", "--batch-size", "32", "--out", out]
+        command = map(str, [*torchrun, script, marker, *train])
+        # Its pipes end when the last of the processes has ended.
+        return subprocess.run(command, capture_output=True, cwd=ROOT, timeout=600).returncode
+
+    assert run(tmp_path / "whole") == 0
+    marker.touch()
+    assert run(tmp_path / "killed") != 0
+    assert len(pd.read_csv(tmp_path / "killed" / "age" / "history.csv")) == 1
+    assert run(tmp_path / "killed") == 0
+    for name in ("best.safetensors", "history.csv"):
+        whole, killed = (tmp_path / out / "age" / name for out in ("whole", "killed"))
+        assert whole.read_bytes() == killed.read_bytes()
 
 
 def constant_answers(store):

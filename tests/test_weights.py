@@ -35,6 +35,13 @@ def test_foreign_keras_files_get_one_clear_error(tmp_path):
         keras.from_keras(tmp_path / "nothing.h5")
 
 
+def test_the_same_weights_are_the_same_bytes(age_network, tmp_path):
+    card = {"data": "Grüße"}
+    saved = [weights.save(age_network, tmp_path / f"{i}.safetensors", card).read_bytes() for i in range(8)]
+    assert len(set(saved)) == 1
+    assert weights.read_card(tmp_path / "0.safetensors") == card
+
+
 @pytest.mark.parametrize("change", ["missing", "no number"])
 def test_keras_files_that_lie_are_refused(change, keras_folder, tmp_path):
     h5py = pytest.importorskip("h5py")

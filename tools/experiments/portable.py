@@ -7,7 +7,7 @@ Runs each chapter under each setting, and compares with what its notebook holds 
 does. What an older processor would compute is had by telling the libraries to leave the newer
 instructions alone. Prints a table and, below it, the cells that differ; a run of all chapters and
 settings writes both to book/results/portable.json. Stopped, the same command goes on: what came out the
-same is run again only when the chapter, the package or the lock file has changed.
+same is run again only when the chapter, the package or a result has changed.
 """
 
 import argparse
@@ -24,9 +24,10 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from ssrlib import results
+from ssrlib import results, weights
 
 ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "book" / "results" / "portable.json"
 CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
 CELL_SECONDS, CHAPTER_SECONDS = 1800, 3600
 AT_ONCE = 2
@@ -38,6 +39,7 @@ OLDEST = PLAIN | {
     "OPENBLAS_CORETYPE": "Nehalem",
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL",
     "OPENCV_IPP": "disabled",
+    "OPENCV_LOG_LEVEL": "ERROR",
     "OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,FP16,AVX",
 }
 # Python would replace a locale of plain ASCII by UTF-8, were it not told to leave it alone.
@@ -61,8 +63,10 @@ SETTINGS = {
 def mark(chapter: Path, setting: str) -> Path:
     """Return a file's path; the file is there once this chapter has come out the same under this setting."""
     digest = hashlib.sha256(repr(SETTINGS[setting]).encode())
-    for path in (chapter, ROOT / "requirements.lock", *sorted((ROOT / "ssrlib").rglob("*.py"))):
-        digest.update(path.read_bytes())
+    read = [*(ROOT / "ssrlib").rglob("*.*"), *RESULT.parent.glob("*.json")]
+    for path in (chapter, ROOT / "requirements.lock", *sorted(set(read) - {RESULT})):
+        if path.suffix != ".pyc":
+            digest.update(path.read_bytes())
     return ROOT / "_build" / "portable" / f"{chapter.stem}-{digest.hexdigest()[:16]}"
 
 
@@ -120,21 +124,24 @@ def once(chapter: Path, setting: str) -> dict[str, str]:
 
 def main(chapters: list[Path], settings: list[str]) -> int:
     """Run all of them, print the table and the cells that differ, and return how many there are."""
+    all_of_it = chapters == CHAPTERS and settings == list(SETTINGS)
+    if all_of_it:
+        results.check_committed()
     jobs = list(product(chapters, settings))
-    table = pd.DataFrame(index=[chapter.stem for chapter in chapters], columns=settings)
+    table = pd.DataFrame(index=settings, columns=[chapter.stem for chapter in chapters])
     found = []
     with ThreadPoolExecutor(AT_ONCE) as executor:
         for (chapter, setting), cells in zip(jobs, executor.map(once, *zip(*jobs, strict=True)), strict=True):
-            table.loc[chapter.stem, setting] = f"{len(cells)} differ" if cells else "same"
+            table.loc[setting, chapter.stem] = f"{len(cells)} differ" if cells else "same"
             for name, what in cells.items():
                 found.append({"chapter": chapter.stem, "setting": setting, "cell": name, "what": what})
-            print(f"{chapter.stem}, {setting}: {table.loc[chapter.stem, setting]}", flush=True)
-    print(table.to_string())
+            print(f"{chapter.stem}, {setting}: {table.loc[setting, chapter.stem]}", flush=True)
+    print(table.rename(columns=lambda stem: stem[:2]).to_string())
     for cell in found:
         print("", f"{cell['chapter']}, {cell['setting']}, {cell['cell']}", cell["what"], sep="\n")
-    if chapters == CHAPTERS and settings == list(SETTINGS):
-        metrics = {"settings": SETTINGS, "chapters": table.T.to_dict(), "differing cells": found}
-        results.record(ROOT / "book" / "results" / "portable.json", metrics, data="the book's notebooks")
+    if all_of_it:
+        metrics = {"settings": SETTINGS, "chapters": table.to_dict(), "differing cells": found}
+        results.record(RESULT, metrics, weights=weights.built_in(), data="the book's notebooks")
     return len(found)
 
 
