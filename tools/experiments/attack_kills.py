@@ -481,6 +481,7 @@ WRITERS = {
 def main(tries: int, jobs: int, only: str) -> None:
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(jobs) as workers:
         os.environ["TMPDIR"] = place  # what killed processes leave there goes with it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # started with &, they would ignore it
         chosen = [case for case in cases(Path(place)) if only in case.name]
         rooms = [Path(place) / f"attack-{number}" for number in range(len(chosen))]
         tables = list(workers.map(lambda case, room: attack(case, tries, room), chosen, rooms))
