@@ -1,7 +1,5 @@
 """What a training run saves, when it is stopped too, and how it goes on from there."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import shutil

@@ -500,4 +500,6 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=2, help="commands attacked at once")
     parser.add_argument("--only", default="", help="a part of the command's name; then nothing is recorded")
     arguments = parser.parse_args()
+    if not arguments.only:
+        results.check_committed()
     main(arguments.tries, arguments.jobs, arguments.only)
