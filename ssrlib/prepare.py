@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
@@ -107,7 +107,7 @@ def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: dict[str, Any]
     under_way: deque[Future[Extracted]] = deque()
     try:
         for job in jobs:
-            under_way.append(workers.submit(extract_all, job, crop))
+            under_way.append(_submit(workers, job, crop))
             if len(under_way) > (os.cpu_count() or 1):
                 yield under_way.popleft().result()
         while under_way:
@@ -124,12 +124,21 @@ def _pool(parts: int) -> Executor:
     if parts < FEW_PARTS:
         return ThreadPoolExecutor(os.cpu_count())
     # Forked processes can inherit a lock that some thread holds, and then wait for it forever.
-    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_quiet)
-    if hasattr(signal, "pthread_sigmask"):  # Ctrl-C is not for them, also while they start
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        pool.submit(int)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return pool
+    return ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_quiet)
+
+
+def _submit(
+    workers: Executor, job: Sequence[tuple[str, str, int, int]], crop: dict[str, Any]
+) -> Future[Extracted]:
+    """Give work away. A process that starts for it sees no Ctrl-C, not even while it starts."""
+    if not isinstance(workers, ProcessPoolExecutor) or not hasattr(signal, "pthread_sigmask"):
+        return workers.submit(extract_all, job, crop)
+    resource_tracker.ensure_running()  # before: its start would let signals through
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return workers.submit(extract_all, job, crop)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _quiet() -> None:

@@ -275,6 +275,7 @@ def test_an_error_of_the_operating_system_is_a_sentence(monkeypatch, capsys):
         raise OSError(28, "No space left on device", "a\nb.png")
 
     monkeypatch.setattr(__main__, "app", full)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # they stay the tests' own
     with pytest.raises(SystemExit, match=r"^error: a\\nb\.png: No space left on device$"):
         __main__.main()
 

@@ -87,28 +87,33 @@ def test_killed_at_random_moments_it_goes_on_and_ends_with_the_same_bytes(photos
 
 
 WAITS = """
-import os, sys, time
+import signal, sys, time
 from ssrlib import prepare
 if __name__ == "__main__":
     with prepare._pool(prepare.FEW_PARTS) as pool:
-        print(pool.submit(os.getpid).result(), flush=True)
+        for _ in range(50):
+            prepare._submit(pool, [], {}).result()
+        status = [open(f"/proc/{process}/status").read() for process in pool._processes]
+        masks = [int(text.split("SigBlk:")[1].split()[0], 16) for text in status]
+        print(all(mask >> signal.SIGINT - 1 & 1 for mask in masks), flush=True)
         time.sleep(600)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="its processes have no signals")
-def test_helpers_end_with_a_killed_process(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which signals a process sees")
+def test_helpers_take_no_ctrl_c_and_end_with_a_killed_process(tmp_path):
     script = tmp_path / "job.py"
     script.write_text(WAITS)
     command = [sys.executable, str(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as job:
-        job.stdout.readline()
+        blocked = job.stdout.readline()
         job.kill()
         try:
             job.communicate(timeout=60)  # to the end of the pipe, which the helper inherited
         except subprocess.TimeoutExpired:
             os.killpg(job.pid, signal.SIGKILL)
             pytest.fail("the helper goes on without the process that it works for")
+    assert blocked == b"True\n"
 
 
 def test_a_killed_helper_ends_the_run_in_one_sentence(photos, tmp_path, whole):

@@ -244,10 +244,12 @@ def again_and_again(strike: Callable, case: Case, known: Known, place: Path, tri
     dice, struck, wrong, number = random.Random(f"{case.name}, {place.name}"), 0, [], 0
     folder = place / "0"
     while struck < tries:
+        started = time.monotonic()
         came = strike(case, known, folder, dice)
         struck += came.struck
         wrong.append(came.wrong)
         if not came.struck:
+            known = known._replace(seconds=min(known.seconds, time.monotonic() - started))
             wrong.append(came.wrong or differences(known, folder))
             number += 1
             shutil.rmtree(folder, ignore_errors=True)
