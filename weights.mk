@@ -12,12 +12,13 @@ TAUGHT_RUNS := $(SEEDS:%=runs/taught-second-%/age/finished)
 GENDER_RUNS := $(SEEDS:%=runs/second-%/gender/finished)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(RESULTS)/int8.json $(RESULTS)/why.json $(RESULTS)/utkface.json
+MEASURED := $(addprefix $(RESULTS)/,int8.json why.json utkface.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json)
-AFTER_NOTEBOOKS := $(RESULTS)/notebooks.json $(RESULTS)/site.json
-READ_BY_CHAPTERS := $(filter-out %/film.json %/benchmark-webcam.json $(AFTER_NOTEBOOKS),$(wildcard $(RESULTS)/*.json))
+AFTER_NOTEBOOKS := $(addprefix $(RESULTS)/,notebooks.json site.json portable.json)
+UNREAD := $(addprefix $(RESULTS)/,film.json benchmark-webcam.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
+READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
 
 .PHONY: weights
 .PRECIOUS: $(STORE)
@@ -64,6 +65,9 @@ $(RESULTS)/utkface.json: tools/weights/utkface.py $(CALIBRATED)
 	$(NEEDS_UTKFACE)
 	$(RUN) tools.weights.utkface "$(UTKFACE)"
 
+$(RESULTS)/attack-inputs.json: tools/experiments/attack_inputs.py $(CALIBRATED)
+	$(RUN) tools.experiments.attack_inputs $(if $(KERAS),--keras "$(KERAS)")
+
 book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(RESULTS)/utkface.json
 	$(RUN) tools.weights.cards
 
@@ -90,7 +94,7 @@ $(RESULTS)/latency.json: benchmarks/latency.py $(CALIBRATED) | $(RESULTS)/benchm
 $(RESULTS)/benchmark-webcam.json: benchmarks/webcam.py $(CALIBRATED) | $(RESULTS)/latency.json
 	$(RUN) benchmarks.webcam
 
-runs/notebooks: $(READ_BY_CHAPTERS) $(CALIBRATED) $(MEASURED) | $(TIMED)
+runs/notebooks: $(READ_BY_CHAPTERS) $(CALIBRATED) | $(MEASURED) $(TIMED)
 	$(MAKE) notebooks
 	@mkdir -p $(@D) && touch $@
 
@@ -99,3 +103,6 @@ $(RESULTS)/notebooks.json: benchmarks/notebooks.py runs/notebooks
 
 $(RESULTS)/site.json: benchmarks/site.py runs/notebooks | $(RESULTS)/notebooks.json
 	$(RUN) benchmarks.site
+
+$(RESULTS)/portable.json: tools/experiments/portable.py runs/notebooks | $(RESULTS)/site.json
+	$(RUN) tools.experiments.portable

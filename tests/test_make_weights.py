@@ -22,7 +22,8 @@ case "$3 $4" in
   tools.weights.cards*) write book/datasheet.md ;;
   tools.site.animate*) write book/results/film.json ;;
   benchmarks.accuracy*|benchmarks.webcam*) write "book/results/benchmark-${3##*.}.json" ;;
-  tools.weights.*|benchmarks.*) write "book/results/${3##*.}.json" ;;
+  tools.experiments.attack_inputs*) write book/results/attack-inputs.json ;;
+  tools.weights.*|tools.experiments.*|benchmarks.*) write "book/results/${3##*.}.json" ;;
 esac
 """
 BUILDS = [f"tools.weights.build age --seed {seed}{way}" for way in ("", " --taught") for seed in range(3)]
@@ -37,10 +38,12 @@ PUBLISHES = [
 CALIBRATES = ["tools.weights.calibrate age", "tools.weights.calibrate gender"]
 EXPORTS = [f"ssrlib export {target} --to onnx --out ssrlib/pretrained" for target in ("age", "gender")]
 MEASURES = ["benchmarks.int8", "tools.weights.why", "tools.weights.utkface photos"]
+MEASURES += ["tools.experiments.attack_inputs --keras h5"]
 SHOWS = ["tools.weights.cards", "tools.site.animate"]
 # They measure times, so they come last and in this order.
 LAST = ["benchmarks.accuracy photos --keras h5", "benchmarks.latency", "benchmarks.webcam"]
 LAST += ["jupytext", "jupyter", "tools.site.tidy", "benchmarks.notebooks", "benchmarks.site"]
+LAST += ["tools.experiments.portable"]
 EVERYTHING = ["ssrlib prepare utkface photos --out data/utkface", *BUILDS, *PUBLISHES, *CALIBRATES]
 EVERYTHING += [*EXPORTS, *MEASURES, *SHOWS, *LAST]
 DATA = ["UTKFACE=photos", "KERAS=h5"]
@@ -118,7 +121,7 @@ def test_together_they_come_in_an_order_that_works(checkout):
     [
         ("tools/weights/why.py", ["tools.weights.why", *LAST[3:]]),
         ("book/results/utkface.json", ["tools.weights.cards", *LAST[3:]]),
-        ("benchmarks/site.py", LAST[-1:]),
+        ("tools/experiments/portable.py", LAST[-1:]),
         (
             "runs/second-1/gender/finished",
             [PUBLISHES[1], CALIBRATES[1], EXPORTS[1], *MEASURES, *SHOWS, *LAST],

@@ -308,7 +308,7 @@ def main(tries: int, h5: Path | None) -> None:
     print(table.to_string(index=False))
     metrics = {"tries of each kind": tries, "kinds": table.to_dict("records")}
     seed = "a kind's name and the number of the try"
-    results.record("book/results/attack-inputs.json", metrics, weights=(), seed=seed)
+    results.record("book/results/attack-inputs.json", metrics, weights=weights.built_in(), seed=seed)
     lost = int(table[[outcome for outcome in OUTCOMES if outcome not in HELD]].sum().sum())
     sys.exit(f"{lost} of {table['tried'].sum()} did not hold" if lost else 0)
 

@@ -481,6 +481,7 @@ WRITERS = {
 def main(tries: int, jobs: int, only: str) -> None:
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(jobs) as workers:
         os.environ["TMPDIR"] = place  # what killed processes leave there goes with it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # started with &, they would ignore it
         chosen = [case for case in cases(Path(place)) if only in case.name]
         rooms = [Path(place) / f"attack-{number}" for number in range(len(chosen))]
         tables = list(workers.map(lambda case, room: attack(case, tries, room), chosen, rooms))
@@ -497,4 +498,6 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=2, help="commands attacked at once")
     parser.add_argument("--only", default="", help="a part of the command's name; then nothing is recorded")
     arguments = parser.parse_args()
+    if not arguments.only:
+        results.check_committed()
     main(arguments.tries, arguments.jobs, arguments.only)
