@@ -365,6 +365,7 @@ def test_tensorboard_gets_losses_and_metrics(drawn_store, tmp_path):
     assert [event.step for event in events.Scalars("epoch/mae")] == [5, 10]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_well_as_one(drawn_store, tmp_path):
     maes = []
     for processes in (1, 2):
