@@ -1,7 +1,5 @@
 """What a training run saves, when it is stopped too, and how it goes on from there."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import shutil
@@ -24,7 +22,7 @@ from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-UNREADABLE = "not a checkpoint, or damaged; remove it to start anew"
+UNREADABLE = ": not a checkpoint, or damaged; remove it to start anew"
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
 
@@ -54,7 +52,7 @@ def resume(
         state = torch.load(path, map_location=fabric.device, weights_only=True)
         theirs = state["job"]
     except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
-        raise ValueError(f"{path}: {UNREADABLE}") from error
+        raise ValueError(f"{path}{UNREADABLE}") from error
     for name, value in job.items():
         if theirs.get(name) != value:
             raise ValueError(
@@ -72,7 +70,7 @@ def _mend(folder: Path) -> None:
     newest, previous = folder / NEWEST, folder / PREVIOUS
     if newest.is_file() and not _whole(newest):
         if not _whole(previous):
-            raise ValueError(f"{newest}: {UNREADABLE}")
+            raise ValueError(f"{newest}{UNREADABLE}")
         warnings.warn(f"{newest}: damaged; going on from the checkpoint before it", stacklevel=4)
         previous.replace(newest)
 

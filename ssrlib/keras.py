@@ -83,7 +83,7 @@ def from_keras(path: str | Path) -> SSRNet:
             check_tensors(found, state)
     except OSError as error:
         raise ValueError(f"{path}: damaged, or not a Keras .h5 file ({error})") from error
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its layers are not those of the authors' SSR-Net ({error})") from error
     network.load_state_dict(found)
     return network.eval()

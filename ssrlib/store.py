@@ -67,7 +67,7 @@ class FaceStore:
             expected = (self.info["counts"]["faces"], *SHAPE)
             self._checksums = {name: self.info["sha256"][name] for name in FILES}
             self._rejects = self.info["counts"]["rejects"]
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except Exception as error:  # of damaged files, the readers raise whatever they meet
             raise ValueError(f"{path}: not a whole face store; prepare it again") from error
         if self.faces.shape != expected or self.faces.dtype != np.uint8:
             raise ValueError(f"{path}: faces.npy does not match store.json; prepare it again")

@@ -26,7 +26,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 RANGES = {"value_range": (1e-3, 1e4), "lambda_eta": (0, 1e3), "lambda_delta": (0, 1e3), "dropout": (0, 1)}
 MOST_BINS = 1000
 
-FOREIGN = "a safetensors file, but not of an SSRNet saved by ssrlib"
+FOREIGN = ": a safetensors file, but not of an SSRNet saved by ssrlib"
 
 
 def save(network: SSRNet, path: str | Path, card: dict[str, Any] | None = None) -> Path:
@@ -59,7 +59,7 @@ def load(path: str | Path) -> SSRNet:
         network = SSRNet(**settings)
         check_tensors(tensors, network.state_dict())
     except ValueError as error:
-        raise ValueError(f"{path}: {FOREIGN}: {error}") from error
+        raise ValueError(f"{path}{FOREIGN}: {error}") from error
     network.load_state_dict(tensors)
     return network.eval()
 
@@ -218,7 +218,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, str], dict[str, T
     try:
         return _settings(metadata.get("ssrnet", "null")), metadata, tensors
     except ValueError as error:
-        raise ValueError(f"{path}: {FOREIGN}: {error}") from error
+        raise ValueError(f"{path}{FOREIGN}: {error}") from error
 
 
 def _checksum(settings: str, content: bytes) -> str:

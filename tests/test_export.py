@@ -228,6 +228,7 @@ def test_int8_needs_train_faces_and_validation_faces(age_network, drawn_store, t
         export.to_int8(age_network, tmp_path / "x.onnx", Empty(drawn_store.path))
 
 
+@pytest.mark.slow
 def test_int8_loses_less_than_a_tenth_of_a_year_on_utkface(utkface_store, tmp_path):
     paths = [weights.pretrained(target) for target in ("age", "gender")]
     networks, cards = [weights.load(path) for path in paths], [weights.read_card(path) for path in paths]
@@ -235,7 +236,7 @@ def test_int8_loses_less_than_a_tenth_of_a_year_on_utkface(utkface_store, tmp_pa
     age, gender = facts["checked"]["errors"]
     assert age["mae"] - age["mae in float"] <= 0.1
     assert gender["mae"] - gender["mae in float"] <= 0.001
-    assert (tmp_path / "x.onnx").stat().st_size <= 2 * 85_000
+    assert (tmp_path / "x.onnx").stat().st_size <= 2 * 88_000
 
 
 @pytest.mark.parametrize(("to", "name"), [(export.to_onnx, "x.onnx"), (export.to_ncnn, "x.ncnn.param")])

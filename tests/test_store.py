@@ -209,3 +209,11 @@ def test_a_damaged_description_gets_one_clear_error(damage, drawn_store, tmp_pat
     (tmp_path / "faces" / "store.json").write_text(damage)
     with pytest.raises(ValueError, match="faces: not a whole face store; prepare it again"):
         FaceStore(tmp_path / "faces")
+
+
+def test_a_damaged_head_of_the_faces_gets_one_clear_error(drawn_store, tmp_path):
+    shutil.copytree(drawn_store.path, tmp_path / "faces")
+    path = tmp_path / "faces" / "faces.npy"
+    path.write_bytes(path.read_bytes().replace(b")", b"(", 1))
+    with pytest.raises(ValueError, match="faces: not a whole face store; prepare it again"):
+        FaceStore(tmp_path / "faces")

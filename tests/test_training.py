@@ -48,6 +48,7 @@ def test_same_seed_same_weights_other_seed_others(drawn_store):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_a_few_epochs_beat_the_best_constant_guess(tmp_path):
     drawn = store.write_store(tmp_path / "drawn", lambda _: [_drawn(800)], {})
     network = new_network(Recipe(epochs=8, batch_size=32))
@@ -364,6 +365,7 @@ def test_tensorboard_gets_losses_and_metrics(drawn_store, tmp_path):
     assert [event.step for event in events.Scalars("epoch/mae")] == [5, 10]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_well_as_one(drawn_store, tmp_path):
     maes = []
     for processes in (1, 2):

@@ -25,6 +25,7 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = existing(table, "table")
     try:
         listed = pd.read_parquet(table) if table.suffix == ".parquet" else pd.read_csv(table, dtype=str)
+        records = listed.astype(object).where(listed.notna(), None).to_dict("records")
     except Exception as error:  # of a damaged file, the readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(f"{table}: not a CSV or parquet file that can be read ({reason})") from error
@@ -32,7 +33,7 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if missing:
         raise ValueError(f"{table}: there is no column {' and no column '.join(sorted(missing))}")
     good, bad = [], []
-    for row in listed.astype(object).where(listed.notna(), None).to_dict("records"):
+    for row in records:
         try:
             good.append(_checked(row) | {"file": str(table.parent / row["path"]), "source": "folder"})
         except ValueError as error:

@@ -26,6 +26,7 @@ def test_a_store_is_drawn_once(tmp_path):
         synthetic.store(30, path=tmp_path / "drawn")
 
 
+@pytest.mark.slow
 def test_age_is_not_written_in_single_pixels():
     """A linear regression on pixels stays far above what a trained network reaches (3 to 7 years)."""
     faces, rows = synthetic.generate(1500, seed=2)

@@ -193,9 +193,11 @@ def stop_somewhen(number: int, case: Case, known: Known, folder: Path, dice: ran
         if job.returncode == 0:  # it was just about to end
             return Try(False, wrong)
         text = said(folder).read_text()
-        if job.returncode != 128 + number:
+        if job.returncode not in (128 + number, -number):
             wrong = wrong or f"exit status {job.returncode}: {text[-1000:]}"
-        if "go on" not in text or "Traceback" in text:
+        # By the signal itself it ends before it has begun, or after its work, when there is nothing to say.
+        silent = job.returncode > 0 and "go on" not in text
+        if silent or "Traceback" in text:
             wrong = wrong or f"does not say how to go on: {text[-1000:]}"
         return Try(True, wrong)
     return Try(False, complaint(job, folder))
@@ -481,6 +483,7 @@ WRITERS = {
 def main(tries: int, jobs: int, only: str) -> None:
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(jobs) as workers:
         os.environ["TMPDIR"] = place  # what killed processes leave there goes with it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # started with &, they would ignore it
         chosen = [case for case in cases(Path(place)) if only in case.name]
         rooms = [Path(place) / f"attack-{number}" for number in range(len(chosen))]
         tables = list(workers.map(lambda case, room: attack(case, tries, room), chosen, rooms))
