@@ -7,7 +7,7 @@ Runs each chapter under each setting, and compares with what its notebook holds 
 does. What an older processor would compute is had by telling the libraries to leave the newer
 instructions alone. Prints a table and, below it, the cells that differ; a run of all chapters and
 settings writes both to book/results/portable.json. Stopped, the same command goes on: what came out the
-same is run again only when the chapter, the package or a result has changed.
+same is run again only when the chapter, the package or a result that it shows has changed.
 """
 
 import argparse
@@ -62,12 +62,18 @@ SETTINGS = {
 
 def mark(chapter: Path, setting: str) -> Path:
     """Return a file's path; the file is there once this chapter has come out the same under this setting."""
-    digest = hashlib.sha256(repr(SETTINGS[setting]).encode())
-    read = [*(ROOT / "ssrlib").rglob("*.*"), *RESULT.parent.glob("*.json")]
+    digest, text = hashlib.sha256(repr(SETTINGS[setting]).encode()), chapter.read_text()
+    # A chapter names a result as it is, or by its first part: results.load(f"age-{split}").
+    shown = [path for path in RESULT.parent.glob("*.json") if _named(path.stem, text)]
+    read = [*(ROOT / "ssrlib").rglob("*.*"), *shown]
     for path in (chapter, ROOT / "requirements.lock", *sorted(set(read) - {RESULT})):
         if path.suffix != ".pyc":
             digest.update(path.read_bytes())
     return ROOT / "_build" / "portable" / f"{chapter.stem}-{digest.hexdigest()[:16]}"
+
+
+def _named(result: str, text: str) -> bool:
+    return result in text or f"{result.rpartition('-')[0]}-{{" in text
 
 
 def environment(setting: str) -> dict[str, str]:
