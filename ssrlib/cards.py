@@ -131,7 +131,7 @@ def model_card(
         f"An SSR-Net of the `ssrlib` package. It reads **{target}** from an RGB face of 64 x 64 pixels.",
         USE,
         FAILURES + OWN_FAILURES.get(target, ""),
-        "## Training\n\n" + _list({"SHA-256 of the weights": sha256} | _training(card)),
+        "## Training\n\n" + _list({"SHA-256 of the weights": f"`{sha256}`"} | _training(card)),
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
         "## Results\n\n" + _results(card, target),
     ]
