@@ -9,7 +9,7 @@ AISTATS 2017.
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypedDict, final
 
 import numpy as np
 
@@ -26,7 +26,39 @@ LEAST = 0.01
 PENALTY = 1e-3
 
 
-def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+@final
+class AgeCalibration(TypedDict):
+    """What `age_interval` computes with.
+
+    `faces` is how many it was learned from, and `coverage` the share of people who are meant to be inside
+    their interval. `scale` are the three weights of the expected error, in years: of 1, of the reading, and
+    of its difference from the mirror image's. `bands` are the lowest and the highest usual error in units of
+    that, for people as old as the `middles`, in years.
+    """
+
+    faces: int
+    coverage: float
+    scale: list[float]
+    middles: list[float]
+    bands: list[list[float]]
+
+
+@final
+class GenderCalibration(TypedDict):
+    """What `probability` computes with.
+
+    `faces` is how many it was learned from. `beta` are the three weights of beta calibration: of log(value),
+    of -log(1 - value), and of 1.
+    """
+
+    faces: int
+    beta: list[float]
+
+
+Calibration = AgeCalibration | GenderCalibration
+
+
+def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> Calibration:
     """Learn the calibration of a network from its answers on faces that it was not trained on.
 
     Args:
@@ -50,7 +82,7 @@ def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.n
         raise ValueError("the network's answer to some face is not a number")
     if target.classes:
         return {"faces": len(truth), "beta": _fit_classes(values, truth)}
-    return {"faces": len(truth)} | _fit_age(values, differences, truth)
+    return _fit_age(values, differences, truth)
 
 
 def check(calibration: Any, target: Target) -> None:
@@ -94,7 +126,7 @@ def _check(calibration: dict[str, Any], name: str, sound: bool, expected: str) -
 
 
 def age_interval(
-    calibration: dict[str, Any] | None, ages: np.ndarray, differences: np.ndarray
+    calibration: Calibration | None, ages: np.ndarray, differences: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the lowest and the highest age, in years, that each reading is compatible with.
 
@@ -113,10 +145,15 @@ def age_interval(
     (array([26.]), array([35.]))
     >>> age_interval(None, np.array([30.0]), np.array([0.0]))
     (array([nan]), array([nan]))
+
+    Raises:
+        ValueError: the calibration is one for gender.
     """
     ages, differences = np.asarray(ages, float), np.asarray(differences, float)
     if not calibration:
         return np.full_like(ages, np.nan), np.full_like(ages, np.nan)
+    if "scale" not in calibration:
+        raise ValueError("the calibration is one for gender, and cannot tell how sure an age is")
     error = (ages[:, None] - AGES) / _scale(calibration["scale"], ages, differences)[:, None]
     low, high = (
         np.interp(AGES, calibration["middles"], band) for band in zip(*calibration["bands"], strict=True)
@@ -128,7 +165,7 @@ def age_interval(
     return np.minimum(ages, lowest), np.maximum(ages, highest)
 
 
-def probability(calibration: dict[str, Any] | None, values: np.ndarray) -> np.ndarray:
+def probability(calibration: Calibration | None, values: np.ndarray) -> np.ndarray:
     """Turn a gender network's outputs into probabilities that the label is male, by beta calibration.
 
     Without a calibration the outputs are only clipped to 0 to 1: scores, which are too sure of
@@ -136,15 +173,20 @@ def probability(calibration: dict[str, Any] | None, values: np.ndarray) -> np.nd
 
     >>> probability({"beta": [0.5, 0.5, 0.0]}, np.array([-0.1, 0.5, 1.2])).round(2)
     array([0.09, 0.5 , 0.91])
+
+    Raises:
+        ValueError: the calibration is one for age.
     """
     values = np.asarray(values, float)
     if not calibration:
         return values.clip(0, 1)
+    if "beta" not in calibration:
+        raise ValueError("the calibration is one for age, and cannot make probabilities")
     odds: np.ndarray = np.exp(-_logarithms(values) @ calibration["beta"])
     return 1 / (1 + odds)
 
 
-def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> AgeCalibration:
     """Label-conditional conformal intervals: each decade gets the band that covers 90 % of its faces.
 
     A band is interpolated between decades, and an interval spans the gaps between compatible ages, so
@@ -163,11 +205,13 @@ def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> di
         inside = np.empty(len(truth), bool)
         for i, shape in enumerate(shapes):
             part = fold == i
-            low, high = age_interval(_stretched(*shape, starts, stretch), ages[part], differences[part])
+            low, high = age_interval(
+                _stretched(len(truth), *shape, starts, stretch), ages[part], differences[part]
+            )
             inside[part] = (low <= truth[part]) & (truth[part] <= high)
         stretch *= 1 + wanted - np.bincount(group, inside) / sizes
     whole = _shape(ages, differences, truth, starts)
-    return {"coverage": COVERAGE} | _stretched(*whole, starts, stretch)
+    return _stretched(len(truth), *whole, starts, stretch)
 
 
 def _starts(truth: np.ndarray) -> list[int]:
@@ -203,12 +247,19 @@ def _shape(
 
 
 def _stretched(
-    fit: list[float], points: np.ndarray, starts: list[int], stretch: np.ndarray
-) -> dict[str, Any]:
+    faces: int, fit: list[float], points: np.ndarray, starts: list[int], stretch: np.ndarray
+) -> AgeCalibration:
+    """The calibration with each group's band stretched, away from its 50 % point, by a factor."""
     low, middle, high = points.T
     bands = np.stack([middle - stretch * (middle - low), middle + stretch * (high - middle)], axis=1)
     middles = [(start + end) / 2 for start, end in pairwise([*starts, starts[-1] + 10])]
-    return {"scale": fit, "middles": middles, "bands": bands.tolist()}
+    return {
+        "faces": faces,
+        "coverage": COVERAGE,
+        "scale": fit,
+        "middles": middles,
+        "bands": bands.tolist(),
+    }
 
 
 def _scale(fit: list[float], ages: np.ndarray, differences: np.ndarray) -> np.ndarray:

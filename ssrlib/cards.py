@@ -5,10 +5,11 @@ Datasets", 2021.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from ssrlib import calibration
-from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.calibration import Calibration
+from ssrlib.face_crop import MARGIN, SHIFT, Crop, CropRecord
 from ssrlib.targets import TARGETS
 
 # A card says how far beyond a face its crop reaches, in widths of the face.
@@ -67,17 +68,40 @@ UNITS = {
     "brier": ("Brier score", "{:.4f}"),
 }
 # How each split was read.
-READ = {"validation": "validation, each face read once", "test": "test, each face and its mirror image"}
+READ: dict[Literal["validation", "test"], str] = {
+    "validation": "validation, each face read once",
+    "test": "test, each face and its mirror image",
+}
 
 
-def crop_recipe(card: dict[str, Any]) -> dict[str, Any]:
+class Card(TypedDict, total=False):
+    """What weights say about themselves. A card may leave out anything.
+
+    `data`, `command` and `terms` are sentences for people: what it learned from, how to repeat that, what
+    the weights may be used for. `crop` is the faces' crop, `recipe` the fields of `training.Recipe`, and
+    `epoch` the one whose weights were kept. `validation` and `test` are metrics by name, from
+    `metrics.score`.
+    """
+
+    data: str
+    command: str
+    terms: str
+    crop: CropRecord
+    recipe: dict[str, Any]
+    epoch: int
+    validation: dict[str, float]
+    calibration: Calibration
+    test: dict[str, float]
+
+
+def crop_of(card: Card) -> Crop:
     """Return how the faces that a network learned from were cropped, as far as its card says.
 
-    >>> crop_recipe({"crop": {"margin": 0.4}})
-    {'margin': 0.4, 'shift': 0.1}
+    >>> crop_of({"crop": {"kind": "cropped already", "margin": 0.4}})
+    Crop(margin=0.4, shift=0.1)
     """
-    crop = card.get("crop", {})
-    return {"margin": crop.get("margin", MARGIN), "shift": crop.get("shift", SHIFT)}
+    record = card.get("crop", {})
+    return Crop(record.get("margin", MARGIN), record.get("shift", SHIFT))
 
 
 def check_card(path: str | Path, target: str, card: Any) -> None:
@@ -93,7 +117,7 @@ def check_card(path: str | Path, target: str, card: Any) -> None:
     try:
         _check_objects(card)
         for name, (least, most) in CROP_RANGES.items():
-            value = crop_recipe(card)[name]
+            value = getattr(crop_of(card), name)
             if type(value) not in (int, float) or not least <= value <= most:
                 raise ValueError(f"the crop's {name} must be from {least} to {most}, not {value!r}")
         if card.get("calibration"):
@@ -110,9 +134,7 @@ def _check_objects(card: Any) -> None:
             raise ValueError(f"its {name} must be an object, not {card[name]!r}")
 
 
-def model_card(
-    name: str, card: dict[str, Any], metrics: dict[str, Any] | None = None, sha256: str = "unknown"
-) -> str:
+def model_card(name: str, card: Card, metrics: dict[str, Any] | None = None, sha256: str = "unknown") -> str:
     """Return the card of a weights file as Markdown.
 
     Args:
@@ -199,7 +221,7 @@ learned from it are for research and teaching only, and not for decisions about 
 """
 
 
-def _training(card: dict[str, Any]) -> dict[str, Any]:
+def _training(card: Card) -> dict[str, Any]:
     recipe = ", ".join(f"{name} {value}" for name, value in card.get("recipe", {}).items())
     return {
         "data": card.get("data", "unknown"),
@@ -210,7 +232,7 @@ def _training(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _results(card: dict[str, Any], target: str) -> str:
+def _results(card: Card, target: str) -> str:
     lines = {}
     for split, read in READ.items():
         scores = dict(card.get(split, {}))

@@ -25,8 +25,11 @@ NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 UNREADABLE = ": not a checkpoint, or damaged; remove it to start anew"
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
+# By the names that a refusal gives them.
+Job = dict[str, str | float]
 
-def job(network: SSRNet, store: FaceStore, recipe: dict[str, Any], processes: int) -> dict[str, Any]:
+
+def job(network: SSRNet, store: FaceStore, recipe: dict[str, Any], processes: int) -> Job:
     """What two runs must share for one to go on where the other stopped."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
     return {f"recipe's {name}": value for name, value in recipe.items()} | {
@@ -38,9 +41,7 @@ def job(network: SSRNet, store: FaceStore, recipe: dict[str, Any], processes: in
     }
 
 
-def resume(
-    folder: str | Path | None, job: dict[str, Any], parts: dict[str, Any], fabric: Fabric
-) -> dict[str, Any]:
+def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: Fabric) -> dict[str, Any]:
     """Load the state of an unfinished run, if there is one, and return where it stands."""
     if folder and fabric.is_global_zero:
         _mend(Path(folder))
@@ -84,7 +85,7 @@ def _whole(path: Path) -> bool:
         return False
 
 
-def save(folder: Path, job: dict[str, Any], parts: dict[str, Any], run: dict[str, Any]) -> None:
+def save(folder: Path, job: Job, parts: dict[str, Any], run: dict[str, Any]) -> None:
     """Write the state to go on from, and keep the one before it.
 
     Raises:

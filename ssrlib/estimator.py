@@ -10,7 +10,7 @@ import numpy as np
 
 from ssrlib import runtime
 from ssrlib.calibration import age_interval, probability
-from ssrlib.cards import crop_recipe
+from ssrlib.cards import crop_of
 from ssrlib.detectors import Box, find
 from ssrlib.face_crop import crop_face, read_photo
 from ssrlib.inference import flip_average
@@ -69,8 +69,8 @@ class AgeGenderEstimator:
         self.gender, self._read_gender, gender_card = runtime.open_network("gender", gender, backend)
         self.age_calibration = age_card.get("calibration")
         self.gender_calibration = gender_card.get("calibration")
-        self.crop = crop_recipe(age_card)
-        if crop_recipe(gender_card) != self.crop:
+        self.crop = crop_of(age_card)
+        if crop_of(gender_card) != self.crop:
             message = "the networks for age and gender learned from faces that were cropped differently"
             warnings.warn(f"{message}; using the crop of the first", stacklevel=2)
 

@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssrlib import FACE_SIZE, files, runtime
-from ssrlib.cards import crop_recipe
+from ssrlib.cards import Card, crop_of
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import score
@@ -193,7 +194,7 @@ def cost(network: nn.Module) -> list[dict[str, Any]]:
 def to_onnx(
     networks: SSRNet | Sequence[SSRNet],
     path: str | Path,
-    cards: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+    cards: Card | Sequence[Card] | None = None,
 ) -> dict[str, Any]:
     """Write an ONNX file, and beside it a JSON file that says how to use it.
 
@@ -225,7 +226,7 @@ def to_onnx(
 def to_ncnn(
     networks: SSRNet | Sequence[SSRNet],
     path: str | Path,
-    cards: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+    cards: Card | Sequence[Card] | None = None,
 ) -> dict[str, Any]:
     """Write `NAME.ncnn.param` and `NAME.ncnn.bin`, and beside them `NAME.ncnn.json`.
 
@@ -250,7 +251,7 @@ def to_int8(
     networks: SSRNet | Sequence[SSRNet],
     path: str | Path,
     store: FaceStore,
-    cards: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+    cards: Card | Sequence[Card] | None = None,
 ) -> dict[str, Any]:
     """Write an ONNX file whose convolutions multiply 8-bit integers, and beside it a JSON file.
 
@@ -295,11 +296,11 @@ def _run_pnnx(networks: Sequence[SSRNet], param: Path, weights: Path) -> None:
 
 
 def _lists(
-    networks: SSRNet | Sequence[SSRNet], cards: dict[str, Any] | Sequence[dict[str, Any]] | None
-) -> tuple[list[SSRNet], list[dict[str, Any]]]:
+    networks: SSRNet | Sequence[SSRNet], cards: Card | Sequence[Card] | None
+) -> tuple[list[SSRNet], list[Card]]:
     networks = [networks] if isinstance(networks, SSRNet) else list(networks)
     cards = [cards] if isinstance(cards, dict) else list(cards or [{}] * len(networks))
-    crops = [crop_recipe(card) for card in cards]
+    crops = [crop_of(card) for card in cards]
     if crops != crops[:1] * len(networks):
         raise ValueError(f"networks in one file must share one crop of the face, not {crops}")
     return networks, cards
@@ -327,7 +328,7 @@ def _quietly() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[dict[str, Any]]) -> bytes:
+def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[Card]) -> bytes:
     with _quietly():
         program = torch.onnx.export(
             fold(*networks),
@@ -433,7 +434,7 @@ def _deliver(
     made: Sequence[Path],
     path: str | Path,
     networks: Sequence[SSRNet],
-    cards: Sequence[dict[str, Any]],
+    cards: Sequence[Card],
     facts: dict[str, Any],
 ) -> dict[str, Any]:
     """Describe the new files in a JSON file, and move all of them to where they belong."""
@@ -443,7 +444,7 @@ def _deliver(
         **facts,
         "targets": [target_of(network).name for network in networks],
         "weights": [network_sha256(network) for network in networks],
-        "crop": crop_recipe(cards[0]),
+        "crop": asdict(crop_of(cards[0])),
         "versions": {package: version(package) for package in packages},
         "cards": cards,
     }

@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 import cv2
 import numpy as np
@@ -43,6 +44,72 @@ PROGRAMS = ("EPS", "WMF")
 
 class PhotoError(ValueError):
     """A photo that cannot be used; the message is one sentence about it. A bug of ours is another error."""
+
+
+class CropRecord(TypedDict, total=False):
+    """A crop as JSON, as stores and cards keep it. Old and foreign files may leave any of it out.
+
+    `seed` belongs to drawn faces, which have no margin and no shift.
+    """
+
+    kind: Literal["find", "cropped already", "drawn"]
+    margin: float
+    shift: float
+    cut_rows: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Which square a face fills: the one that is cut out around a detector's box.
+
+    As a data set's `CROP` it also says that its photos show more than that, and that the largest face of
+    each is to be found.
+
+    Attributes:
+        margin: what the square adds to the box on each side, as a share of the box's width.
+        shift: how far down the square moves, as a share of the box's width.
+
+    >>> Crop(margin=0.25).square(Box(50, 60, 100, 100))[:4]
+    (25, 45, 150, 150)
+    """
+
+    margin: float = MARGIN
+    shift: float = SHIFT
+
+    def square(self, box: Box) -> Box:
+        """Return the square for a box: whole pixels, at least one, which may lie outside the photo."""
+        side = max(1, round(box.width * (1 + 2 * self.margin)))
+        left = round(box.x + (box.width - side) / 2)
+        top = round(box.y + (box.height - side) / 2 + self.shift * box.width)
+        return Box(left, top, side, side)
+
+    def record(self) -> CropRecord:
+        """Return it as JSON.
+
+        >>> Crop().record()
+        {'kind': 'find', 'margin': 0.0, 'shift': 0.1}
+        """
+        return {"kind": "find", "margin": self.margin, "shift": self.shift}
+
+
+@dataclass(frozen=True)
+class CroppedAlready(Crop):
+    """A crop that others made: each photo is the square, and is only resized.
+
+    Attributes:
+        cut_rows: how many rows of pixels to cut off the top and the bottom before that.
+
+    >>> CroppedAlready(0.4, 0.0, cut_rows=20).record()
+    {'kind': 'cropped already', 'margin': 0.4, 'shift': 0.0, 'cut_rows': 20}
+    """
+
+    cut_rows: int = 0
+
+    def record(self) -> CropRecord:
+        """Return it as JSON."""
+        made: CropRecord = {"kind": "cropped already", "margin": self.margin, "shift": self.shift}
+        return made | {"cut_rows": self.cut_rows} if self.cut_rows else made
 
 
 def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | None = None) -> np.ndarray:
@@ -150,22 +217,13 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.array([[a, -b, right], [b, a, down]])
 
 
-def crop_square(box: Box, margin: float = MARGIN, shift: float = SHIFT) -> Box:
-    """Return the square that `crop` cuts out for a box."""
-    side = max(1, round(box.width * (1 + 2 * margin)))
-    left = round(box.x + (box.width - side) / 2)
-    top = round(box.y + (box.height - side) / 2 + shift * box.width)
-    return Box(left, top, side, side)
-
-
 def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHIFT) -> np.ndarray:
     """Cut a square around a box out of a photo and resize it to 64 x 64.
 
     Args:
         photo: uint8, height x width x 3, RGB.
         box: from `find`.
-        margin: what to add on each side, as a share of the box's width.
-        shift: how far to move the square down, as a share of the box's width.
+        margin, shift: which square, see `Crop`.
 
     Returns:
         uint8, 64 x 64 x 3. What lies outside the photo repeats its border.
@@ -176,7 +234,7 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     >>> crop(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30)).shape
     (64, 64, 3)
     """
-    left, top, side = (int(value) for value in crop_square(box, margin, shift)[:3])
+    left, top, side = (int(value) for value in Crop(margin, shift).square(box)[:3])
     height, width = photo.shape[:2]
     inside = photo[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if inside.size == 0:
@@ -186,33 +244,32 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     return resize(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE))
 
 
-def crop_face(photo: np.ndarray, box: Box, crop_recipe: dict[str, Any]) -> np.ndarray:
-    """Get a found face: aligned where its landmarks are known, else cropped with margin and shift."""
+def crop_face(photo: np.ndarray, box: Box, rule: Crop) -> np.ndarray:
+    """Get a found face: aligned where its landmarks are known, else cropped by the rule."""
     if box.landmarks:
         return align(photo, box.landmarks)
-    return crop(photo, box, crop_recipe["margin"], crop_recipe["shift"])
+    return crop(photo, box, rule.margin, rule.shift)
 
 
-def extract_face(data: bytes, name: str, crop_recipe: dict[str, Any]) -> np.ndarray:
+def extract_face(data: bytes, name: str, rule: Crop) -> np.ndarray:
     """Get the one face that a dataset's photo shows: uint8, 64 x 64 x 3, RGB.
 
     Args:
         data: the bytes of an image file.
         name: what to call the photo in an error.
-        crop_recipe: its `kind` is "cropped already" (the photo is resized, after `cut_rows` rows were
-            cut off its top and bottom) or "find" (the largest face is found and cropped with the
-            recipe's `margin` and `shift`).
+        rule: by a plain `Crop` the largest face is found and cropped; a photo that is `CroppedAlready`
+            is resized.
 
     Raises:
         PhotoError: the photo cannot be read, or no face was found in it.
     """
-    if crop_recipe["kind"] == "find":
+    if not isinstance(rule, CroppedAlready):
         photo = read_photo(data, name)
         boxes = find(photo)
         if not boxes:
             raise PhotoError(f"{name}: no face was found")
-        return crop_face(photo, boxes[0], crop_recipe)
-    rows = crop_recipe.get("cut_rows", 0)
+        return crop_face(photo, boxes[0], rule)
+    rows = rule.cut_rows
     photo = read_photo(data, name, at_least=None if rows else DECODED_SIDE)
     if photo.shape[0] <= 2 * rows:
         raise PhotoError(f"{name}: too small to cut {rows} rows off its top and bottom")

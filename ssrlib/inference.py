@@ -6,11 +6,11 @@ PyTorch is imported where it is needed: `flip_average` also serves networks that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssrlib.calibration import age_interval, fit, probability
+from ssrlib.calibration import Calibration, age_interval, fit, probability
 from ssrlib.targets import target_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def flip_average(
 
 
 def predict_split(
-    network: SSRNet, store: FaceStore, split: str, calibration: dict[str, Any] | None = None
+    network: SSRNet, store: FaceStore, split: str, calibration: Calibration | None = None
 ) -> pd.DataFrame:
     """Read one split's faces as `AgeGenderEstimator` does, each with its mirror image.
 
@@ -112,7 +112,7 @@ def predict_split(
     return rows.assign(low=low, high=high)
 
 
-def calibrate(network: SSRNet, store: FaceStore) -> dict[str, Any]:
+def calibrate(network: SSRNet, store: FaceStore) -> Calibration:
     """Learn from a store's validation split how sure a network is; see `calibration.fit`."""
     answers = predict_split(network, store, "validation")
     columns = (answers[name].to_numpy() for name in ("value", "difference", "truth"))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssrlib.calibration import Calibration
 from ssrlib.inference import predict_split
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
@@ -42,7 +43,7 @@ def score(values: np.ndarray, truth: np.ndarray, target: Target) -> dict[str, fl
 
 
 def evaluate(
-    network: SSRNet, store: FaceStore, split: str = "test", calibration: dict[str, Any] | None = None
+    network: SSRNet, store: FaceStore, split: str = "test", calibration: Calibration | None = None
 ) -> dict[str, Any]:
     """Return all metrics of a network on one split of a store, ready for JSON.
 

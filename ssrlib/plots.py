@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
-from ssrlib.face_crop import crop_square
+from ssrlib.face_crop import Crop
 from ssrlib.metrics import best_epoch
 from ssrlib.store import FaceStore
 from ssrlib.targets import AGE, Target
@@ -67,7 +67,7 @@ def photo_with_faces(
     left.imshow(photo)
     for reading in readings:
         _outline(left, reading.box, BLUE, "-")
-        _outline(left, crop_square(reading.box), ORANGE, "--")
+        _outline(left, Crop().square(reading.box), ORANGE, "--")
         text = f"{reading.age:.0f} years, p_male {reading.p_male:.2f}"
         left.text(reading.box.x, reading.box.y - 12, text, color="white", fontsize=9, backgroundcolor=BLUE)
     if face is not None:

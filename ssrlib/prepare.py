@@ -12,14 +12,13 @@ from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ssrlib.face_crop import PhotoError, extract_face
+from ssrlib.face_crop import Crop, PhotoError, extract_face
 from ssrlib.store import SHAPE, Chunk, FaceStore, write_store
 
 CHUNK = 256
@@ -32,7 +31,7 @@ def prepare(
     rows: pd.DataFrame,
     rejects: pd.DataFrame,
     out: str | Path,
-    crop: dict[str, Any],
+    crop: Crop,
     executor: Executor | None = None,
 ) -> FaceStore:
     """Read every row's photo, get a face from it, and write them all to a FaceStore.
@@ -44,7 +43,7 @@ def prepare(
     Args:
         rows, rejects: what a dataset's `rows` returned.
         out: the store's folder.
-        crop: the dataset's crop recipe, see `face_crop.extract_face`.
+        crop: the dataset's `CROP`, see `face_crop.extract_face`.
         executor: where the work is done, for instance `distributed.Client().get_executor()` for the
             machines of a Dask cluster, which must see the photos under the same paths; by default
             one process a core, or for up to 20,000 photos one thread. In a script, call this below
@@ -71,10 +70,10 @@ def prepare(
                 yield faces, part.drop(index=bad, columns=WHERE), refused
                 bar.update(len(part))
 
-    return write_store(out, chunks, crop, plan=_fingerprint(rows, rejects, crop))
+    return write_store(out, chunks, crop.record(), plan=_fingerprint(rows, rejects, crop))
 
 
-def extract_all(places: Sequence[tuple[str, str, int, int]], crop: dict[str, Any]) -> Extracted:
+def extract_all(places: Sequence[tuple[str, str, int, int]], crop: Crop) -> Extracted:
     """Get the faces of a few photos: uint8, n x 64 x 64 x 3, and the reason for each that has none.
 
     Args:
@@ -101,7 +100,7 @@ def photo_bytes(file: str, offset: int, size: int) -> bytes:
         return stream.read(size)
 
 
-def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: dict[str, Any]) -> Iterator[Extracted]:
+def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: Crop) -> Iterator[Extracted]:
     """The results of `extract_all` for each part, with only a few parts on their way at a time."""
     jobs = ([*zip(*(part[name].tolist() for name in ["path", *WHERE]), strict=True)] for part in parts)
     under_way: deque[Future[Extracted]] = deque()
@@ -127,9 +126,7 @@ def _pool(parts: int) -> Executor:
     return ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_quiet)
 
 
-def _submit(
-    workers: Executor, job: Sequence[tuple[str, str, int, int]], crop: dict[str, Any]
-) -> Future[Extracted]:
+def _submit(workers: Executor, job: Sequence[tuple[str, str, int, int]], crop: Crop) -> Future[Extracted]:
     """Give work away. A process that starts for it sees no Ctrl-C, not even while it starts."""
     if not isinstance(workers, ProcessPoolExecutor) or not hasattr(signal, "pthread_sigmask"):
         return workers.submit(extract_all, job, crop)
@@ -155,9 +152,9 @@ def _end_with(parent: BaseProcess | None) -> None:
         os._exit(1)
 
 
-def _fingerprint(rows: pd.DataFrame, rejects: pd.DataFrame, crop: dict[str, Any]) -> str:
+def _fingerprint(rows: pd.DataFrame, rejects: pd.DataFrame, crop: Crop) -> str:
     """Tells this job from another one that writes to the same place."""
-    digest = hashlib.sha256(json.dumps([CHUNK, crop], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([CHUNK, crop.record()], sort_keys=True).encode())
     for table in (rows, rejects):
         digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssrlib.cards import check_card
+from ssrlib.cards import Card, check_card
 from ssrlib.targets import TARGETS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -38,12 +38,12 @@ class Exported(NamedTuple):
 
     read: Callable[[np.ndarray], np.ndarray]
     targets: list[str]
-    cards: list[dict[str, Any]]
+    cards: list[Card]
 
 
 def open_network(
     target: str, path: str | Path | None = None, backend: str = "torch"
-) -> tuple[Any, Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
+) -> tuple[Any, Callable[[np.ndarray], np.ndarray], Card]:
     """Open a network for `"age"` or `"gender"`.
 
     Args:

@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -142,7 +142,10 @@ Chunk = tuple[np.ndarray, pd.DataFrame, pd.DataFrame]
 
 
 def write_store(
-    path: str | Path, chunks: Callable[[int], Iterable[Chunk]], crop: dict[str, Any], plan: str | None = None
+    path: str | Path,
+    chunks: Callable[[int], Iterable[Chunk]],
+    crop: Mapping[str, object],
+    plan: str | None = None,
 ) -> FaceStore:
     """Write a store from chunks of (faces, rows, rejects), and open it.
 
@@ -154,7 +157,7 @@ def write_store(
         path: the folder to make; an existing store there is replaced at the end.
         chunks: `chunks(n)` yields faces (uint8, n x 64 x 64 x 3), their rows, and the rejects met
             on the way, from chunk number n on.
-        crop: how the faces were cut from their photos; kept in `store.json`.
+        crop: how the faces were cut from their photos, a `face_crop.CropRecord`; kept in `store.json`.
         plan: what tells this job from others. If a job with the same plan was interrupted, this
             one goes on where that one stopped; without a plan, it starts anew.
 
@@ -224,7 +227,7 @@ def _append(partial: Path, number: int, chunk: Chunk) -> None:
             rows.to_parquet(new)
 
 
-def _finish(partial: Path, crop: dict[str, Any], plan: str | None) -> None:
+def _finish(partial: Path, crop: Mapping[str, object], plan: str | None) -> None:
     """Make whole files of the parts. `store.json` comes last: with it, the store is complete."""
     rows, rejects = (
         pd.concat([pd.read_parquet(part) for part in sorted((partial / "parts").glob(f"{name}-*.parquet"))])

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from ssrlib import checkpoint, files, weights
 from ssrlib.augment import MILD, PAPER, augment
+from ssrlib.cards import Card
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
 from ssrlib.network import SSRNet
@@ -483,7 +484,7 @@ def _end_epoch(
 
 def _keep(
     folder: Path,
-    job: dict[str, Any],
+    job: checkpoint.Job,
     parts: dict[str, Any],
     run: dict[str, Any],
     store: FaceStore,
@@ -511,7 +512,7 @@ def _publish(folder: Path, network: SSRNet, run: dict[str, Any], store: FaceStor
         network.load_state_dict(best["weights"])
         metrics = history[best["epoch"] - 1].items()
         measured = {name: value for name, value in metrics if name not in ("epoch", "loss")}
-        card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
+        card: Card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
         card |= {"epoch": best["epoch"], "validation": measured}
         weights.save(network, folder / "best.safetensors", card)
         run["published"] = best["epoch"]

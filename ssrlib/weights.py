@@ -15,7 +15,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ssrlib.cards import check_card
+from ssrlib.cards import Card, check_card
 from ssrlib.files import atomic_write
 from ssrlib.network import SSRNet
 from ssrlib.targets import TARGETS
@@ -29,7 +29,7 @@ MOST_BINS = 1000
 FOREIGN = ": a safetensors file, but not of an SSRNet saved by ssrlib"
 
 
-def save(network: SSRNet, path: str | Path, card: dict[str, Any] | None = None) -> Path:
+def save(network: SSRNet, path: str | Path, card: Card | None = None) -> Path:
     """Write a network's weights, settings and card to a safetensors file.
 
     The file is written beside its place and moved in whole, so that `path` is never half a file. Its
@@ -104,7 +104,7 @@ def _kind(tensor: Tensor) -> str:
     return f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
-def read_card(path: str | Path) -> dict[str, Any]:
+def read_card(path: str | Path) -> Card:
     """Return the model card of a weights file, without building the network.
 
     Raises:
@@ -113,7 +113,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
     """
     settings, metadata, _ = _read(path)
     try:
-        card: dict[str, Any] = json.loads(metadata.get("card", "{}"))
+        card: Card = json.loads(metadata.get("card", "{}"))
     except ValueError as error:
         raise ValueError(f"{path}: its card cannot be used: it is not JSON") from error
     check_card(path, settings["target"], card)
@@ -146,7 +146,7 @@ def network_sha256(network: SSRNet) -> str:
     return _checksum(json.dumps(network.settings), to_bytes(_tensors(network)))
 
 
-def write_card(path: str | Path, card: dict[str, Any]) -> None:
+def write_card(path: str | Path, card: Card) -> None:
     """Replace the card of a weights file; its tensors and settings stay as they are.
 
     >>> import tempfile
@@ -184,7 +184,7 @@ def _tensors(network: SSRNet) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
-def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: dict[str, Any]) -> Path:
+def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: Card) -> Path:
     metadata = {"ssrnet": settings, "card": json.dumps(card, ensure_ascii=False)}
     metadata["sha256"] = _checksum(settings, to_bytes(tensors))
     metadata["card_sha256"] = _sha256(metadata["card"])

@@ -51,6 +51,13 @@ def test_without_calibration_there_are_no_bounds_and_scores_are_clipped():
     assert calibration.probability(None, np.array([-1.0, 0.3, 2.0])).tolist() == [0, 0.3, 1]
 
 
+def test_a_calibration_for_the_other_target_is_refused(fitted):
+    with pytest.raises(ValueError, match="is one for gender"):
+        calibration.age_interval({"faces": 200, "beta": [1, 1, 0]}, np.array([3.0]), np.array([0.0]))
+    with pytest.raises(ValueError, match="is one for age"):
+        calibration.probability(fitted, np.array([0.5]))
+
+
 def test_calibrations_survive_json(fitted):
     copy = json.loads(json.dumps(fitted))
     expected = calibration.age_interval(fitted, np.array([20.0]), np.array([1.0]))

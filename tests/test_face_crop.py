@@ -1,3 +1,4 @@
+import json
 from io import BytesIO
 from random import Random
 from zlib import compress, crc32
@@ -11,7 +12,9 @@ from PIL import EpsImagePlugin, Image
 from skimage import data
 
 from ssrlib import detectors, face_crop
+from ssrlib.datasets import folder, imdb_wiki, megaage, morph, utkface
 from ssrlib.detectors import Box
+from ssrlib.face_crop import Crop
 from testing.damage import damaged, photos
 
 PHOTO = data.astronaut()
@@ -166,7 +169,7 @@ def test_astronaut_has_one_face_wherever_it_is_and_however_large():
 def test_crop_is_always_a_face_and_repeats_the_border(x, y, width, margin):
     photo = np.full((60, 80, 3), 77, np.uint8)
     box = Box(x, y, width, width)
-    left, top, side = face_crop.crop_square(box, margin)[:3]
+    left, top, side = Crop(margin).square(box)[:3]
     if left >= 80 or top >= 60 or left + side <= 0 or top + side <= 0:
         with pytest.raises(ValueError, match="outside a photo of 80 x 60 pixels"):
             face_crop.crop(photo, box, margin)
@@ -178,10 +181,25 @@ def test_crop_is_always_a_face_and_repeats_the_border(x, y, width, margin):
 
 def test_crop_cuts_the_square_that_it_says():
     photo = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
-    square = face_crop.crop_square(Box(50, 60, 64, 64), margin=0.0, shift=0.0)
+    square = Crop(margin=0.0, shift=0.0).square(Box(50, 60, 64, 64))
     assert square == Box(50, 60, 64, 64)
     assert np.array_equal(face_crop.crop(photo, square, 0.0, 0.0), photo[60:124, 50:114])
-    assert face_crop.crop_square(Box(50, 60, 100, 100), margin=0.25, shift=0.1) == Box(25, 45, 150, 150)
+    assert Crop(margin=0.25, shift=0.1).square(Box(50, 60, 100, 100)) == Box(25, 45, 150, 150)
+
+
+# What store.json has held since there are stores: other bytes would make each of them another job's.
+RECORDS = {
+    folder: '{"kind": "find", "margin": 0.0, "shift": 0.1}',
+    morph: '{"kind": "find", "margin": 0.0, "shift": 0.1}',
+    utkface: '{"kind": "cropped already", "margin": 0.0, "shift": 0.1}',
+    imdb_wiki: '{"kind": "cropped already", "margin": 0.4, "shift": 0.0}',
+    megaage: '{"kind": "cropped already", "margin": 0.0, "shift": 0.1, "cut_rows": 20}',
+}
+
+
+@pytest.mark.parametrize("dataset", RECORDS, ids=lambda dataset: dataset.__name__)
+def test_a_crop_is_written_down_as_it_always_was(dataset):
+    assert json.dumps(dataset.CROP.record()) == RECORDS[dataset]
 
 
 def test_written_photos_come_back(tmp_path):
@@ -213,11 +231,11 @@ def test_a_turned_photo_gives_the_same_face(angle):
 
 
 def test_landmarks_are_used_where_they_are_known():
-    recipe = {"margin": 0.0, "shift": 0.1}
+    rule = Crop(margin=0.0, shift=0.1)
     box = detectors.find(PHOTO)[0]
     known = box._replace(landmarks=tuple(map(tuple, LANDMARKS)))
-    assert np.array_equal(face_crop.crop_face(PHOTO, box, recipe), face_crop.crop(PHOTO, box, 0.0, 0.1))
-    assert np.array_equal(face_crop.crop_face(PHOTO, known, recipe), face_crop.align(PHOTO, LANDMARKS))
+    assert np.array_equal(face_crop.crop_face(PHOTO, box, rule), face_crop.crop(PHOTO, box, 0.0, 0.1))
+    assert np.array_equal(face_crop.crop_face(PHOTO, known, rule), face_crop.align(PHOTO, LANDMARKS))
 
 
 def test_another_file_in_yunets_place_is_refused(tmp_path, monkeypatch):

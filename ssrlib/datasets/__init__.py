@@ -4,7 +4,7 @@
 `file`, `offset` and `size` (where its bytes are: from `offset` on in `file`; a size of -1 means up to
 the end), `age`, `gender`, `source`, `subject`, `split`, and whatever else the dataset knows. The
 second has the `path` and `reason` of what cannot be used. `CROP` says how to get faces from the
-photos, see `ssrlib.face_crop.extract_face`.
+photos: a `ssrlib.face_crop.Crop`.
 """
 
 from collections.abc import Iterable

@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
-from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.face_crop import Crop
 from ssrlib.store import SPLITS
 
-CROP = {"kind": "find", "margin": MARGIN, "shift": SHIFT}
+CROP = Crop()
 
 
 def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
+from ssrlib.face_crop import CroppedAlready
 
 # The archives' photos are the detector's box and 40 % of its size around it.
-CROP = {"kind": "cropped already", "margin": 0.4, "shift": 0.0}
+CROP = CroppedAlready(margin=0.4, shift=0.0)
 
 
 def rows(

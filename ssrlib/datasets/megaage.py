@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
-from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.face_crop import CroppedAlready
 from ssrlib.store import split_of
 
 # The authors of SSR-Net cut 20 pixels off the top and the bottom of each photo.
-CROP = {"kind": "cropped already", "margin": MARGIN, "shift": SHIFT, "cut_rows": 20}
+CROP = CroppedAlready(cut_rows=20)
 
 
 def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:

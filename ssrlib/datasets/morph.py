@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
-from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.face_crop import Crop
 
 NAME = re.compile(r"(?P<subject>\d+)_(?P<picture>\d+)(?P<sex>[MF])(?P<age>\d{1,3})\.jpe?g", re.IGNORECASE)
-CROP = {"kind": "find", "margin": MARGIN, "shift": SHIFT}
+CROP = Crop()
 
 
 def parse(name: str) -> dict[str, Any]:

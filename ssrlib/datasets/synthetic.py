@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from ssrlib import FACE_SIZE, files
+from ssrlib.face_crop import CropRecord
 from ssrlib.store import NO_REJECTS, SHAPE, FaceStore, split_of, write_store
 
 CANVAS = 3 * FACE_SIZE
-CROP = {"kind": "drawn"}
 MAX_AGE = 90
 
 Points = Sequence[Sequence[float]] | np.ndarray
@@ -47,6 +47,7 @@ def store(count: int = 4000, seed: int = 0, path: str | Path | None = None) -> F
     >>> len(store(200))
     200
     """
+    crop: CropRecord = {"kind": "drawn", "seed": seed}
     kept = path is None
     if path is None:
         version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
@@ -55,9 +56,9 @@ def store(count: int = 4000, seed: int = 0, path: str | Path | None = None) -> F
         with files.alone(path, wait=kept):
             if not _is_there(path):
                 faces, rows = generate(count, seed)
-                write_store(path, lambda _: [(faces, rows, NO_REJECTS)], CROP | {"seed": seed})
+                write_store(path, lambda _: [(faces, rows, NO_REJECTS)], crop)
     drawn = FaceStore(path)
-    if len(drawn) != count or drawn.info["crop"] != CROP | {"seed": seed}:
+    if len(drawn) != count or drawn.info["crop"] != crop:
         raise ValueError(f"{path}: holds other faces than the {count} asked for with seed {seed}")
     return drawn
 

@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 
 from ssrlib.datasets import existing, tables
-from ssrlib.face_crop import MARGIN, SHIFT
+from ssrlib.face_crop import CroppedAlready
 
 NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+\.?jpg(\.chip\.jpg)?")
 GENDERS = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "Other")
-CROP = {"kind": "cropped already", "margin": MARGIN, "shift": SHIFT}
+CROP = CroppedAlready()
 
 
 def parse(name: str) -> dict[str, Any]:

@@ -93,11 +93,11 @@ def _bytes(values: Tensor) -> bytes:
     return values.detach().cpu().numpy().astype("<f4").tobytes()
 
 
-def _portrait(photo: np.ndarray, crop_recipe: dict[str, Any]) -> dict[str, Any]:
+def _portrait(photo: np.ndarray, crop: face_crop.Crop) -> dict[str, Any]:
     boxes = detectors.find(photo)
     if not boxes:
         raise ValueError("no face was found in the photo: the page needs one to begin with")
-    square = face_crop.crop_square(boxes[0], crop_recipe["margin"], crop_recipe["shift"])
+    square = crop.square(boxes[0])
     return {
         "name": "A portrait",
         "note": "A photo that anyone may use. Drag it: the answer follows where the face lies in the oval.",
@@ -121,10 +121,10 @@ def _drawings() -> list[dict[str, Any]]:
     ]
 
 
-def _guide(crop_recipe: dict[str, Any]) -> dict[str, Any]:
-    """Move the oval and the eyes from UTKFace's square to the one of a recipe: both belong to one box."""
-    size = (1 + 2 * face_crop.MARGIN) / (1 + 2 * crop_recipe["margin"])
-    shift = (face_crop.SHIFT - crop_recipe["shift"]) / (1 + 2 * crop_recipe["margin"])
+def _guide(crop: face_crop.Crop) -> dict[str, Any]:
+    """Move the oval and the eyes from UTKFace's square to the one of a crop: both belong to one box."""
+    size = (1 + 2 * face_crop.MARGIN) / (1 + 2 * crop.margin)
+    shift = (face_crop.SHIFT - crop.shift) / (1 + 2 * crop.margin)
 
     def moved(x: float, y: float) -> tuple[float, float]:
         return 0.5 + size * (x - 0.5), 0.5 + size * (y - 0.5) + shift

@@ -189,7 +189,7 @@ def cropped(call, photo: np.ndarray, boxes: list[Box]) -> np.ndarray:
     """Crop in the browser: N x 2 x 64 x 64 x 3, each face as it is and as its mirror image."""
     png = cv2.imencode(".png", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
     image = "data:image/png;base64," + base64.b64encode(png).decode()
-    found = call(CROP, [image, [list(face_crop.crop_square(box)[:3]) for box in boxes]])
+    found = call(CROP, [image, [list(face_crop.Crop().square(box)[:3]) for box in boxes]])
     pixels = np.frombuffer(b"".join(base64.b64decode(face) for both in found for face in both), np.uint8)
     return pixels.reshape(len(boxes), 2, FACE_SIZE, FACE_SIZE, 4)[..., :3]
 
@@ -218,7 +218,7 @@ def test_crops_that_are_special(call):
 )
 def test_crops(call, corners, side):
     boxes = [Box(x, y, side, side) for x, y in corners]
-    boxes = [box for box in boxes if touches(face_crop.crop_square(box))]
+    boxes = [box for box in boxes if touches(face_crop.Crop().square(box))]
     assume(boxes)
     for box, (face, _) in zip(boxes, cropped(call, PORTRAIT, boxes), strict=True):
         assert np.abs(face.astype(int) - face_crop.crop(PORTRAIT, box)).max() <= 1

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, detectors, face_crop
+from ssrlib import AgeGenderEstimator, detectors
 from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
+from ssrlib.face_crop import Crop
 from ssrlib.widgets import TryIt
 
 ROOT = Path(__file__).parents[2]
@@ -40,17 +41,17 @@ def test_what_cannot_be_shown_is_refused():
         TryIt(estimator=AgeGenderEstimator(backend="onnx"))
 
 
-@pytest.mark.parametrize("recipe", [{"margin": 0.4, "shift": 0.0}, {"margin": 0.1, "shift": 0.2}])
-def test_the_guide_marks_the_same_face_for_every_crop(recipe):
+@pytest.mark.parametrize("unusual", [Crop(margin=0.4, shift=0.0), Crop(margin=0.1, shift=0.2)])
+def test_the_guide_marks_the_same_face_for_every_crop(unusual):
     def marks(crop):
         estimator = AgeGenderEstimator()
         estimator.crop = crop
         guide = TryIt(estimator=estimator).guide
-        square = face_crop.crop_square(Box(1000, 1000, 500, 500), **crop)
+        square = crop.square(Box(1000, 1000, 500, 500))
         points = np.array([(guide["x"], guide["y"]), *guide["eyes"]])
         return np.array(square[:2]) + square.width * points, square.width * guide["rx"]
 
-    usual, other = (marks(crop) for crop in ({"margin": face_crop.MARGIN, "shift": face_crop.SHIFT}, recipe))
+    usual, other = (marks(crop) for crop in (Crop(), unusual))
     np.testing.assert_allclose(usual[0], other[0], atol=1)
     assert usual[1] == pytest.approx(other[1], abs=1)
 
