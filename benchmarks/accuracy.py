@@ -58,8 +58,8 @@ Read = Callable[[np.ndarray], np.ndarray]
 def crops(rows: pd.DataFrame, margin: float, side: int = 64) -> np.ndarray:
     """Every photo's square with a margin, N x side x side x 3: 64 for SSR-Net, the whole for others."""
     found = np.empty((len(rows), side, side, 3), np.uint8)
-    for i, row in enumerate(rows.itertuples()):
-        photo = face_crop.read_photo(photo_bytes(row.file, row.offset, row.size))
+    for i, place in enumerate(zip(rows["file"], rows["offset"], rows["size"], strict=True)):
+        photo = face_crop.read_photo(photo_bytes(*place))
         if side == 64:
             found[i] = face_crop.crop(photo, Box(0, 0, *photo.shape[1::-1]), margin, shift=0.0)
         else:
@@ -84,7 +84,7 @@ def best_margin(read: Read, by_margin: dict[float, np.ndarray], rows: pd.DataFra
     return list(by_margin)[target.best(measured)]
 
 
-def milliseconds(read: Read, found: np.ndarray) -> float:
+def milliseconds(read: Callable[[np.ndarray], object], found: np.ndarray) -> float:
     """The median time for one face, one face at a time."""
     times = []
     for face in found[:TIMED]:
@@ -189,8 +189,8 @@ def main(photos: Path, keras: Path | None) -> None:
     for reason in missing:
         print(f"left out: {reason}", file=sys.stderr)
     measured = {"faces": len(test), "split": "test", "lines": lines, "left out": missing}
-    origin = {"weights": weights.built_in(), "data": "UTKFace", "threads": 1}
-    results.record("book/results/benchmark-accuracy.json", measured, **origin)
+    place = "book/results/benchmark-accuracy.json"
+    results.record(place, measured, weights=weights.built_in(), data="UTKFace", threads=1)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,7 +96,7 @@ def keras_runs(threads: int, faces: np.ndarray) -> dict[str, Callable]:
     }
 
 
-def torch_run(network: torch.nn.Module, faces: np.ndarray) -> Callable:
+def torch_run(network: Callable[[torch.Tensor], torch.Tensor], faces: np.ndarray) -> Callable:
     images = torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
 
     def run() -> np.ndarray:
@@ -128,15 +129,15 @@ def frame_runs() -> dict[str, Callable]:
     """From a frame of 640 x 480 with one face to the frame with a labelled box."""
     portrait = cv2.resize(data.astronaut(), (480, 480), interpolation=cv2.INTER_AREA)
     frame = cv2.copyMakeBorder(portrait, 0, 0, 80, 80, cv2.BORDER_REPLICATE)
-    found = {}
+    found: dict[str, Callable] = {}
     for backend in ("torch", "onnx"):
         estimator = AgeGenderEstimator(backend=backend)
         found[f"search all of the frame, {backend}"] = lambda e=estimator: draw(frame, e.predict(frame))
         if importlib.util.find_spec("ssrlib.widgets"):
             from ssrlib.widgets.tracking import find_again
 
-            boxes = estimator.predict(frame)[0].box
-            found[f"follow the face, {backend}"] = lambda e=estimator, boxes=[boxes]: draw(
+            boxes = [estimator.predict(frame)[0].box]
+            found[f"follow the face, {backend}"] = lambda e=estimator, boxes=boxes: draw(
                 frame, e.predict(frame, find_again(frame, boxes))
             )
     return found
@@ -144,7 +145,8 @@ def frame_runs() -> dict[str, Callable]:
 
 def medians(functions: dict[str, Callable]) -> dict[str, float]:
     """The median milliseconds of each function, all measured in turns."""
-    repeats, times = {}, {name: [] for name in functions}
+    repeats: dict[str, int] = {}
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for name, function in functions.items():
         for _ in range(3):
             start = time.perf_counter()
@@ -173,7 +175,7 @@ def measure(threads: int) -> dict:
     cv2.setNumThreads(threads)
     faces, _ = synthetic.generate(max(COUNTS), seed=8)
     network = weights.load(weights.pretrained("age"))
-    measured = {}
+    measured: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         export.to_onnx(network, folder / "age.onnx")
@@ -231,13 +233,14 @@ def main() -> None:
             print(f"{value:14,.2f}  {name}")
     packages = ("torch", "onnxruntime", "ncnn", *(["tensorflow-cpu"] if keras else []))
     versions = {package: version(package) for package in packages}
-    origin = {
-        "weights": weights.built_in(),
-        "data": "64 drawn faces, seed 8",
-        "seed": 8,
-        "versions": versions,
-    }
-    results.record("book/results/latency.json", measured, **origin)
+    results.record(
+        "book/results/latency.json",
+        measured,
+        weights=weights.built_in(),
+        data="64 drawn faces, seed 8",
+        seed=8,
+        versions=versions,
+    )
 
 
 if __name__ == "__main__":

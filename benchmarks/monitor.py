@@ -53,8 +53,10 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     results.check_committed()
     # As in a notebook, but without one.
-    monitor.get_ipython = lambda: SimpleNamespace(kernel=None)
-    monitor.display = lambda shown, display_id: SimpleNamespace(update=lambda shown: None)
+    vars(monitor).update(
+        get_ipython=lambda: SimpleNamespace(kernel=None),
+        display=lambda shown, display_id: SimpleNamespace(update=lambda shown: None),
+    )
     with tempfile.TemporaryDirectory() as folder:
         store = synthetic.store(1000, seed=0, path=f"{folder}/drawn")
         turns = [(seconds_plain(store), *seconds_watched(store)) for _ in range(rounds + 1)][1:]
@@ -67,8 +69,9 @@ def main() -> None:
     }
     for name, value in measured.items():
         print(f"{value:8.4f}  {name}")
-    origin = {"weights": (), "data": "1,000 drawn faces, seed 0", "seed": 0}
-    results.record("book/results/benchmark-monitor.json", measured, **origin)
+    results.record(
+        "book/results/benchmark-monitor.json", measured, weights=(), data="1,000 drawn faces, seed 0", seed=0
+    )
 
 
 if __name__ == "__main__":

@@ -59,5 +59,5 @@ if __name__ == "__main__":
     print(f"{total['seconds']:.0f} s in all; {share:.0%} of the outputs are compared")
     total = {name: round(value, 1) for name, value in total.items()} | {"share compared": round(share, 3)}
     measured = {"chapters": chapters, "total": total}
-    origin = {"weights": weights.built_in(), "data": "the book's notebooks"}
-    results.record(BOOK / "results" / "notebooks.json", measured, **origin)
+    place = BOOK / "results" / "notebooks.json"
+    results.record(place, measured, weights=weights.built_in(), data="the book's notebooks")

@@ -40,7 +40,7 @@ def main(folder: str) -> None:
     measured = {
         "faces": len(store),
         "seconds": seconds,
-        "GB in all": own + helper * os.cpu_count(),
+        "GB in all": own + helper * (os.cpu_count() or 1),
         "GB own": own,
     }
     for name, value in measured.items():

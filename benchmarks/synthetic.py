@@ -52,8 +52,8 @@ def main() -> None:
     }
     for name, value in measured.items():
         print(f"{value:6.1f}  {name}")
-    origin = {"weights": (), "data": "4,000 drawn faces, seed 0", "seed": 0}
-    results.record("book/results/benchmark-synthetic.json", measured, **origin)
+    place, data = "book/results/benchmark-synthetic.json", "4,000 drawn faces, seed 0"
+    results.record(place, measured, weights=(), data=data, seed=0)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ class Photos(Dataset):
         with Image.open(self.files[index]) as photo:
             face = np.asarray(photo.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR))
         generator = torch.Generator().manual_seed(torch.initial_seed() + index)
-        face = torch.from_numpy(face).permute(2, 0, 1)[None]
-        return augment(face, generator, **MILD)[0], self.ages[index]
+        batch = torch.from_numpy(face).permute(2, 0, 1)[None]
+        return augment(batch, generator, **MILD)[0], self.ages[index]
 
 
 def usual(store: FaceStore, folder: Path) -> float:
@@ -55,7 +55,8 @@ def usual(store: FaceStore, folder: Path) -> float:
         large = cv2.resize(face[..., ::-1], (200, 200), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(files[-1]), large)
     data = Photos(files, rows["age"].to_numpy(np.float32))
-    loader = DataLoader(data, RECIPE.batch_size, shuffle=True, drop_last=True, num_workers=os.cpu_count())
+    workers = os.cpu_count() or 0
+    loader = DataLoader(data, RECIPE.batch_size, shuffle=True, drop_last=True, num_workers=workers)
     network = new_network(RECIPE).to(DEVICE).train()
     optimizer = torch.optim.Adam(network.parameters(), RECIPE.learning_rate)
     for epoch in range(EPOCHS):
@@ -90,8 +91,8 @@ def main() -> None:
     ratio = speeds["ours"] / speeds["usual"]
     print(f"ours is {ratio:.1f} times as fast, on {device}")
     measured = {"faces a second": speeds, "times as fast": ratio, "device": device}
-    origin = {"weights": (), "data": "4,000 drawn faces", "seed": 0}
-    results.record("book/results/benchmark-train.json", measured, **origin)
+    place, data = "book/results/benchmark-train.json", "4,000 drawn faces"
+    results.record(place, measured, weights=(), data=data, seed=0)
 
 
 if __name__ == "__main__":

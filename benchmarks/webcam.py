@@ -37,9 +37,8 @@ def main() -> None:
             shown = []
             for _ in range(seconds):
                 time.sleep(1)
-                shown.append(
-                    [int(n) for n in re.match(RATE, page.locator(".ssr-rate").inner_text()).groups()]
-                )
+                (found,) = re.findall(RATE, page.locator(".ssr-rate").inner_text())
+                shown.append([int(number) for number in found])
     rate, latency, python = (statistics.median(column) for column in zip(*shown, strict=True))
     measured = {
         "frames a second": rate,

@@ -39,7 +39,7 @@ def check_committed() -> None:
 
 def record(
     path: str | Path,
-    metrics: dict[str, Any],
+    metrics: dict[str, Any] | list[dict[str, Any]],
     *,
     weights: Sequence[Path],
     store: FaceStore | None = None,

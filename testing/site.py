@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -32,8 +33,9 @@ def build(folder: Path) -> Path:
     extensions = config["sphinx"]["local_extensions"]
     config["sphinx"]["local_extensions"] = {name: str(ROOT / path) for name, path in extensions.items()}
     (folder / "_config.yml").write_text(yaml.safe_dump(config))
-    command = [Path(sys.executable).parent / "jupyter-book", "build", ROOT, "--all", "--warningiserror"]
-    command += ["--keep-going", "--config", folder / "_config.yml", "--path-output", folder]
+    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", str(ROOT), "--all"]
+    command += ["--warningiserror", "--keep-going"]
+    command += ["--config", str(folder / "_config.yml"), "--path-output", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder / "_build" / "html"
@@ -57,16 +59,17 @@ class Visit:
     """What a page asked for and complained about while it was open."""
 
     def __init__(self, page):
-        self.responses, self.failed, self.errors = {}, [], []
+        self.responses: dict[str, Any] = {}
+        self.failed: list[str] = []
+        self.errors: list[str] = []
         page.on("response", lambda response: self.responses.setdefault(response.url, response))
         page.on("requestfailed", lambda request: self.failed.append(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                message.type == "error" and self.errors.append(f"{message.text} {message.location}")
-            ),
-        )
+        page.on("console", self._console)
+
+    def _console(self, message) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location}")
 
     def size(self) -> int:
         """Bytes of the page and all its files, text compressed by gzip as public web servers send it."""

@@ -94,9 +94,8 @@ def main(store: FaceStore, folder: Path, seeds: list[int]) -> None:
     ]
     for row in measured:
         print(f"{row['mae']:6.2f} years  {row['parameters']:7,} parameters  {row['network']}")
-    origin = {"weights": (), "store": store}
-    origin |= {"data": "UTKFace, validation", "seeds": seeds, "epochs": EPOCHS}
-    results.record("book/results/ablations.json", measured, **origin)
+    origin = {"data": "UTKFace, validation", "seeds": seeds, "epochs": EPOCHS}
+    results.record("book/results/ablations.json", measured, weights=(), store=store, **origin)
 
 
 if __name__ == "__main__":

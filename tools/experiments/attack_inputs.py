@@ -104,7 +104,7 @@ def _store(path: Path) -> bytes:
 
 def _metrics(path: Path) -> bytes:
     done = CliRunner().invoke(__main__.app, ["card", "age", "--metrics", str(path)])
-    if done.exit_code:
+    if done.exception:
         raise done.exception
     return done.stdout.encode()
 
@@ -230,7 +230,8 @@ def attempt(h5: Path | None, name: str, number: int) -> list[tuple[str, str]]:
 
 def attack(h5: Path | None, name: str, tries: int) -> Counter:
     """Damage one kind's file `tries` times. What kills the process counts, and the next one goes on."""
-    counts, shown, done = Counter(), set(), 0
+    counts: Counter[str] = Counter()
+    shown, done = set(), 0
     while done < tries:
         with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
             try:

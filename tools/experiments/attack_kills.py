@@ -333,7 +333,7 @@ def damaged_checkpoint(case: Case, known: Known, place: Path, tries: int) -> lis
     return [text for text in wrong if text]
 
 
-ATTACKS = {
+ATTACKS: dict[str, Callable[..., list[str]]] = {
     "killed": partial(again_and_again, kill),
     "Ctrl-C": partial(again_and_again, partial(stop_somewhen, signal.SIGINT)),
     "SIGTERM": partial(again_and_again, partial(stop_somewhen, signal.SIGTERM)),
@@ -402,8 +402,8 @@ def jpegs(width: int = 200, height: int = 200) -> list[bytes]:
     files = []
     for face in synthetic.generate(PHOTOS)[0]:
         large = cv2.resize(face[..., ::-1], (160, 160), interpolation=cv2.INTER_CUBIC)
-        sides = [(height - 160) // 2] * 2 + [(width - 160) // 2] * 2
-        framed = cv2.copyMakeBorder(large, *sides, cv2.BORDER_REPLICATE)
+        above, beside = (height - 160) // 2, (width - 160) // 2
+        framed = cv2.copyMakeBorder(large, above, above, beside, beside, cv2.BORDER_REPLICATE)
         files.append(cv2.imencode(".jpg", framed)[1].tobytes())
     files[7::20] = [file[: len(file) // 2] for file in files[7::20]]
     return files
@@ -472,7 +472,7 @@ def write_folder(folder: Path) -> Path:
     return folder / "table.csv"
 
 
-WRITERS = {
+WRITERS: dict[str, Callable[[Path], Path]] = {
     "imdb": partial(write_imdb_wiki, "imdb"),
     "wiki": partial(write_imdb_wiki, "wiki"),
     "megaage": write_megaage,

@@ -51,7 +51,7 @@ def main(whole: FaceStore, folder: Path) -> None:
     ]
     faces, rows = stores[-1].split("test")
     ages = rows["age"].to_numpy(np.float32)
-    errors = {name: [] for name in (*STEPS, "asian alone")}
+    errors: dict[str, list[float]] = {name: [] for name in (*STEPS, "asian alone")}
     for seed in SEEDS:
         first, later, alone = (replace(recipe, seed=seed) for recipe in (FIRST, LATER, ALONE))
         chain(stores, first, folder / str(seed), later)
@@ -65,8 +65,8 @@ def main(whole: FaceStore, folder: Path) -> None:
     measured = {"test faces": len(faces), "train faces": sizes, "mae": errors}
     for name, values in errors.items():
         print(f"after {name:12} {np.mean(values):5.2f} years ({', '.join(f'{v:.2f}' for v in values)})")
-    origin = {"weights": (), "store": whole, "data": "drawn faces and UTKFace", "seeds": SEEDS}
-    results.record("book/results/chain.json", measured, **origin)
+    origin = {"data": "drawn faces and UTKFace", "seeds": SEEDS}
+    results.record("book/results/chain.json", measured, weights=(), store=whole, **origin)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 640, 480
 EACH = 20  # pictures a condition, every second one with the astronaut
 EMPTY = ["brick", "cat", "coffee", "coins", "grass", "gravel", "page", "retina", "rocket"]
 USUAL = {"side": 128, "turn": 0, "light": 1.0, "noise": 0}
-CONDITIONS = [
+CONDITIONS: list[tuple[str, str, list[float], str]] = [
     ("size", "side", [24, 32, 48, 64, 128, 256], "{} px wide"),
     ("turn", "turn", [0, 10, 20, 30, 45, 90], "{} degrees"),
     ("light", "light", [0.1, 0.25, 0.5, 1.0, 2.0], "{} times as bright"),
@@ -38,15 +38,17 @@ def photo(name: str) -> np.ndarray:
 
 def turned(face: np.ndarray, side: int, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """Return a face at a size and turn, and an oval mask (0 to 1) with a soft border."""
-    oval = np.zeros(face.shape[:2], np.float32)
+    oval: np.ndarray = np.zeros(face.shape[:2], np.float32)
     middle = face.shape[0] // 2
     cv2.ellipse(oval, (middle, middle), (int(middle * 0.86), int(middle * 0.96)), 0, 0, 360, 1.0, -1)
     oval = cv2.GaussianBlur(oval, (0, 0), 0.03 * face.shape[0])
     turn = cv2.getRotationMatrix2D((middle - 0.5, middle - 0.5), degrees, 1.0)
-    parts = [
-        cv2.warpAffine(part, turn, face.shape[:2], borderMode=cv2.BORDER_REPLICATE) for part in (face, oval)
-    ]
-    return tuple(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in parts)
+
+    def at_its_turn(picture: np.ndarray) -> np.ndarray:
+        moved = cv2.warpAffine(picture, turn, face.shape[:2], borderMode=cv2.BORDER_REPLICATE)
+        return cv2.resize(moved, (side, side), interpolation=cv2.INTER_AREA)
+
+    return at_its_turn(face), at_its_turn(oval)
 
 
 def scene(

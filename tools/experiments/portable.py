@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -44,7 +45,7 @@ OLDEST = PLAIN | {
 }
 # Python would replace a locale of plain ASCII by UTF-8, were it not told to leave it alone.
 ELSEWHERE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "TZ": "Asia/Tokyo"}
-SETTINGS = {
+SETTINGS: dict[str, Mapping[str, str | None]] = {
     "as it is": {"OMP_NUM_THREADS": None},
     "one thread": {},
     "two threads": {"OMP_NUM_THREADS": "2"},
@@ -78,7 +79,7 @@ def _named(result: str, text: str) -> bool:
 
 def environment(setting: str) -> dict[str, str]:
     """Return this process's environment with a setting's changes; one thread unless it says otherwise."""
-    changed = os.environ | {"OMP_NUM_THREADS": "1"} | SETTINGS[setting]
+    changed = {**os.environ, "OMP_NUM_THREADS": "1", **SETTINGS[setting]}
     return {name: value for name, value in changed.items() if value is not None}
 
 
@@ -89,7 +90,7 @@ def differing(report: Path) -> dict[str, str]:
         for case in ElementTree.parse(report).iter("testcase")
     ]
     return {
-        case.get("name"): re.sub(r"(\x1b|#x1B)\[\d*m", "", failures[0].text).strip()
+        case.attrib["name"]: re.sub(r"(\x1b|#x1B)\[\d*m", "", failures[0].text or "").strip()
         for case, *failures in cases
         if failures
     }
@@ -138,10 +139,11 @@ def main(chapters: list[Path], settings: list[str]) -> int:
     found = []
     with ThreadPoolExecutor(AT_ONCE) as executor:
         for (chapter, setting), cells in zip(jobs, executor.map(once, *zip(*jobs, strict=True)), strict=True):
-            table.loc[setting, chapter.stem] = f"{len(cells)} differ" if cells else "same"
+            outcome = f"{len(cells)} differ" if cells else "same"
+            table.loc[setting, chapter.stem] = outcome
             for name, what in cells.items():
                 found.append({"chapter": chapter.stem, "setting": setting, "cell": name, "what": what})
-            print(f"{chapter.stem}, {setting}: {table.loc[setting, chapter.stem]}", flush=True)
+            print(f"{chapter.stem}, {setting}: {outcome}", flush=True)
     print(table.rename(columns=lambda stem: stem[:2]).to_string())
     for cell in found:
         print("", f"{cell['chapter']}, {cell['setting']}, {cell['cell']}", cell["what"], sep="\n")

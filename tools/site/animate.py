@@ -81,7 +81,7 @@ def pictures(video: Path) -> list[str]:
     """Return every few pictures of a video, as JPEGs that a page can show."""
     capture, found = cv2.VideoCapture(str(video)), []
     while (frame := capture.read())[0]:
-        jpeg = base64.b64encode(cv2.imencode(".jpg", frame[1])[1]).decode()
+        jpeg = base64.b64encode(cv2.imencode(".jpg", frame[1])[1].tobytes()).decode()
         found.append(f"data:image/jpeg;base64,{jpeg}")
     return found[::EVERY]
 
@@ -101,8 +101,9 @@ def film(page, pictures: list[str]) -> list[Image.Image]:
 def write(shots: list[Image.Image], path: Path) -> None:
     """Write an animated WebP that is small enough, at the best quality that allows it."""
     for quality in (75, 60, 45, 30):
-        options = {"duration": 1000 // RATE, "loop": 0, "quality": quality}
-        shots[0].save(path, save_all=True, append_images=shots[1:], **options)
+        shots[0].save(
+            path, save_all=True, append_images=shots[1:], duration=1000 // RATE, loop=0, quality=quality
+        )
         if path.stat().st_size < MOST_BYTES:
             return
     raise RuntimeError(f"{path}: larger than {MOST_BYTES} bytes even at the lowest quality")

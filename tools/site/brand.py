@@ -6,6 +6,7 @@ Three rows of three bins, one chosen in each, and the next row divides what was 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
@@ -35,7 +36,7 @@ def logo() -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(shapes)}</svg>\n'
 
 
-def card() -> plt.Figure:
+def card() -> Figure:
     """Return the card, 1200 x 630: the name, what it is about, and the bins over an axis of ages."""
     figure = plt.figure(figsize=(12, 6.3), facecolor="#14191f")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 12), ylim=(6.3, 0))

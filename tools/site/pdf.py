@@ -59,10 +59,18 @@ def main(place: Path) -> None:
         page.goto(f"{address}book/{pages[0]}", wait_until="networkidle")
         page.evaluate(JOIN, pages)
         page.wait_for_function(WIDGETS)
-        margins = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
-        running = {"display_header_footer": True, "header_template": "<p></p>", "footer_template": NUMBER}
-        running |= {"outline": True, "tagged": True, "print_background": True}
-        page.pdf(path=place, format="A4", scale=0.8, margin=margins, **running)
+        page.pdf(
+            path=place,
+            format="A4",
+            scale=0.8,
+            margin={"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
+            display_header_footer=True,
+            header_template="<p></p>",
+            footer_template=NUMBER,
+            outline=True,
+            tagged=True,
+            print_background=True,
+        )
         browser.close()
     print(f"Wrote {place}, {place.stat().st_size / 1e6:.1f} MB")
 

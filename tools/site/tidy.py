@@ -20,7 +20,7 @@ FOLDED = {"source_hidden": True, "outputs_hidden": True}
 
 def joined(outputs: list) -> list:
     """Join what was printed in a row: where it is cut depends on how busy the machine was."""
-    whole = []
+    whole: list = []
     for output in outputs:
         if whole and output.output_type == "stream" and whole[-1].get("name") == output.name:
             whole[-1].text += output.text

@@ -29,11 +29,11 @@ def calibrate(target: Target, store: FaceStore) -> dict:
     }
     card["test"] = {name: measured["test"][name] for name in SCORES if name in measured["test"]}
     weights.write_card(path, card)
-    origin = {"weights": [path], "store": store}
-    origin |= {key: card[key] for key in ("data", "recipe", "validation") if key in card}
+    origin: dict[str, object] = {key: card[key] for key in ("data", "recipe", "validation") if key in card}
     origin["trained by"] = card.get("command", "unknown")
     for split, found in measured.items():
-        results.record(Path("book/results") / f"{target.name}-{split}.json", found, **origin)
+        place = Path("book/results") / f"{target.name}-{split}.json"
+        results.record(place, found, weights=[path], store=store, **origin)
     return measured["test"]
 
 

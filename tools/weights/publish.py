@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssrlib import FaceStore, inference, metrics, results, weights
+from ssrlib.cards import Card
 from ssrlib.targets import TARGETS, Target
 
 TERMS = (
@@ -49,20 +50,23 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
     trained, name = weights.read_card(paths[kept]), runs[kept]["run"]
     splits = store.rows["split"].value_counts().to_dict()
     taught = " --taught" if name.startswith("taught-") else ""
-    card = {
+    card: Card = {
         "data": f"UTKFace, {len(store):,} faces: {splits}",
         "command": f"python -m tools.weights.build {target.name} --seed {trained['recipe']['seed']}{taught}",
         "terms": TERMS,
+        "crop": trained["crop"],
+        "recipe": trained["recipe"],
+        "epoch": trained["epoch"],
+        "validation": trained["validation"],
     }
-    card |= {name: trained[name] for name in ("crop", "recipe", "epoch", "validation")}
     published = weights.PRETRAINED / f"{target.name}.safetensors"
     weights.save(weights.load(paths[kept]), published, card)
     measured = {"metric": target.metric, "kept": name, "runs": runs}
     for run in runs:
         print({key: run[key] for key in ("run", "validation", "validation, without flip")})
-    origin = {"weights": [published], "store": store}
-    origin |= {"data": card["data"], "trained by": card["command"]}
-    results.record(Path("book/results") / f"{target.name}-runs.json", measured, **origin)
+    origin = {"data": card["data"], "trained by": card["command"]}
+    place = Path("book/results") / f"{target.name}-runs.json"
+    results.record(place, measured, weights=[published], store=store, **origin)
 
 
 if __name__ == "__main__":

@@ -33,12 +33,13 @@ def photos(rows: pd.DataFrame):
 
 
 def square_and_eyes(rows: pd.DataFrame) -> dict:
-    eye = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_eye.xml")
+    folder = cv2.data.haarcascades  # type: ignore[attr-defined]
+    eye = cv2.CascadeClassifier(folder + "haarcascade_eye.xml")
     squares, eyes = [], []
     for photo in photos(rows):
         side = photo.shape[1]
         # A detector wants some room around a face; these photos have none.
-        padded = cv2.copyMakeBorder(photo, *[BORDER] * 4, cv2.BORDER_REPLICATE)
+        padded = cv2.copyMakeBorder(photo, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REPLICATE)
         boxes = detectors.find(padded)
         if boxes and boxes[0].width > side / 2:
             _, y, width, height = boxes[0][:4]
@@ -63,7 +64,7 @@ def people(store: FaceStore) -> dict:
     ages = store.rows.groupby([decades, "gender"]).size().unstack(fill_value=0)
     return {
         "faces": len(store),
-        "ages": [{"from": int(decade), **counts} for decade, counts in ages.to_dict("index").items()],
+        "ages": [{"from": int(decade), **ages.loc[decade].to_dict()} for decade in ages.index],
         "race": store.rows["race"].value_counts().to_dict(),
     }
 
@@ -98,5 +99,11 @@ if __name__ == "__main__":
         "error by margin, validation": error_by_margin(by_split["validation"]),
     }
     print(measured["square"])
-    origin = {"weights": [weights.pretrained("age")], "store": store, "data": "UTKFace", "seed": 0}
-    results.record("book/results/utkface.json", measured, **origin)
+    results.record(
+        "book/results/utkface.json",
+        measured,
+        weights=[weights.pretrained("age")],
+        store=store,
+        data="UTKFace",
+        seed=0,
+    )
