@@ -13,6 +13,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -26,14 +27,22 @@ UNREADABLE = ": not a checkpoint, or damaged; remove it to start anew"
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
 
-def job(network: SSRNet, store: FaceStore, recipe: dict[str, Any], processes: int) -> dict[str, Any]:
+def job(
+    network: SSRNet,
+    store: FaceStore,
+    recipe: dict[str, Any],
+    soft_targets: np.ndarray | None,
+    processes: int,
+) -> dict[str, Any]:
     """What two runs must share for one to go on where the other stopped."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
+    taught = hashlib.sha256(soft_targets.tobytes()).hexdigest()[:12] if soft_targets is not None else "none"
     return {f"recipe's {name}": value for name, value in recipe.items()} | {
         "network": str(network.settings),
         "starting weights": start.hexdigest()[:12],
         "faces": store.info["sha256"]["faces.npy"][:12],
         "rows": store.info["sha256"]["rows.parquet"][:12],
+        "soft targets": taught,
         "processes": processes,
     }
 
