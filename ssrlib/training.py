@@ -311,6 +311,9 @@ def fit(
 
     place = Path(folder) if folder and fabric.is_global_zero else None
     with files.alone(place) if place else nullcontext(), checkpoint.signals_kept() as signals:
+        if place:
+            with files.naming(place):  # before an hour is spent
+                place.mkdir(parents=True, exist_ok=True)
         run = checkpoint.resume(folder, job, parts, fabric)
         for batch in _batches(len(rows), recipe, run["step"]):
             if run["step"] == recipe.epochs * steps:

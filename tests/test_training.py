@@ -229,6 +229,12 @@ def test_another_runs_checkpoint_is_refused(drawn_store, tmp_path):
         fit(new_network(QUICK), drawn_store, QUICK, tmp_path)
 
 
+def test_a_folder_that_is_a_file_is_refused_before_training(drawn_store, tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(OSError, match="run: cannot be written"):
+        fit(new_network(QUICK), drawn_store, QUICK, tmp_path / "run", kill_after(1))
+
+
 def test_a_full_disk_ends_training_only_at_its_end(drawn_store, small_disk):
     disk, enlarge = small_disk
     steps = []
