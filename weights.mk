@@ -5,11 +5,12 @@ SEEDS := 0 1 2
 STORE := data/utkface/store.json
 RESULTS := book/results
 RUN := $(BIN)/python -m
-BUILD = $(RUN) tools.weights.build $(1) $(if $(EPOCHS),--epochs $(EPOCHS))
+TRAIN = $(RUN) ssrlib train --store $(STORE:/store.json=) --target $(1) --fast $(if $(EPOCHS),--epochs $(EPOCHS))
 
-AGE_RUNS := $(SEEDS:%=runs/second-%/age/finished)
-TAUGHT_RUNS := $(SEEDS:%=runs/taught-second-%/age/finished)
-GENDER_RUNS := $(SEEDS:%=runs/second-%/gender/finished)
+AGE_RUNS := $(SEEDS:%=runs/%/age/finished)
+TAUGHT_RUNS := $(SEEDS:%=runs/taught-%/age/finished)
+GENDER_RUNS := $(SEEDS:%=runs/%/gender/finished)
+TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
 MEASURED := $(addprefix $(RESULTS)/,int8.json why.json utkface.json attack-inputs.json)
@@ -32,22 +33,22 @@ $(STORE): | $(READY)
 	$(NEEDS_UTKFACE)
 	$(RUN) ssrlib prepare utkface "$(UTKFACE)" --out $(@D)
 
-$(AGE_RUNS): runs/second-%/age/finished: $(STORE) | $(READY)
-	$(call BUILD,age --seed $*)
+$(AGE_RUNS): runs/%/age/finished: $(STORE) | $(READY)
+	$(call TRAIN,age) --seed $* --out runs/$*
 	@touch $@
 
-$(TAUGHT_RUNS): runs/taught-second-%/age/finished: $(AGE_RUNS) | $(READY)
-	$(call BUILD,age --seed $* --taught)
+$(TAUGHT_RUNS): runs/taught-%/age/finished: $(AGE_RUNS) | $(READY)
+	$(call TRAIN,age) --seed $* --out runs/taught-$* $(TEACHERS)
 	@touch $@
 
-$(GENDER_RUNS): runs/second-%/gender/finished: $(STORE) | $(READY)
-	$(call BUILD,gender --seed $*)
+$(GENDER_RUNS): runs/%/gender/finished: $(STORE) | $(READY)
+	$(call TRAIN,gender) --seed $* --out runs/$*
 	@touch $@
 
 $(RESULTS)/age-runs.json: $(AGE_RUNS) $(TAUGHT_RUNS)
 $(RESULTS)/gender-runs.json: $(GENDER_RUNS)
 $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json: $(RESULTS)/%-runs.json: | $(READY)
-	$(RUN) tools.weights.publish $* $(subst second-,first-,$(^:/$*/finished=)) $(^:/$*/finished=)
+	$(RUN) tools.weights.publish $* $(^:/$*/finished=)
 
 $(CALIBRATED): $(RESULTS)/%-test.json: $(RESULTS)/%-runs.json $(STORE) tools/weights/calibrate.py
 	$(RUN) tools.weights.calibrate $*

@@ -162,11 +162,17 @@ def train(
     out: Annotated[Path, typer.Option(help="where weights and history go")] = Path("runs"),
     recipe: Annotated[RecipeName, typer.Option(help="ours or the published one")] = RecipeName.best,
     epochs: Annotated[int | None, typer.Option(help="passes over the train split")] = None,
+    second_epochs: Annotated[
+        int | None, typer.Option(help="passes of a second phase, from the best weights, at half the rate")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="the schedule's peak")] = None,
     batch_size: Annotated[int | None, typer.Option(help="faces in one step")] = None,
     loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     start: Annotated[Path | None, typer.Option(help="weights to go on from, instead of random ones")] = None,
+    teacher: Annotated[
+        list[Path] | None, typer.Option(help="weights to learn from, beside the labels; may be given again")
+    ] = None,
     fast: Annotated[
         bool,
         typer.Option("--fast", help="compile the network, and multiply in bfloat16; needs a C++ compiler"),
@@ -178,14 +184,22 @@ def train(
     Interrupted? The same command goes on. With torchrun, several processes or machines share the work:
     torchrun --nproc-per-node 2 -m ssrlib train ...
     """
-    from ssrlib import training
+    from ssrlib import training, weights
     from ssrlib.store import FaceStore
 
     if (store is None) == (chain is None):
         raise ValueError("give either --store or --chain")
     if chain and start:
         raise ValueError("--start and --chain exclude each other: a chain's first network is untrained")
-    chosen = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "loss": loss}
+    if chain and teacher:
+        raise ValueError("--teacher and --chain exclude each other: teachers speak about one store's faces")
+    chosen = {
+        "epochs": epochs,
+        "second_epochs": second_epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "loss": loss,
+    }
     changes = {name: value for name, value in chosen.items() if value is not None} | {"seed": seed}
     changes |= {"precision": "bf16-mixed", "compile": True} if fast else {}
     plan = getattr(training.Recipe, recipe.value)(target=target.value, **changes)
@@ -206,7 +220,11 @@ def train(
         assert store is not None
         stores, places = [FaceStore(store)], [place]
         network = training.start_from(start, plan) if start else training.new_network(plan)
-        training.fit(network, stores[0], plan, place, watch)
+        soft = None
+        if teacher:
+            teachers = [weights.load(path) for path in teacher]
+            soft = training.soft_targets(teachers, stores[0], TARGETS[plan.target])
+        training.fit(network, stores[0], plan, place, watch, soft)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
         for folder, trained_on in zip(places, stores, strict=True):
             _report_training(folder, trained_on, target.value)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -29,14 +30,22 @@ ADVICE = "lower the learning rate or try another seed; what was saved before sta
 Job = dict[str, str | float]
 
 
-def job(network: SSRNet, store: FaceStore, recipe: dict[str, Any], processes: int) -> Job:
+def job(
+    network: SSRNet,
+    store: FaceStore,
+    recipe: dict[str, Any],
+    soft_targets: np.ndarray | None,
+    processes: int,
+) -> Job:
     """What two runs must share for one to go on where the other stopped."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
+    taught = hashlib.sha256(soft_targets.tobytes()).hexdigest()[:12] if soft_targets is not None else "none"
     return {f"recipe's {name}": value for name, value in recipe.items()} | {
         "network": str(network.settings),
         "starting weights": start.hexdigest()[:12],
         "faces": store.info["sha256"]["faces.npy"][:12],
         "rows": store.info["sha256"]["rows.parquet"][:12],
+        "soft targets": taught,
         "processes": processes,
     }
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +27,11 @@ from tqdm.auto import tqdm
 from ssrlib import checkpoint, files, weights
 from ssrlib.augment import MILD, PAPER, augment
 from ssrlib.cards import Card
-from ssrlib.inference import predict
+from ssrlib.inference import BATCH, flip_average, predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
 from ssrlib.network import SSRNet
 from ssrlib.store import FaceStore
-from ssrlib.targets import AGE, TARGETS, Target, target_named
+from ssrlib.targets import AGE, TARGETS, Target, target_named, target_of
 
 BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
@@ -52,6 +53,8 @@ class Recipe:
     Attributes:
         target: the name of what to read: "age" or "gender".
         epochs: passes over the train faces.
+        second_epochs: passes of a second phase, which goes on from the best weights of the first one with
+            a schedule and averaged weights of its own, at half the rate. With 0 there is none.
         batch_size: faces in one step, of all processes together.
         learning_rate: the peak of the schedule.
         schedule: "one-cycle" (up for 30 % of the steps, then down along a cosine) or "step" (times 0.1
@@ -70,6 +73,7 @@ class Recipe:
 
     target: str = "age"
     epochs: int = 30
+    second_epochs: int = 0
     batch_size: int = 32
     learning_rate: float = 0.005
     schedule: str = "one-cycle"
@@ -100,6 +104,13 @@ class Recipe:
         for name in ("epochs", "batch_size", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
+        if self.second_epochs < 0:
+            raise ValueError(f"the recipe's second_epochs must be 0 or more, not {self.second_epochs}")
+
+    @property
+    def all_epochs(self) -> int:
+        """The passes of both phases together."""
+        return self.epochs + self.second_epochs
 
     @classmethod
     def paper(cls, **changes: Any) -> "Recipe":
@@ -125,12 +136,18 @@ class Recipe:
     def best(cls, target: str = "age", **changes: Any) -> "Recipe":
         """Return the recipe of the built-in weights, but for their `precision` and `compile`.
 
-        >>> Recipe.best("gender").epochs
-        20
+        Given other `epochs`, it has no second phase, unless `second_epochs` are given, too.
+
+        >>> Recipe.best("gender").all_epochs
+        32
+        >>> Recipe.best(epochs=3).second_epochs
+        0
         """
         suits = target_named(target)
         # Two classes are learned sooner than a number.
-        ours: dict[str, Any] = {"target": target, "loss": suits.loss, "epochs": 20 if suits.classes else 32}
+        epochs, second_epochs = (20, 12) if suits.classes else (32, 16)
+        ours: dict[str, Any] = {"target": target, "loss": suits.loss, "epochs": epochs}
+        ours["second_epochs"] = 0 if "epochs" in changes else second_epochs
         return cls(**ours | changes)
 
 
@@ -228,6 +245,7 @@ def fit(
     recipe: Recipe = Recipe(),
     folder: str | Path | None = None,
     watch: Callable[[Progress], object] | None = None,
+    soft_targets: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Train a network in place on a store's train split; it ends with its best epoch's weights.
 
@@ -248,19 +266,25 @@ def fit(
         folder: where `checkpoint.pt`, `best.safetensors` and `history.csv` are kept up to date, if anywhere.
         watch: called after each step; what it returns, if true, ends training after this step. By
             default a progress bar.
+        soft_targets: what teachers say about each of the store's faces, on the scale of its labels, NaN
+            where they say nothing; see `soft_targets`. A train face is then trained on the mean of
+            its label and its soft target.
 
     Returns:
         One row an epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae` and
         `ca5` (age) or `accuracy` (gender).
 
     Raises:
-        ValueError: the store lacks train or validation faces with a known label; the loss stopped
-            being a number, or the head died; or the folder holds another run.
+        ValueError: the store lacks train or validation faces with a known label; the soft targets are not
+            one for each face; the loss stopped being a number, or the head died; or the folder holds
+            another run.
         OSError: another process trains in the folder, or it could not be written in the end.
     """
     fabric = _fabric(recipe.precision)
     target = TARGETS[recipe.target]
     rows, truth = _labelled(store, "train", target)
+    if soft_targets is not None:
+        truth = _softened(truth, soft_targets, rows, store)
     validation_rows, validation_truth = _labelled(store, "validation", target)
     validation_faces = store.faces[validation_rows]
     steps = len(rows) // recipe.batch_size
@@ -269,8 +293,9 @@ def fit(
 
     if recipe.waking:
         _let_heads_wake(network)
-    job = checkpoint.job(network, store, asdict(recipe), fabric.world_size)
-    optimizer, schedule = _optimizer(network, recipe, steps)
+    job = checkpoint.job(network, store, asdict(recipe), soft_targets, fabric.world_size)
+    optimizer = _optimizer(network, recipe)
+    schedule = _schedule(optimizer, recipe, recipe.learning_rate, recipe.epochs * steps, steps)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: Any = torch.compile(network) if recipe.compile else network
     model, stepper = fabric.setup(trained, optimizer)
@@ -287,8 +312,14 @@ def fit(
 
     place = Path(folder) if folder and fabric.is_global_zero else None
     with files.alone(place) if place else nullcontext(), checkpoint.signals_kept() as signals:
+        if place:
+            with files.naming(place):  # before an hour is spent
+                place.mkdir(parents=True, exist_ok=True)
         run = checkpoint.resume(folder, job, parts, fabric)
         for batch in _batches(len(rows), recipe, run["step"]):
+            if run["step"] == recipe.epochs * steps:
+                schedule = _begin_second_phase(network, average, optimizer, recipe, steps, run["best"])
+                parts["schedule"] = schedule
             network.train()
             batch = batch[fabric.global_rank :: fabric.world_size]
             torch.manual_seed(_mixed(recipe.seed, run["step"], fabric.global_rank))
@@ -305,7 +336,7 @@ def fit(
                 values = predict(averaged, validation_faces)
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
             progress = Progress(
-                run["step"], recipe.epochs * steps, len(batch), loss, run["history"], run["by_age"]
+                run["step"], recipe.all_epochs * steps, len(batch), loss, run["history"], run["by_age"]
             )
             wish = bool(fabric.is_global_zero and watch(progress)) or bool(signals)
             stop = bool(fabric.all_reduce(torch.tensor(float(wish)), reduce_op="sum"))  # one's is all's
@@ -351,7 +382,7 @@ def chain(
         network, step = (weights.load(start), later) if start else (new_network(recipe), recipe)
         place = Path(folder) / f"{number}-{store.path.name}"
         histories.append(fit(network, store, step, place, watch))
-        if len(histories[-1]) < step.epochs:  # the watcher ended it
+        if len(histories[-1]) < step.all_epochs:  # the watcher ended it
             break
         start = place / "best.safetensors"
     return histories
@@ -414,14 +445,35 @@ def _fabric(precision: str) -> Fabric:
     return fabric
 
 
-def _optimizer(network: SSRNet, recipe: Recipe, steps: int) -> tuple[Optimizer, LRScheduler]:
+def _optimizer(network: SSRNet, recipe: Recipe) -> Optimizer:
     kernels = [weight for weight in network.parameters() if weight.ndim == 4]
     rest = [weight for weight in network.parameters() if weight.ndim != 4]
     groups: list[dict[str, Any]] = [{"params": kernels}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _schedule(optimizer: Optimizer, recipe: Recipe, rate: float, steps: int, epoch: int) -> LRScheduler:
+    """A new schedule over so many steps, of which an epoch has `epoch`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
     if recipe.schedule == "step":
-        return optimizer, StepLR(optimizer, 30 * steps, 0.1)
-    return optimizer, OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps)
+        return StepLR(optimizer, 30 * epoch, 0.1)
+    return OneCycleLR(optimizer, rate, total_steps=steps)
+
+
+def _begin_second_phase(
+    network: SSRNet,
+    average: AveragedModel,
+    optimizer: Optimizer,
+    recipe: Recipe,
+    steps: int,
+    best: dict[str, Any],
+) -> LRScheduler:
+    """Go back to the best weights, and forget how they were reached; return the new schedule."""
+    network.load_state_dict(best["weights"])
+    average.n_averaged.zero_()
+    optimizer.state.clear()
+    return _schedule(optimizer, recipe, recipe.learning_rate / 2, recipe.second_epochs * steps, steps)
 
 
 def _warm_average(keep: float) -> Callable[..., None]:
@@ -446,7 +498,7 @@ def _mixed(*numbers: int) -> int:
 def _batches(count: int, recipe: Recipe, start: int) -> Iterator[Tensor]:
     """The faces of each step, from step number `start` to the last."""
     steps = count // recipe.batch_size
-    for epoch in range(start // steps, recipe.epochs):
+    for epoch in range(start // steps, recipe.all_epochs):
         order = _shuffled(count, recipe.seed, epoch)[: steps * recipe.batch_size]
         yield from order.split(recipe.batch_size)[max(0, start - epoch * steps) :]
 
@@ -494,7 +546,7 @@ def _keep(
     """Write all that a run has. A full disk ends it only when that is needed: there may be room later."""
     try:
         if run["best"]:
-            _publish(folder, parts["network"], run, store, recipe)
+            _publish(folder, job, parts["network"], run, store, recipe)
         checkpoint.save(folder, job, parts, run)
     except OSError as error:
         if needed:
@@ -502,7 +554,9 @@ def _keep(
         warnings.warn(f"{error}; training goes on", stacklevel=3)
 
 
-def _publish(folder: Path, network: SSRNet, run: dict[str, Any], store: FaceStore, recipe: Recipe) -> None:
+def _publish(
+    folder: Path, job: checkpoint.Job, network: SSRNet, run: dict[str, Any], store: FaceStore, recipe: Recipe
+) -> None:
     """Write a table of all epochs, and the best weights if they are not written yet."""
     history, best = run["history"], run["best"]
     with files.atomic_write(folder / "history.csv") as partial:
@@ -513,6 +567,8 @@ def _publish(folder: Path, network: SSRNet, run: dict[str, Any], store: FaceStor
         metrics = history[best["epoch"] - 1].items()
         measured = {name: value for name, value in metrics if name not in ("epoch", "loss")}
         card: Card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
+        if job["soft targets"] != "none":
+            card["soft targets"] = str(job["soft targets"])
         card |= {"epoch": best["epoch"], "validation": measured}
         weights.save(network, folder / "best.safetensors", card)
         run["published"] = best["epoch"]
@@ -524,6 +580,51 @@ def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callabl
         kept = torch.from_numpy(store.faces[rows]).to(device)
         return lambda batch: kept[batch.to(device)].permute(0, 3, 1, 2)
     return lambda batch: torch.from_numpy(store.faces[rows[batch.numpy()]]).to(device).permute(0, 3, 1, 2)
+
+
+def soft_targets(teachers: Sequence[SSRNet], store: FaceStore, target: Target) -> np.ndarray:
+    """Return what trained networks say about a store's train faces, for `fit`: their mean answer.
+
+    A network can learn from others' answers what labels alone do not tell: which faces are hard, and
+    which labels are likely to be wrong (Hinton, Vinyals, Dean: "Distilling the Knowledge in a Neural
+    Network", 2015). Each face is read together with its mirror image.
+
+    Args:
+        teachers: networks that read this target.
+        store: the faces.
+        target: what is read; for two classes the answers become probabilities of the second one.
+
+    Returns:
+        float32, one for each of the store's rows, on the labels' scale; NaN outside the train split.
+
+    Raises:
+        ValueError: a teacher reads something else, or no train face has a known label.
+
+    >>> from ssrlib.datasets import synthetic
+    >>> soft_targets([weights.load(weights.pretrained("age"))], synthetic.store(20), AGE).shape
+    (20,)
+    """
+    for number, teacher in enumerate(teachers, start=1):
+        if target_of(teacher) is not target:
+            raise ValueError(f"teacher {number} reads {target_of(teacher).name}, not {target.name}")
+    rows, _ = _labelled(store, "train", target)
+    batches = np.split(rows, range(BATCH, len(rows), BATCH))
+    answers = [
+        np.concatenate([flip_average(partial(predict, teacher), store.faces[batch])[0] for batch in batches])
+        for teacher in teachers
+    ]
+    mean = torch.from_numpy(np.mean(answers, axis=0))
+    soft = np.full(len(store), np.nan, np.float32)
+    soft[rows] = torch.sigmoid(8 * mean - 4) if target.classes else mean
+    return soft
+
+
+def _softened(truth: np.ndarray, soft_targets: np.ndarray, rows: np.ndarray, store: FaceStore) -> np.ndarray:
+    """The mean of a label and its soft target, where there is one."""
+    if soft_targets.shape != (len(store),):
+        raise ValueError(f"{len(store)} faces need as many soft targets, not {soft_targets.shape}")
+    soft = soft_targets[rows].astype(np.float32)
+    return np.where(np.isnan(soft), truth, (truth + soft) / 2)
 
 
 def _labelled(store: FaceStore, split: str, target: Target) -> tuple[np.ndarray, np.ndarray]:

@@ -79,6 +79,10 @@ def test_prepare_train_evaluate(tmp_path):
     assert face_crop.read_photo(tmp_path / "gender" / "summary.png").shape[2] == 3
     best = tmp_path / "gender" / "best.safetensors"
     assert weights.load(best).settings["value_range"] == 1.0
+    again = ["--target", "gender", "--out", tmp_path / "taught", "--epochs", "1", "--teacher", best]
+    code, out, err = run("train", "--store", store.path, *again)
+    assert code == 0, err
+    assert "soft targets" in weights.read_card(tmp_path / "taught" / "gender" / "best.safetensors")
 
     record = tmp_path / "results" / "gender.json"
     arguments = ["--target", "gender", "--weights", best, "--split", "validation", "--out", record]
@@ -201,6 +205,8 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["prepare", "utkface", "nowhere", "--out", "x"], "error: nowhere: no such file or folder"),
         (["train", "--store", ".", "--target", "height"], "height"),
         (["train"], "error: give either --store or --chain"),
+        (["train", "--chain", "imdb", "--teacher", "x"], "error: --teacher and --chain exclude each other"),
+        (["train", "--store", ".", "--teacher", "x"], "error: .: not a whole face store"),
         (["train", "--chain", "imdb,wiki"], "error: data/imdb: no such store"),
         (["train", "--store", "x", "--learning-rate", "-1"], "learning_rate must be above 0, not -1.0"),
         (["export", "age", "--to", "int8", "--out", "x"], "error: int8 is calibrated on faces"),

@@ -16,7 +16,7 @@ write() { mkdir -p "$(dirname "$1")"; sleep 0.01; touch "$1"; }
 case "$3 $4" in
   "ssrlib prepare") write data/utkface/store.json ;;
   "ssrlib export") write "ssrlib/pretrained/$5.json" ;;
-  tools.weights.build*) mkdir -p "runs/${7:+taught-}second-$6/$4" ;;
+  "ssrlib train") mkdir -p "${13}/$8" ;;
   tools.weights.publish*) write "book/results/$4-runs.json" ;;
   tools.weights.calibrate*) write "book/results/$4-test.json" ;;
   tools.weights.cards*) write book/datasheet.md ;;
@@ -26,14 +26,15 @@ case "$3 $4" in
   tools.weights.*|tools.experiments.*|benchmarks.*) write "book/results/${3##*.}.json" ;;
 esac
 """
-BUILDS = [f"tools.weights.build age --seed {seed}{way}" for way in ("", " --taught") for seed in range(3)]
-BUILDS += [f"tools.weights.build gender --seed {seed}" for seed in range(3)]
+TRAIN = "ssrlib train --store data/utkface --target"
+TEACHERS = "".join(f" --teacher runs/{seed}/age/best.safetensors" for seed in range(3))
+BUILDS = [f"{TRAIN} age --fast --seed {seed} --out runs/{seed}" for seed in range(3)]
+BUILDS += [f"{TRAIN} age --fast --seed {seed} --out runs/taught-{seed}{TEACHERS}" for seed in range(3)]
+BUILDS += [f"{TRAIN} gender --fast --seed {seed} --out runs/{seed}" for seed in range(3)]
+RUNS = [f"runs/{seed}" for seed in range(3)]
 PUBLISHES = [
-    f"tools.weights.publish {target} " + " ".join(f"runs/{run}-{seed}" for run in runs for seed in range(3))
-    for target, runs in {
-        "age": ("first", "taught-first", "second", "taught-second"),
-        "gender": ("first", "second"),
-    }.items()
+    " ".join(["tools.weights.publish age", *RUNS, *(f"runs/taught-{seed}" for seed in range(3))]),
+    " ".join(["tools.weights.publish gender", *RUNS]),
 ]
 CALIBRATES = ["tools.weights.calibrate age", "tools.weights.calibrate gender"]
 EXPORTS = [f"ssrlib export {target} --to onnx --out ssrlib/pretrained" for target in ("age", "gender")]
@@ -123,11 +124,11 @@ def test_together_they_come_in_an_order_that_works(checkout):
         ("book/results/utkface.json", ["tools.weights.cards", *LAST[3:]]),
         ("tools/experiments/portable.py", LAST[-1:]),
         (
-            "runs/second-1/gender/finished",
+            "runs/1/gender/finished",
             [PUBLISHES[1], CALIBRATES[1], EXPORTS[1], *MEASURES, *SHOWS, *LAST],
         ),
         (
-            "runs/second-2/age/finished",
+            "runs/2/age/finished",
             [*BUILDS[3:6], PUBLISHES[0], CALIBRATES[0], EXPORTS[0], *MEASURES, *SHOWS, *LAST],
         ),
     ],
@@ -139,9 +140,7 @@ def test_only_what_depends_on_a_change_is_made_again(made, changed, again):
     assert make(made, *DATA)[0] == []
 
 
-@pytest.mark.parametrize(
-    "at", ["tools.weights.build gender", "tools.weights.calibrate age", "benchmarks.latency "]
-)
+@pytest.mark.parametrize("at", ["ssrlib train", "tools.weights.calibrate age", "benchmarks.latency "])
 def test_interrupted_it_goes_on(checkout, at):
     before, _ = make(checkout, *DATA, STOP_AT=at)
     after, said = make(checkout, *DATA)

@@ -14,14 +14,15 @@ from ssrlib import FaceStore, Recipe, SSRNet, fit, store, training, weights
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, score
-from ssrlib.targets import AGE
-from ssrlib.training import _optimizer, chain, new_network, start_from, tensorboard
+from ssrlib.targets import AGE, GENDER
+from ssrlib.training import _optimizer, _schedule, chain, new_network, soft_targets, start_from, tensorboard
 
 from .conftest import taken
 
 ROOT = Path(__file__).parents[1]
 QUICK = Recipe(epochs=2, batch_size=32)
 DROPOUT = Recipe(epochs=3, batch_size=32, dropout=0.2)
+TWO_PHASES = Recipe(epochs=1, second_epochs=2, batch_size=32)
 
 
 def test_fit_keeps_the_best_epoch_and_records_all(drawn_store, tmp_path):
@@ -98,6 +99,7 @@ def test_unknown_labels_are_left_out(drawn_store, tmp_path):
     "wrong",
     [
         {"target": "height"},
+        {"second_epochs": -1},
         {"epochs": 0},
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
@@ -167,7 +169,15 @@ def same_weights(one, other) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("recipe", [DROPOUT, Recipe.paper(epochs=3, batch_size=32)])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        DROPOUT,
+        TWO_PHASES,
+        Recipe.paper(epochs=3, batch_size=32),
+        Recipe.paper(epochs=1, second_epochs=2, batch_size=32),
+    ],
+)
 def test_a_killed_run_ends_with_the_same_weights(drawn_store, tmp_path, recipe):
     whole = new_network(recipe)
     history = fit(whole, drawn_store, recipe)
@@ -217,6 +227,12 @@ def test_another_runs_checkpoint_is_refused(drawn_store, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="not a checkpoint, or damaged; remove it"):
         fit(new_network(QUICK), drawn_store, QUICK, tmp_path)
+
+
+def test_a_folder_that_is_a_file_is_refused_before_training(drawn_store, tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(OSError, match="run: cannot be written"):
+        fit(new_network(QUICK), drawn_store, QUICK, tmp_path / "run", kill_after(1))
 
 
 def test_a_full_disk_ends_training_only_at_its_end(drawn_store, small_disk):
@@ -330,10 +346,61 @@ def test_a_chain_starts_each_step_from_the_best_of_the_one_before(drawn_store, t
     pd.testing.assert_frame_equal(again[1], histories[1])
 
 
+def test_a_second_phase_goes_on_from_the_best_weights_at_a_low_rate(drawn_store, tmp_path):
+    recipe, network, moved = replace(QUICK, second_epochs=1), new_network(QUICK), []
+
+    def watch(progress):
+        if progress.step in (10, 11):
+            best = weights.load(tmp_path / "best.safetensors")
+            pairs = zip(network.parameters(), best.parameters(), strict=True)
+            moved.append(max((a - b).abs().max().item() for a, b in pairs))
+
+    history = fit(network, drawn_store, recipe, tmp_path, watch)
+    assert list(history["epoch"]) == [1, 2, 3]
+    # What is kept is an average, far from the last step of the first phase. AdamW's first step moves
+    # no weight by much more than the rate, and a one-cycle schedule starts at 1/25 of its peak.
+    assert moved[0] > 1e-3
+    assert 0 < moved[1] < 1.1 * recipe.learning_rate / 2 / 25
+    assert weights.read_card(tmp_path / "best.safetensors")["recipe"]["second_epochs"] == 1
+
+
+def test_soft_targets_are_the_teachers_mean_answers_to_train_faces(drawn_store):
+    teachers = [new_network(replace(QUICK, seed=seed)) for seed in (0, 1)]
+    soft = soft_targets(teachers, drawn_store, AGE)
+    train = (drawn_store.rows["split"] == "train").to_numpy()
+    assert np.isnan(soft[~train]).all()
+    faces = drawn_store.split("train")[0]
+    answers = [predict(teacher, seen) for teacher in teachers for seen in (faces, faces[:, :, ::-1])]
+    assert soft[train] == pytest.approx(np.mean(answers, axis=0), abs=1e-3)
+    gender = new_network(Recipe(target="gender"))
+    assert np.nanmin(soft_targets([gender], drawn_store, GENDER)) > 0
+    assert np.nanmax(soft_targets([gender], drawn_store, GENDER)) < 1
+    with pytest.raises(ValueError, match="teacher 1 reads gender, not age"):
+        soft_targets([gender], drawn_store, AGE)
+
+
+def test_a_face_is_trained_on_the_mean_of_its_label_and_its_soft_target(drawn_store, tmp_path):
+    labels = AGE.labels(drawn_store.rows)
+    older = changed(drawn_store, tmp_path / "older", lambda rows: rows.assign(age=rows["age"] + 2.0))
+    plain, taught, silent = (new_network(QUICK) for _ in range(3))
+    loss = fit(plain, older, QUICK)["loss"]
+    assert fit(taught, drawn_store, QUICK, tmp_path / "taught", soft_targets=labels + 4)["loss"].equals(loss)
+    assert "soft targets" in weights.read_card(tmp_path / "taught" / "best.safetensors")
+    fit(silent, drawn_store, QUICK, tmp_path / "silent", soft_targets=np.full_like(labels, np.nan))
+    alone = new_network(QUICK)
+    fit(alone, drawn_store, QUICK)
+    assert same_weights(alone.state_dict(), silent.state_dict())
+    with pytest.raises(ValueError, match=r"of another run, whose soft targets is \w+, not none"):
+        fit(new_network(QUICK), drawn_store, QUICK, tmp_path / "taught")
+    with pytest.raises(ValueError, match="faces need as many soft targets"):
+        fit(new_network(QUICK), drawn_store, QUICK, soft_targets=labels[:-1])
+
+
 def test_the_paper_steps_down_every_thirty_epochs(drawn_store):
     recipe = Recipe.paper()
     assert (recipe.epochs, recipe.batch_size, recipe.augmentation) == (90, 50, "paper")
-    optimizer, schedule = _optimizer(new_network(recipe), recipe, steps=2)
+    optimizer = _optimizer(new_network(recipe), recipe)
+    schedule = _schedule(optimizer, recipe, recipe.learning_rate, steps=180, epoch=2)
     rates = []
     for _ in range(180):
         rates.append(optimizer.param_groups[0]["lr"])

@@ -63,7 +63,13 @@ class TrainingMonitor(Widget):
             "by_age": [],
             "message": "",
         }
-        begin = {"phase": "ready", "target": recipe.target, "epochs": recipe.epochs, "step": 0, "steps": 0}
+        begin = {
+            "phase": "ready",
+            "target": recipe.target,
+            "epochs": recipe.all_epochs,
+            "step": 0,
+            "steps": 0,
+        }
         super().__init__(state=begin | unknown | {"metric": _metric(target_named(recipe.target))})
         self._network, self._store, self._recipe = network, store, recipe
         self._folder = folder or tempfile.mkdtemp(prefix="ssrlib-")
@@ -150,7 +156,7 @@ class TrainingMonitor(Widget):
     def _tell(self, progress: Progress, now: float) -> None:
         done, recent = progress.step - self._first, self._recent
         passed = now - recent[0][0]
-        epochs = self._recipe.epochs
+        epochs = self._recipe.all_epochs
         # While training runs, this thread alone writes the state.
         self.state = self.state | {
             "phase": "stopping" if self._stop.is_set() else "running",
@@ -169,7 +175,7 @@ class TrainingMonitor(Widget):
         try:
             self._network.load_state_dict(self._start_weights)
             self._history = fit(self._network, self._store, self._recipe, self._folder, watch)
-            ended = len(self._history) == self._recipe.epochs
+            ended = len(self._history) == self._recipe.all_epochs
             self.state = self.state | {"phase": "finished" if ended else "stopped", "left": None}
         except Exception as error:
             # Raised again by wait(); a thread's exception would only end up in a log.

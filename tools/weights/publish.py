@@ -1,11 +1,11 @@
 """Make the best of several trainings the built-in network, and record how they all went.
 
-    python -m tools.weights.publish age runs/*first-* runs/*second-*
+    python -m tools.weights.publish age runs/0 runs/1 runs/2 runs/taught-0 runs/taught-1 runs/taught-2
 
-Each folder is what tools/weights/build.py wrote. The network with the best metric on validation,
-each face read together with its mirror image, becomes ssrlib/pretrained/TARGET.safetensors. It is not
-calibrated yet: tools/weights/calibrate.py comes next. The trainings' histories, and their metrics on
-validation, go to book/results/TARGET-runs.json, last of all.
+Each folder is what `ssrlib train --out FOLDER` wrote; those without "taught-" are the teachers of the others.
+The network with the best metric on validation, each face read together with its mirror image, becomes
+ssrlib/pretrained/TARGET.safetensors. It is not calibrated yet: tools/weights/calibrate.py comes next. The
+trainings' histories, and their metrics on validation, go to book/results/TARGET-runs.json, last of all.
 """
 
 import argparse
@@ -49,10 +49,14 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
     kept = target.best([run["validation"] for run in runs])
     trained, name = weights.read_card(paths[kept]), runs[kept]["run"]
     splits = store.rows["split"].value_counts().to_dict()
-    taught = " --taught" if name.startswith("taught-") else ""
+    teachers = [str(folder / target.name) for folder in folders if not folder.name.startswith("taught-")]
+    command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
+    command += f" --seed {trained['recipe']['seed']} --out {folders[kept]}"
+    if "soft targets" in trained:
+        command += "".join(f" --teacher {folder}/best.safetensors" for folder in teachers)
     card: Card = {
         "data": f"UTKFace, {len(store):,} faces: {splits}",
-        "command": f"python -m tools.weights.build {target.name} --seed {trained['recipe']['seed']}{taught}",
+        "command": command,
         "terms": TERMS,
         "crop": trained["crop"],
         "recipe": trained["recipe"],
