@@ -1,4 +1,4 @@
-"""The command line: `python -m ssrlib prepare | train | evaluate | predict | card | export`."""
+"""The command line: `python -m ssrlib prepare | train | evaluate | calibrate | predict | card | export`."""
 
 import json
 import os
@@ -476,10 +476,15 @@ def _shown(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def _sentence(error: Exception) -> str:
-    """What an error says: of one that is the operating system's, the file and the reason, not its number."""
+def _told(error: BaseException) -> str:
+    """The sentence that a command ends with."""
+    if isinstance(error, ModuleNotFoundError):
+        extras = EXTRAS.get(sys.argv[1], "train")
+        return f"this command needs {error.name}, which is not installed: pip install 'ssrlib[{extras}]'"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object}: the name is not UTF-8; rename the file or its folder"
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"  # without the operating system's number
     return str(error)
 
 
@@ -487,30 +492,26 @@ def _say(message: str) -> None:
     print(_shown(message), file=sys.stderr)
 
 
-def _stop(number: int, _: object) -> None:
-    sys.exit(128 + number)
-
-
 def main() -> None:
+    stopped: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        sys.exit(128 + number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _stop)
+            signal.signal(number, stop)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
-    except ModuleNotFoundError as error:
-        extras = EXTRAS.get(sys.argv[1], "train")
-        sys.exit(
-            f"error: this command needs {error.name}, which is not installed: pip install 'ssrlib[{extras}]'"
-        )
-    except UnicodeEncodeError as error:
-        sys.exit(_shown(f"error: {error.object}: the name is not UTF-8; rename the file or its folder"))
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(_shown(f"error: {_sentence(error)}"))
-    except SystemExit as end:
-        if end.code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+    except BaseException as error:
+        if stopped:  # whatever a library made of it
             _say("stopped; what is done is kept: give the same command to go on")
+            sys.exit(128 + stopped[0])
+        if isinstance(error, ImportError | OSError | ValueError):
+            sys.exit(_shown(f"error: {_told(error)}"))
         raise
 
 

@@ -109,27 +109,35 @@ def test_prepare_train_evaluate(tmp_path):
 
 SIGNALED = """
 import os, signal, sys
-from ssrlib import __main__, prepare, training
+from ssrlib import __main__, export, prepare, training
 
 number = int(sys.argv.pop(1))
 
 def struck(*_):
     signal.raise_signal(number)
 
+def struck_in_a_library(*_):
+    try:
+        struck()
+    except BaseException as error:
+        raise RuntimeError("the library's own error") from error
+
 training.progress_bar = lambda: struck
 prepare.extract_all = struck
+export.to_onnx = struck_in_a_library
 __main__.main()
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", ["train", "prepare"])
+@pytest.mark.parametrize("command", ["train", "prepare", "export"])
 def test_a_stopped_command_says_how_to_go_on(number, command, drawn_store, photo, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text(f"path,age\n{photo.name},43\n")
     arguments = {
         "train": ["--store", drawn_store.path, "--out", tmp_path / "out"],
         "prepare": ["folder", table, "--out", tmp_path / "out"],
+        "export": ["age", "--to", "onnx", "--out", tmp_path / "out"],
     }[command]
     words = [sys.executable, "-c", SIGNALED, number.value, command, *arguments]
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True)

@@ -283,10 +283,13 @@ def two_at_once(case: Case, known: Known, place: Path, tries: int) -> list[str]:
 
 
 def full_disk(case: Case, known: Known, place: Path, tries: int) -> list[str]:
-    """Run on a disk with room for the files of a former run and a part of the new ones; then make room."""
+    """Run on a disk with room for the files of a former run and a part of the new ones; then make room.
+
+    Where the same command would go on from the former files, or has nothing left to do, there are none.
+    """
     wrong, dice = [], random.Random(case.name)
     size = sum(-(-len(content) // 4096) * 4096 for content in known.files.values())
-    former = {} if case.words[0] == "train" else known.files
+    former = {} if case.words[0] == "train" or "synthetic" in case.words else known.files
     for number in range(tries):
         folder = place / str(number)
         folder.mkdir()
