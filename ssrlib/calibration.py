@@ -13,7 +13,7 @@ from typing import Any, TypedDict, final
 
 import numpy as np
 
-from ssrlib.targets import Target
+from ssrlib.targets import AGE, Target
 
 COVERAGE = 0.9
 FOLDS = 5
@@ -71,9 +71,11 @@ def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.n
         "calibration".
 
     Raises:
-        ValueError: there are fewer than 100 faces with a label, a value is not a number, or all
-            faces are of one class.
+        ValueError: there are fewer than 100 faces with a label, a value is not a number, all faces are of
+            one class, or the target is a number other than an age.
     """
+    if not target.classes and target is not AGE:
+        raise ValueError(f"intervals are learned for ages only, not for {target.name}")
     known = ~np.isnan(truth)
     values, differences, truth = (np.asarray(v, float)[known] for v in (values, differences, truth))
     if len(truth) < 100:

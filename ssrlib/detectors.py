@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-# OpenCV's second detector, which also finds those five points, needs a file that no package ships:
+# OpenCV's second detector, which also finds the eyes, the nose and the corners of the mouth, needs a file that no package ships:
 # face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, license MIT.
 YUNET = Path.home() / ".cache" / "ssrlib" / "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -34,8 +34,8 @@ def find(photo: np.ndarray) -> list[Box]:
     """Find upright, roughly frontal faces, the largest first.
 
     With OpenCV's Haar cascade, or with YuNet, which finds more and also their landmarks, if its file
-    is at `YUNET`. Faces narrower than a thirtieth of the photo's longer side, or than 24 pixels, are
-    not looked for. Either detector misses faces, and now and then sees one in a pattern.
+    is at `YUNET`. The cascade does not look for faces narrower than a thirtieth of the photo's longer side,
+    or than 24 pixels. Either detector misses faces, and now and then sees one in a pattern.
 
     Args:
         photo: uint8, height x width x 3, RGB.

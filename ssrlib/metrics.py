@@ -17,7 +17,7 @@ from ssrlib.targets import AGE, Target, target_of
 
 RESAMPLES = 1000
 CURVE = 20
-# Columns of a store's rows that name a face rather than a group of faces.
+# Columns of a store's rows that make no groups of faces.
 NAMES = ("path", "subject", "split", "source", "age")
 
 

@@ -41,7 +41,7 @@ LOSSES = {
     "l1": lambda values, truth, value_range: F.l1_loss(values, truth),
     "smooth l1": lambda values, truth, value_range: F.smooth_l1_loss(values, truth, beta=value_range / 20),
     "l2": lambda values, truth, value_range: F.mse_loss(values, truth),
-    # For gender: what lies between -4 and 4 around one half is taken for the logarithm of the odds.
+    # For two classes: an output from 0 to 1 stands for a logarithm of the odds from -4 to 4.
     "logistic": lambda values, truth, value_range: F.binary_cross_entropy_with_logits(8 * values - 4, truth),
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssrlib import Recipe, fit, metrics, weights
+from ssrlib import Recipe, fit, inference, metrics, weights
 from ssrlib.store import NO_REJECTS, write_store
 from ssrlib.targets import TARGETS, Target, target_named
 from ssrlib.training import new_network
@@ -37,6 +37,8 @@ def test_a_third_target_is_trained_and_measured(drawn_store, tmp_path, monkeypat
     assert measured["constant"]["guess"] == pytest.approx(
         np.median(brightness[rows["split"] == "train"]), abs=1e-3
     )
+    with pytest.raises(ValueError, match="intervals are learned for ages only, not for yaw"):
+        inference.calibrate(trained, store)
 
 
 def test_a_target_that_is_not_there_is_refused():

@@ -1,4 +1,4 @@
-// A square of a picture as 64 x 64 pixels: as ssrlib.faces.crop makes it with OpenCV.
+// A square of a picture as 64 x 64 pixels: as face_crop.crop makes it with OpenCV.
 
 import { clamp, pen } from "./dom.js";
 
