@@ -61,7 +61,10 @@ def face_sheet(faces: np.ndarray, titles: Sequence[str] | None = None, columns: 
 def photo_with_faces(
     photo: np.ndarray, readings: Sequence[Reading], face: np.ndarray | None = None
 ) -> Figure:
-    """A photo with each face's box (solid) and the square that the built-in networks read (dashed); one face large."""
+    """A photo with each face's box (solid) and the square around it (dashed); one face large.
+
+    The square is the one that the built-in networks read.
+    """
     figure, axes = _grid(8 if face is not None else 5, 4, columns=1 if face is None else 2)
     left = axes[0, 0]
     left.imshow(photo)
