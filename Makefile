@@ -14,8 +14,9 @@ endif
 
 .PHONY: help book pdf lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers
 
+# What `make` alone shows: each target's name and the words behind its ##.
 help:
-	@echo "make book | pdf | lab | test | test-fast | test-plain | portable | check | bench | weights | dist"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	@[ -w . ] || { echo "error: nothing can be written in $(CURDIR), and .venv goes there: copy the folder"; exit 1; }
@@ -46,32 +47,32 @@ pdf: $(READY) browsers  ## the whole book as one PDF, from the stored outputs
 	$(BIN)/python -m tools.site.pdf
 
 # In a container people are root, and JupyterLab wants to hear that this is meant.
-lab: $(READY)
+lab: $(READY)  ## the chapters in JupyterLab, to run and to change
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) book
 
-test: $(READY) browsers lint
+test: $(READY) browsers lint  ## every test, the chapters included
 	OMP_NUM_THREADS=1 $(COMPARE) ssrlib tests book
 
-# The chapters once more, as the plainest processor runs them: what hangs on a last digit comes out differently.
-test-plain: $(READY)
+# What hangs on a last digit comes out differently.
+test-plain: $(READY)  ## the chapters once more, as the plainest processor runs them
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=2 $(COMPARE) book
 
-portable: $(READY)  ## every chapter under every setting that could change what it prints
+portable: $(READY)  ## the chapters under every setting that could change what they print
 	$(BIN)/python -m tools.experiments.portable
 
-test-fast: $(READY)  ## what needs no browser and no notebook
+test-fast: $(READY)  ## the tests that need no browser and no notebook
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) -n auto --dist loadfile
 
-test-lowest:  ## the same with the lowest versions that pyproject.toml allows: make test-lowest PYTHON=python3.11
+test-lowest:  ## test-fast with the lowest versions that pyproject.toml allows: give PYTHON=python3.11
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python tools/lowest.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[$(EXTRAS)]"
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(FAST) -n auto --dist loadfile
 
-check: $(READY) lint
+check: $(READY) lint  ## that texts, notebooks, README and lock file are in step
 	$(BIN)/python -m pytest -q tests/book/test_frame.py
 
-lint: $(READY)
+lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -79,7 +80,7 @@ lint: $(READY)
 	$(BIN)/deno lint
 	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js
 
-bench: $(READY) browsers
+bench: $(READY) browsers  ## every benchmark, best on an idle machine
 	$(BIN)/python -m benchmarks.prepare
 	$(BIN)/python -m benchmarks.synthetic
 	$(BIN)/python -m benchmarks.latency
@@ -89,13 +90,13 @@ bench: $(READY) browsers
 	$(BIN)/python -m benchmarks.notebooks
 	$(BIN)/python -m benchmarks.site
 
-notebooks: $(READY)  ## after editing book/text: bring the notebooks and their stored outputs up to date
+notebooks: $(READY)  ## after editing book/text: the notebooks and their stored outputs
 	$(BIN)/jupytext --sync book/text/*.md
 	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 $(CHAPTERS)
 	$(BIN)/python -m tools.site.tidy $(CHAPTERS)
 
 # Both files are installed as by a stranger, and read the astronaut of the README's film.
-dist:  ## wheel and sdist, for PyPI
+dist:  ## wheel and sdist for PyPI, each tried
 	rm -rf dist
 	$(PYTHON) -m venv --clear .venv-dist
 	.venv-dist/bin/python -m pip install --quiet build twine
@@ -107,7 +108,7 @@ dist:  ## wheel and sdist, for PyPI
 	  (cd .venv-dist && bin/ssrlib predict ../book/images/demo.webp --out drawn && ls drawn/demo.png) || exit 1; \
 	done
 
-lock:  ## newest versions of everything but torch
+lock:  ## requirements.lock anew: the newest versions of everything but torch
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[$(EXTRAS)]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock

@@ -204,7 +204,8 @@ share. They are used here for one thing: to measure for whom the network works.
 
 ## How the labels came about
 
-{LABELS.strip()} Ages are whole years, and round ones are more frequent than they should be.
+{LABELS.strip()} Ages are whole years, and some are more frequent than they should be:
+round ones, which end in 0 or 5, and those that end in 6.
 
 ## How it was made, and who was asked
 

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -194,3 +195,10 @@ def test_the_map_of_the_package_shows_its_imports():
         for room in graph
         if f"{room}.py" not in architecture.PAGE.read_text() and room not in ("datasets", "widgets")
     ] == []
+
+
+def test_make_alone_tells_what_each_public_target_does():
+    targets = re.findall(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
+    shown = subprocess.check_output(["make", "--no-print-directory"], cwd=ROOT, text=True)
+    told = dict(re.findall(r"^make (\S+) +(\S.*)$", shown, re.MULTILINE))
+    assert set(told) == {*targets, "weights"} - {"help", "browsers"}
