@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 # OpenCV's second detector also finds the eyes, the nose and the corners of the mouth. It needs a file
-# that no package ships: face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, license MIT.
+# that no package ships: face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, which
+# has the license MIT.
 YUNET = Path.home() / ".cache" / "ssrlib" / "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
