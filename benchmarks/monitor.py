@@ -41,7 +41,7 @@ def seconds_watched(store) -> tuple[float, float]:
         spent.append(time.thread_time() - start)
         return stop
 
-    watched.watch = timed
+    vars(watched).update(watch=timed)
     start, worked = time.perf_counter(), time.process_time()
     watched.start().wait()
     return time.perf_counter() - start, sum(spent) / (time.process_time() - worked)
