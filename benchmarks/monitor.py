@@ -41,7 +41,7 @@ def seconds_watched(store) -> tuple[float, float]:
         spent.append(time.thread_time() - start)
         return stop
 
-    vars(watched).update(watch=timed)
+    watched.watch = timed  # type: ignore[method-assign]  # in its place, and timed
     start, worked = time.perf_counter(), time.process_time()
     watched.start().wait()
     return time.perf_counter() - start, sum(spent) / (time.process_time() - worked)
