@@ -274,11 +274,11 @@ def groups(
     line: float | None = None,
     lowest: float | None = 0.0,
 ) -> Figure:
-    """One figure of merit of each group of faces, with its 95 % interval and its number of faces.
+    """One metric of each group of faces, with its 95 % interval and its number of faces.
 
     Args:
         found: from `metrics.by_group`, the worst first.
-        name: the figure of merit, such as "mae".
+        name: the metric, such as "mae".
         label: what to write on the axis.
         line: a value to compare with, dashed.
         lowest: where the axis begins.
