@@ -117,7 +117,7 @@ def runs(threads: int, faces: np.ndarray, folder: Path) -> dict[str, Callable]:
     found = {
         "PyTorch": torch_run(network, faces),
         "PyTorch, compiled": torch_run(compiled, faces),
-        "PyTorch, slim": torch_run(export.fold(network), faces),
+        "PyTorch, folded": torch_run(export.fold(network), faces),
     }
     found |= {name: lambda function=function: function(faces) for name, function in read.items()}
     if importlib.util.find_spec("tensorflow"):
@@ -126,7 +126,7 @@ def runs(threads: int, faces: np.ndarray, folder: Path) -> dict[str, Callable]:
 
 
 def frame_runs() -> dict[str, Callable]:
-    """From a frame of 640 x 480 with one face to the frame with a labelled box."""
+    """From a frame of 640 x 480 with one face to the frame with a labeled box."""
     portrait = cv2.resize(data.astronaut(), (480, 480), interpolation=cv2.INTER_AREA)
     frame = cv2.copyMakeBorder(portrait, 0, 0, 80, 80, cv2.BORDER_REPLICATE)
     found: dict[str, Callable] = {}
@@ -213,14 +213,14 @@ def main() -> None:
     ]
     alone = found[1]["1"]
     network = weights.load(weights.pretrained("age"))
-    slim = sum(layer["multiply_adds"] for layer in export.cost(export.fold(network)))
+    folded = sum(layer["multiply_adds"] for layer in export.cost(export.fold(network)))
     measured = {
         "rows": rows,
         "frames": frames,
         "multiply-adds": sum(layer["multiply_adds"] for layer in export.cost(network)),
-        "multiply-adds, slim": slim,
+        "multiply-adds, folded": folded,
         "peak, billion multiply-adds a second": found[1]["peak"],
-        "share of the peak, ONNX Runtime": slim / alone["ONNX Runtime"] / 1e6 / found[1]["peak"],
+        "share of the peak, ONNX Runtime": folded / alone["ONNX Runtime"] / 1e6 / found[1]["peak"],
         "PyTorch / ONNX Runtime": alone["PyTorch"] / alone["ONNX Runtime"],
     }
     keras = [ms for name, ms in alone.items() if name.startswith(KERAS)]

@@ -85,7 +85,7 @@ def test_folding_gives_the_same_values(seed, bins, lambdas, value_range):
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_slim_holds_nothing_that_only_training_needs(networks):
+def test_a_folded_network_holds_nothing_that_only_training_needs(networks):
     folded = export.fold(*networks)
     assert not any(isinstance(module, nn.BatchNorm2d | nn.Dropout) for module in folded.modules())
     assert not any(parameter.requires_grad for parameter in folded.parameters())

@@ -6,6 +6,8 @@
   answer, mean over the faces.
 - `gradient`: how strongly the answer reacts to each 2 x 2 pixels, mean over the same faces.
 - `stages`: what each stage adds to the answer, mean by decade of age, over the whole split.
+- `coverage`: the share of each decade's faces inside their interval, with one width for all and as
+  calibrated. Each half of the split is measured with what the other half has taught.
 - `race by age`: the mean absolute error in each decade and race, over the whole split.
 - `last digit`: how often the labels of people from 20 to 89 end in each digit, over the whole store.
 
@@ -18,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ssrlib import FaceStore, explain, inference, metrics, results, weights
+from ssrlib import FaceStore, calibration, explain, inference, metrics, results, weights
+from ssrlib.targets import AGE
 
 GROUPS = {"under 15": (0, 15), "20 to 39": (20, 40), "60 and over": (60, 200)}
 FACES = 150
@@ -45,8 +48,24 @@ def stages(network, faces: np.ndarray, ages: pd.Series) -> list[dict]:
     ]
 
 
-def race_by_age(network, store: FaceStore) -> list[dict]:
-    table = inference.predict_split(network, store, "validation")
+def coverage(table: pd.DataFrame) -> list[dict]:
+    answers = [table[name].to_numpy() for name in ("value", "difference", "truth")]
+    values, differences, truth = answers
+    inside = pd.DataFrame({"one width": False, "calibrated": False}, index=table.index)
+    half = np.arange(len(table)) % 2 == 0
+    for known in (half, ~half):
+        margin = np.quantile(np.abs(values - truth)[known], calibration.COVERAGE)
+        fitted = calibration.fit(AGE, *(part[known] for part in answers))
+        low, high = calibration.age_interval(fitted, values, differences)
+        inside.loc[~known, "one width"] = (np.abs(values - truth) <= margin)[~known]
+        inside.loc[~known, "calibrated"] = ((low <= truth) & (truth <= high))[~known]
+    return [
+        {"ages": ages, "faces": len(part)} | part.mean().round(3).to_dict()
+        for ages, part in inside.groupby(metrics.decades(table["age"]))
+    ]
+
+
+def race_by_age(table: pd.DataFrame) -> list[dict]:
     table["error"] = (table["value"] - table["truth"]).abs()
     cells = table.groupby([metrics.decades(table["age"]), "race"])["error"]
     return [
@@ -61,7 +80,9 @@ def main(store: FaceStore) -> None:
     faces, rows = store.split("validation")
     measured = maps(network, faces, rows["age"].to_numpy())
     measured["stages"] = stages(network, faces, rows["age"])
-    measured["race by age"] = race_by_age(network, store)
+    table = inference.predict_split(network, store, "validation")
+    measured["coverage"] = coverage(table)
+    measured["race by age"] = race_by_age(table)
     grown = store.rows["age"][store.rows["age"].between(20, 89)].astype(int)
     measured["last digit"] = grown.mod(10).value_counts(normalize=True).sort_index().round(4).tolist()
     results.record(
