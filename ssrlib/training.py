@@ -239,6 +239,36 @@ def start_from(path: str | Path, recipe: Recipe) -> SSRNet:
     return network
 
 
+def new_optimizer(network: SSRNet, recipe: Recipe) -> Optimizer:
+    """Return AdamW over a network's parameters, its weight decay on the convolutions' kernels only."""
+    kernels = [weight for weight in network.parameters() if weight.ndim == 4]
+    rest = [weight for weight in network.parameters() if weight.ndim != 4]
+    groups: list[dict[str, Any]] = [{"params": kernels}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def new_schedule(optimizer: Optimizer, recipe: Recipe, rate: float, epochs: int, steps: int) -> LRScheduler:
+    """Return the recipe's schedule for one of its phases, and set the optimizer to its beginning.
+
+    Args:
+        optimizer: from `new_optimizer`.
+        recipe: names the schedule.
+        rate: its peak.
+        epochs: how many the phase has.
+        steps: how many an epoch has.
+
+    >>> recipe = Recipe.paper()
+    >>> optimizer = new_optimizer(new_network(recipe), recipe)
+    >>> new_schedule(optimizer, recipe, 0.001, epochs=90, steps=2).get_last_lr()
+    [0.001, 0.001]
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    if recipe.schedule == "step":
+        return StepLR(optimizer, 30 * steps, 0.1)
+    return OneCycleLR(optimizer, rate, total_steps=epochs * steps)
+
+
 def fit(
     network: SSRNet,
     store: FaceStore,
@@ -294,8 +324,8 @@ def fit(
     if recipe.waking:
         _let_heads_wake(network)
     job = checkpoint.job(network, store, asdict(recipe), soft_targets, fabric.world_size)
-    optimizer = _optimizer(network, recipe)
-    schedule = _schedule(optimizer, recipe, recipe.learning_rate, recipe.epochs * steps, steps)
+    optimizer = new_optimizer(network, recipe)
+    schedule = new_schedule(optimizer, recipe, recipe.learning_rate, recipe.epochs, steps)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: Any = torch.compile(network) if recipe.compile else network
     model, stepper = fabric.setup(trained, optimizer)
@@ -445,22 +475,6 @@ def _fabric(precision: str) -> Fabric:
     return fabric
 
 
-def _optimizer(network: SSRNet, recipe: Recipe) -> Optimizer:
-    kernels = [weight for weight in network.parameters() if weight.ndim == 4]
-    rest = [weight for weight in network.parameters() if weight.ndim != 4]
-    groups: list[dict[str, Any]] = [{"params": kernels}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
-
-
-def _schedule(optimizer: Optimizer, recipe: Recipe, rate: float, steps: int, epoch: int) -> LRScheduler:
-    """A new schedule over so many steps, of which an epoch has `epoch`."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    if recipe.schedule == "step":
-        return StepLR(optimizer, 30 * epoch, 0.1)
-    return OneCycleLR(optimizer, rate, total_steps=steps)
-
-
 def _begin_second_phase(
     network: SSRNet,
     average: AveragedModel,
@@ -473,7 +487,7 @@ def _begin_second_phase(
     network.load_state_dict(best["weights"])
     average.n_averaged.zero_()
     optimizer.state.clear()
-    return _schedule(optimizer, recipe, recipe.learning_rate / 2, recipe.second_epochs * steps, steps)
+    return new_schedule(optimizer, recipe, recipe.learning_rate / 2, recipe.second_epochs, steps)
 
 
 def _warm_average(keep: float) -> Callable[..., None]:

@@ -15,7 +15,15 @@ from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, score
 from ssrlib.targets import AGE, GENDER
-from ssrlib.training import _optimizer, _schedule, chain, new_network, soft_targets, start_from, tensorboard
+from ssrlib.training import (
+    chain,
+    new_network,
+    new_optimizer,
+    new_schedule,
+    soft_targets,
+    start_from,
+    tensorboard,
+)
 
 from .conftest import taken
 
@@ -399,8 +407,8 @@ def test_a_face_is_trained_on_the_mean_of_its_label_and_its_soft_target(drawn_st
 def test_the_paper_steps_down_every_thirty_epochs(drawn_store):
     recipe = Recipe.paper()
     assert (recipe.epochs, recipe.batch_size, recipe.augmentation) == (90, 50, "paper")
-    optimizer = _optimizer(new_network(recipe), recipe)
-    schedule = _schedule(optimizer, recipe, recipe.learning_rate, steps=180, epoch=2)
+    optimizer = new_optimizer(new_network(recipe), recipe)
+    schedule = new_schedule(optimizer, recipe, recipe.learning_rate, epochs=90, steps=2)
     rates = []
     for _ in range(180):
         rates.append(optimizer.param_groups[0]["lr"])
