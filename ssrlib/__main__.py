@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from importlib.util import find_spec
 from io import TextIOWrapper
@@ -68,13 +69,16 @@ prepare_app = typer.Typer(
 app.add_typer(prepare_app, name="prepare")
 Out = Annotated[Path, typer.Option(help="the face store to write")]
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
+Detector = Annotated[str, typer.Option(help="what finds the faces: haar or yunet")]
 
 
-def _prepare(dataset: ModuleType, out: Path, tables: tuple[Any, Any]) -> None:
+def _prepare(dataset: ModuleType, out: Path, tables: tuple[Any, Any], detector: str = "haar") -> None:
     from ssrlib import plots
+    from ssrlib.detectors import detector_named
     from ssrlib.prepare import prepare
 
-    store = prepare(*tables, out, dataset.CROP)
+    detector_named(detector)
+    store = prepare(*tables, out, replace(dataset.CROP, detector=detector))
     print(store, store.describe().round(2), sep="\n\n")
     for reason, count in store.rejects["reason"].value_counts().items():
         print(f"{count:9,} rejected: {reason}")
@@ -109,11 +113,11 @@ def megaage(path: Folder, out: Out) -> None:
 
 
 @prepare_app.command()
-def morph(path: Folder, out: Out) -> None:
+def morph(path: Folder, out: Out, detector: Detector = "haar") -> None:
     """MORPH2, licensed by the University of North Carolina Wilmington; mind the license's terms."""
     from ssrlib.datasets import morph as dataset
 
-    _prepare(dataset, out, dataset.rows(path))
+    _prepare(dataset, out, dataset.rows(path), detector)
 
 
 @prepare_app.command()
@@ -133,11 +137,12 @@ def folder(
         Path, typer.Argument(help="a CSV or parquet file: path, age, and if known gender, subject, split")
     ],
     out: Out,
+    detector: Detector = "haar",
 ) -> None:
     """Your own photos. Ask the people in them first."""
     from ssrlib.datasets import folder as dataset
 
-    _prepare(dataset, out, dataset.rows(path))
+    _prepare(dataset, out, dataset.rows(path), detector)
 
 
 @prepare_app.command()
@@ -403,12 +408,15 @@ def predict(
         Backend | None,
         typer.Option(help="by default torch for .safetensors, else onnx where it is installed"),
     ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="what finds the faces, haar or yunet: by default what the weights name")
+    ] = None,
 ) -> None:
     """Find the faces in photos and read their ages and genders."""
     from ssrlib.estimator import AgeGenderEstimator, draw
     from ssrlib.face_crop import PhotoError, read_photo, write_new_photo
 
-    estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender))
+    estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender), detector)
     found: list[dict[str, Any]] = []
     failed: list[Exception] = []
     for path in photos:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from ssrlib import calibration
 from ssrlib.calibration import Calibration
+from ssrlib.detectors import DETECTORS
 from ssrlib.face_crop import MARGIN, SHIFT, Crop, CropRecord
 from ssrlib.targets import TARGETS
 
@@ -102,10 +103,12 @@ def crop_of(card: Card) -> Crop:
     """Return how the faces that a network learned from were cropped, as far as its card says.
 
     >>> crop_of({"crop": {"kind": "cropped already", "margin": 0.4}})
-    Crop(margin=0.4, shift=0.1)
+    Crop(margin=0.4, shift=0.1, detector='haar')
     """
     record = card.get("crop", {})
-    return Crop(record.get("margin", MARGIN), record.get("shift", SHIFT))
+    return Crop(
+        record.get("margin", MARGIN), record.get("shift", SHIFT), record.get("detector", Crop().detector)
+    )
 
 
 def check_card(path: str | Path, target: str, card: Any) -> None:
@@ -124,6 +127,8 @@ def check_card(path: str | Path, target: str, card: Any) -> None:
             value = getattr(crop_of(card), name)
             if type(value) not in (int, float) or not least <= value <= most:
                 raise ValueError(f"the crop's {name} must be from {least} to {most}, not {value!r}")
+        if (detector := crop_of(card).detector) not in DETECTORS:
+            raise ValueError(f"the crop's detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
         if card.get("calibration"):
             calibration.check(card["calibration"], TARGETS[target])
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Find the faces in a photo."""
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -31,27 +32,46 @@ class Box(NamedTuple):
     landmarks: tuple[tuple[float, float], ...] | None = None
 
 
-def find(photo: np.ndarray) -> list[Box]:
+def find(photo: np.ndarray, detector: str = "haar") -> list[Box]:
     """Find upright, roughly frontal faces, the largest first.
 
-    With OpenCV's Haar cascade, or with YuNet, which finds more and also their landmarks, if its file
-    is at `YUNET`. The cascade does not look for faces narrower than a thirtieth of the photo's longer side,
-    or than 24 pixels. Either detector misses faces, and now and then sees one in a pattern.
+    OpenCV's Haar cascade does not look for faces narrower than a thirtieth of the photo's longer side, or
+    than 24 pixels. YuNet finds more, and also their landmarks. Either misses faces, and now and then
+    sees one in a pattern.
 
     Args:
         photo: uint8, height x width x 3, RGB.
+        detector: a key of `DETECTORS`: "haar", or "yunet", whose file must be at `YUNET`.
 
     Raises:
-        ValueError: there is a file at `YUNET`, but another one.
+        ValueError: there is no such detector, or its file is another one.
+        FileNotFoundError: its file is missing.
 
     >>> find(np.zeros((100, 100, 3), np.uint8))
     []
     """
+    search = detector_named(detector)
     scale = max(1.0, max(photo.shape[:2]) / DETECTION_SIDE)
     size = tuple(max(1, round(side / scale)) for side in photo.shape[1::-1])
     small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-    boxes = _find_yunet(small) if YUNET.is_file() else _find_haar(small)
-    return sorted((_scaled(box, scale) for box in boxes), key=lambda box: box.width, reverse=True)
+    return sorted((_scaled(box, scale) for box in search(small)), key=lambda box: box.width, reverse=True)
+
+
+def detector_named(name: str) -> Callable[[np.ndarray], list[Box]]:
+    """Return what finds faces in a photo as it is, in no order.
+
+    Raises:
+        ValueError, FileNotFoundError: as `find` does.
+
+    >>> detector_named("eyes")
+    Traceback (most recent call last):
+    ValueError: there is no detector 'eyes'; there are: haar, yunet
+    """
+    if name not in DETECTORS:
+        raise ValueError(f"there is no detector {name!r}; there are: {', '.join(DETECTORS)}")
+    if name == "yunet":
+        _yunet()
+    return DETECTORS[name]
 
 
 def _find_haar(photo: np.ndarray) -> list[Box]:
@@ -85,6 +105,12 @@ def _cascade() -> cv2.CascadeClassifier:
 
 @cache
 def _yunet() -> cv2.FaceDetectorYN:
+    if not YUNET.is_file():
+        source = "https://github.com/opencv/opencv_zoo"
+        raise FileNotFoundError(f"{YUNET}: missing, and YuNet needs it; get the file from {source}")
     if hashlib.sha256(YUNET.read_bytes()).hexdigest() != YUNET_SHA256:
         raise ValueError(f"{YUNET}: not the file that this name stands for; remove it or get it again")
     return cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.8)
+
+
+DETECTORS = {"haar": _find_haar, "yunet": _find_yunet}

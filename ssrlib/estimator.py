@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from ssrlib import runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import Box, find
+from ssrlib.detectors import Box, detector_named, find
 from ssrlib.face_crop import crop_face, read_photo
 from ssrlib.inference import flip_average
 
@@ -57,13 +58,19 @@ class AgeGenderEstimator:
         age, gender: weights files; by default the built-in ones, for research and teaching only.
         backend: "torch", or "onnx" for files that `python -m ssrlib export` made; "onnx" gives the same
             answers, needs ONNX Runtime instead of PyTorch, and is several times as fast.
+        detector: what finds the faces, a key of `detectors.DETECTORS`; by default the one that found
+            the faces which the network for age learned from, or the Haar cascade.
 
     >>> AgeGenderEstimator().predict(np.zeros((100, 100, 3), np.uint8))
     []
     """
 
     def __init__(
-        self, age: str | Path | None = None, gender: str | Path | None = None, backend: str = "torch"
+        self,
+        age: str | Path | None = None,
+        gender: str | Path | None = None,
+        backend: str = "torch",
+        detector: str | None = None,
     ):
         self.age, self._read_age, age_card = runtime.open_network("age", age, backend)
         self.gender, self._read_gender, gender_card = runtime.open_network("gender", gender, backend)
@@ -73,6 +80,9 @@ class AgeGenderEstimator:
         if crop_of(gender_card) != self.crop:
             message = "the networks for age and gender learned from faces that were cropped differently"
             warnings.warn(f"{message}; using the crop of the first", stacklevel=2)
+        if detector:
+            self.crop = replace(self.crop, detector=detector)
+        detector_named(self.crop.detector)  # to hear now that there is no such detector
 
     def predict(self, photo: np.ndarray | str | Path, boxes: Sequence[Box] | None = None) -> list[Reading]:
         """Return one reading a face, the largest face first; an empty list if there is none.
@@ -87,7 +97,7 @@ class AgeGenderEstimator:
             ValueError: the file is not an image, or the array breaks the contract above.
         """
         photo = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
-        boxes = find(photo) if boxes is None else boxes
+        boxes = find(photo, self.crop.detector) if boxes is None else boxes
         if not boxes:
             return []
         found = np.stack([crop_face(photo, box, self.crop) for box in boxes])

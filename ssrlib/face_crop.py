@@ -55,6 +55,7 @@ class CropRecord(TypedDict, total=False):
     kind: Literal["find", "cropped already", "drawn"]
     margin: float
     shift: float
+    detector: str
     cut_rows: int
     seed: int
 
@@ -69,6 +70,7 @@ class Crop:
     Attributes:
         margin: what the square adds to the box on each side, as a share of the box's width.
         shift: how far down the square moves, as a share of the box's width.
+        detector: what marks the box, a key of `detectors.DETECTORS`.
 
     >>> Crop(margin=0.25).square(Box(50, 60, 100, 100))[:4]
     (25, 45, 150, 150)
@@ -76,6 +78,7 @@ class Crop:
 
     margin: float = MARGIN
     shift: float = SHIFT
+    detector: str = "haar"
 
     def square(self, box: Box) -> Box:
         """Return the square for a box: whole pixels, at least one, which may lie outside the photo."""
@@ -88,9 +91,9 @@ class Crop:
         """Return it as JSON.
 
         >>> Crop().record()
-        {'kind': 'find', 'margin': 0.0, 'shift': 0.1}
+        {'kind': 'find', 'margin': 0.0, 'shift': 0.1, 'detector': 'haar'}
         """
-        return {"kind": "find", "margin": self.margin, "shift": self.shift}
+        return {"kind": "find", "margin": self.margin, "shift": self.shift, "detector": self.detector}
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,7 @@ def extract_face(data: bytes, name: str, rule: Crop) -> np.ndarray:
     """
     if not isinstance(rule, CroppedAlready):
         photo = read_photo(data, name)
-        boxes = find(photo)
+        boxes = find(photo, rule.detector)
         if not boxes:
             raise PhotoError(f"{name}: no face was found")
         return crop_face(photo, boxes[0], rule)

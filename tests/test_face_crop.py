@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image
 from skimage import data
 
-from ssrlib import detectors, face_crop
+from ssrlib import AgeGenderEstimator, detectors, face_crop
 from ssrlib.datasets import folder, imdb_wiki, megaage, morph, utkface
 from ssrlib.detectors import Box
 from ssrlib.face_crop import Crop
@@ -189,8 +189,8 @@ def test_crop_cuts_the_square_that_it_says():
 
 # What store.json has held since there are stores: other bytes would make each of them another job's.
 RECORDS = {
-    folder: '{"kind": "find", "margin": 0.0, "shift": 0.1}',
-    morph: '{"kind": "find", "margin": 0.0, "shift": 0.1}',
+    folder: '{"kind": "find", "margin": 0.0, "shift": 0.1, "detector": "haar"}',
+    morph: '{"kind": "find", "margin": 0.0, "shift": 0.1, "detector": "haar"}',
     utkface: '{"kind": "cropped already", "margin": 0.0, "shift": 0.1}',
     imdb_wiki: '{"kind": "cropped already", "margin": 0.4, "shift": 0.0}',
     megaage: '{"kind": "cropped already", "margin": 0.0, "shift": 0.1, "cut_rows": 20}',
@@ -198,7 +198,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("dataset", RECORDS, ids=lambda dataset: dataset.__name__)
-def test_a_crop_is_written_down_as_it_always_was(dataset):
+def test_a_crop_is_written_down_as_stores_hold_it(dataset):
     assert json.dumps(dataset.CROP.record()) == RECORDS[dataset]
 
 
@@ -242,4 +242,13 @@ def test_another_file_in_yunets_place_is_refused(tmp_path, monkeypatch):
     (tmp_path / "yunet.onnx").write_bytes(b"something else")
     monkeypatch.setattr(detectors, "YUNET", tmp_path / "yunet.onnx")
     with pytest.raises(ValueError, match=r"yunet\.onnx: not the file that this name stands for"):
-        detectors.find(PHOTO)
+        detectors.find(PHOTO, "yunet")
+
+
+def test_a_detector_whose_file_is_missing_says_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(detectors, "YUNET", tmp_path / "yunet.onnx")
+    assert detectors.find(PHOTO), "what lies in the home folder changes nothing unasked"
+    with pytest.raises(FileNotFoundError, match=r"yunet\.onnx: missing, and YuNet needs it; get"):
+        AgeGenderEstimator(detector="yunet")
+    with pytest.raises(ValueError, match="there is no detector 'eyes'; there are: haar, yunet"):
+        AgeGenderEstimator(detector="eyes")

@@ -113,13 +113,13 @@ def iou(a: Box, b: Box) -> float:
     return shared / (a.width * a.height + b.width * b.height - shared) if shared else 0.0
 
 
-def find_new(photo: np.ndarray) -> list[Box]:
+def find_new(photo: np.ndarray, detector: str = "haar") -> list[Box]:
     """Find faces in a frame (uint8, height x width x 3, RGB), quickly: at reduced size."""
     scale = max(1.0, max(photo.shape[:2]) / SEARCH_SIDE)
-    return [_moved(box, scale, 0, 0) for box in detectors.find(_shrunk(photo, scale))]
+    return [_moved(box, scale, 0, 0) for box in detectors.find(_shrunk(photo, scale), detector)]
 
 
-def find_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
+def find_again(photo: np.ndarray, boxes: Sequence[Box], detector: str = "haar") -> list[Box]:
     """Find the faces that were at `boxes` a moment ago, near there and of about that size.
 
     For a few faces this takes a small part of the time that a search of the whole frame takes.
@@ -132,7 +132,8 @@ def find_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
         region = photo[top:bottom, left:right]
         scale = max(1.0, width / KNOWN_WIDTH)
         if min(region.shape[:2]) >= scale:
-            near = [_moved(new, scale, left, top) for new in detectors.find(_shrunk(region, scale))]
+            again = detectors.find(_shrunk(region, scale), detector)
+            near = [_moved(new, scale, left, top) for new in again]
             near = [new for new in near if all(iou(new, other) < MIN_IOU for other in found)]
             found += sorted(near, key=lambda new: iou(new, box))[-1:]
     return found

@@ -136,9 +136,9 @@ class _Following:
     def follow(self, photo: np.ndarray, now: float, estimator: AgeGenderEstimator) -> list[Track]:
         boxes = [track.latest.box for track in self.tracker.tracks]
         if 0 < len(boxes) <= FEW_FACES and now - self.searched < SEARCH_EVERY:
-            boxes = find_again(photo, boxes)
+            boxes = find_again(photo, boxes, estimator.crop.detector)
         else:
-            boxes, self.searched = find_new(photo), now
+            boxes, self.searched = find_new(photo, estimator.crop.detector), now
         return self.tracker.update(estimator.predict(photo, boxes), now)
 
 

@@ -100,9 +100,9 @@ def compared(detectors: dict) -> tuple[list[dict], list[dict]]:
 
 def main() -> None:
     results.check_committed()
-    ways = {"Haar": detectors._find_haar}
+    ways = {"Haar": detectors.detector_named("haar")}
     if detectors.YUNET.is_file():
-        ways["YuNet"] = detectors._find_yunet
+        ways["YuNet"] = detectors.detector_named("yunet")
     rows, empty = compared(ways)
     print(pd.DataFrame(rows).to_string(index=False), "\n")
     print(pd.DataFrame(empty).to_string(index=False))
