@@ -14,7 +14,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -438,13 +437,14 @@ def _deliver(
     facts: dict[str, Any],
 ) -> dict[str, Any]:
     """Describe the new files in a JSON file, and move all of them to where they belong."""
+    crop = crop_of(cards[0])
     packages = ("ssrlib", "torch", "onnx", "onnxruntime", "pnnx", "ncnn")
     description = {
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in made},
         **facts,
         "targets": [target_of(network).name for network in networks],
         "weights": [network_sha256(network) for network in networks],
-        "crop": asdict(crop_of(cards[0])),
+        "crop": {"margin": crop.margin, "shift": crop.shift},
         "versions": {package: version(package) for package in packages},
         "cards": cards,
     }
