@@ -132,9 +132,34 @@ def utkface(
 
 
 @prepare_app.command()
+def aaf(
+    path: Annotated[Path, typer.Argument(help="the extracted folder, or a .tar with a labels.csv")],
+    out: Out,
+    detector: Detector = "haar",
+) -> None:
+    """All-Age-Faces, from https://github.com/JingchunCheng/All-Age-Faces-Dataset; for research only."""
+    from ssrlib.datasets import aaf as dataset
+
+    _prepare(dataset, out, dataset.rows(path), detector)
+
+
+@prepare_app.command()
+def appa(
+    path: Annotated[Path, typer.Argument(help="the extracted folder, or a .tar with a labels.csv")],
+    out: Out,
+    detector: Detector = "haar",
+) -> None:
+    """APPA-REAL, from https://chalearnlap.cvc.uab.cat/dataset/26/description/; for research only."""
+    from ssrlib.datasets import appa_real as dataset
+
+    _prepare(dataset, out, dataset.rows(path), detector)
+
+
+@prepare_app.command()
 def folder(
     path: Annotated[
-        Path, typer.Argument(help="a CSV or parquet file: path, age, and if known gender, subject, split")
+        Path,
+        typer.Argument(help="a CSV or parquet file: path, age, and if known gender, subject, split"),
     ],
     out: Out,
     detector: Detector = "haar",

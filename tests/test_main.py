@@ -199,7 +199,9 @@ def test_export_writes_files_for_ncnn_and_onnx(tmp_path):
     assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"age.onnx", "age.json"}
 
 
-@pytest.mark.parametrize("dataset", ["imdb", "wiki", "megaage", "morph", "utkface", "folder", "synthetic"])
+@pytest.mark.parametrize(
+    "dataset", ["imdb", "wiki", "megaage", "morph", "utkface", "aaf", "appa", "folder", "synthetic"]
+)
 def test_every_dataset_says_where_it_comes_from(dataset):
     code, out, _ = run("prepare", dataset, "--help")
     assert code == 0

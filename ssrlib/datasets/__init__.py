@@ -7,6 +7,7 @@ second has the `path` and `reason` of what cannot be used. `CROP` says how to ge
 photos: a `ssrlib.face_crop.Crop`.
 """
 
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,22 @@ def existing(path: str | Path, what: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such {what}")
     return path
+
+
+def members(tar: Path) -> dict[str, dict[str, Any]]:
+    """Return where the bytes of each file in a tar are: its `file`, `offset` and `size`, by its name.
+
+    Nothing is extracted.
+
+    Raises:
+        ValueError: the tar is damaged.
+    """
+    try:
+        with tarfile.open(tar, "r:") as archive:
+            return {
+                member.name: {"file": str(tar), "offset": member.offset_data, "size": member.size}
+                for member in archive
+                if member.isfile()
+            }
+    except tarfile.TarError as error:
+        raise ValueError(f"{tar}: not a whole tar file ({error})") from error

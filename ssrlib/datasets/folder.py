@@ -1,30 +1,39 @@
 """Your own photos: a table that says which photo shows whom at what age."""
 
-from pathlib import Path
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from ssrlib.datasets import existing, tables
+from ssrlib.datasets import existing, members, tables
 from ssrlib.face_crop import Crop
 from ssrlib.store import SPLITS
 
 CROP = Crop()
+LABELS = "labels.csv"
 
 
 def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a CSV or parquet file with the columns path, age and, if known, gender, subject, split.
 
     Paths are relative to the table's folder. Gender is "female", "male" or empty. People with the
-    same subject go to one split; a `split` column decides itself.
+    same subject go to one split; a `split` column decides itself. Other columns are kept as they are.
+
+    Photos may also lie in a tar file, beside a table named `labels.csv`; they are read in place.
+
+    Args:
+        table: the CSV, parquet or tar file.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, or lacks a column.
     """
     table = existing(table, "table")
+    packed = members(table) if table.suffix == ".tar" else None
+    beside = _labels_of(table, packed) if packed is not None else table
     try:
-        listed = pd.read_parquet(table) if table.suffix == ".parquet" else pd.read_csv(table, dtype=str)
+        listed = _listed(table, packed[str(beside)] if packed else None)
         records = listed.astype(object).where(listed.notna(), None).to_dict("records")
     except Exception as error:  # of a damaged file, the readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -35,12 +44,38 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     good, bad = [], []
     for row in records:
         try:
-            good.append(_checked(row) | {"file": str(table.parent / row["path"]), "source": "folder"})
+            checked = _checked(row)
+            name = str(beside.parent / row["path"])
+            place = {"file": name} if packed is None else _place(packed, name)
+            good.append(checked | place | {"source": "folder"})
         except ValueError as error:
             bad.append({"path": row["path"], "reason": str(error)})
     if not good:
         raise ValueError(f"{table}: no row has a path and an age from 0 to 120")
     return tables(good, bad)
+
+
+def _labels_of(tar: Path, packed: dict[str, dict[str, Any]]) -> PurePosixPath:
+    """The one table in a tar file."""
+    found = [PurePosixPath(name) for name in packed if PurePosixPath(name).name == LABELS]
+    if len(found) != 1:
+        raise ValueError(f"{tar}: it must hold one {LABELS}, not {len(found)}")
+    return found[0]
+
+
+def _listed(table: Path, place: dict[str, Any] | None) -> pd.DataFrame:
+    """The table as it is; in a tar file, the one at that place."""
+    if place:
+        with table.open("rb") as file:
+            file.seek(place["offset"])
+            return pd.read_csv(BytesIO(file.read(place["size"])), dtype=str)
+    return pd.read_parquet(table) if table.suffix == ".parquet" else pd.read_csv(table, dtype=str)
+
+
+def _place(packed: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    if name not in packed:
+        raise ValueError("not in the tar file")
+    return packed[name]
 
 
 def _checked(row: dict[Any, Any]) -> dict[str, Any]:

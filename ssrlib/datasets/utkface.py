@@ -6,7 +6,6 @@ belong to their owners. Labels are estimates made by an algorithm and checked by
 
 import os
 import re
-import tarfile
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssrlib.datasets import existing, tables
+from ssrlib.datasets import existing, members, tables
 from ssrlib.face_crop import CroppedAlready
 
 NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+\.?jpg(\.chip\.jpg)?")
@@ -67,18 +66,9 @@ def _places(path: Path) -> Iterator[dict[str, Any]]:
     """Where each photo's bytes are, in a fixed order."""
     tars = [path] if path.is_file() else sorted(path.glob("*.tar"))
     for tar in tars:
-        try:
-            with tarfile.open(tar, "r:") as archive:
-                for member in archive:
-                    if member.isfile() and member.name.endswith(".jpg"):
-                        yield {
-                            "path": member.name,
-                            "file": str(tar),
-                            "offset": member.offset_data,
-                            "size": member.size,
-                        }
-        except tarfile.TarError as error:
-            raise ValueError(f"{tar}: not a whole tar file ({error})") from error
+        for name, place in members(tar).items():
+            if name.endswith(".jpg"):
+                yield {"path": name, **place}
     if path.is_dir():
         # Five times as fast as pathlib's own search.
         names = glob("**/*.jpg", root_dir=path, recursive=True, include_hidden=True)

@@ -1,7 +1,5 @@
-import io
 import os
 import sys
-import tarfile
 
 import cv2
 import numpy as np
@@ -11,6 +9,8 @@ from hypothesis import strategies as st
 
 from ssrlib.datasets import synthetic, utkface
 from ssrlib.prepare import prepare
+
+from .conftest import tar
 
 NAMES = [
     "1_1_0_20170101000000001.jpg.chip.jpg",
@@ -39,11 +39,8 @@ def tars(tmp_path):
     folder = tmp_path / "tars"
     folder.mkdir()
     for i in (0, 1):
-        with tarfile.open(folder / f"utkface-{i}.tar", "w") as archive:
-            for name, content in list(photos().items())[2 * i : 2 * i + 2]:
-                member = tarfile.TarInfo(f"UTKFace/{name}")
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
+        content = {f"UTKFace/{name}": photo for name, photo in list(photos().items())[2 * i : 2 * i + 2]}
+        tar(folder / f"utkface-{i}.tar", content)
     return folder
 
 
