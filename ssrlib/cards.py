@@ -13,6 +13,8 @@ from ssrlib.detectors import DETECTORS
 from ssrlib.face_crop import MARGIN, SHIFT, Crop, CropRecord
 from ssrlib.targets import TARGETS
 
+# Smaller groups are not called the worst: chance decides how they do.
+MIN_FACES = 40
 # A card says how far beyond a face its crop reaches, in widths of the face.
 CROP_RANGES = {"margin": (-0.4, 4), "shift": (-2, 2)}
 
@@ -169,6 +171,27 @@ def model_card(name: str, card: Card, metrics: dict[str, Any] | None = None, sha
     if metrics:
         parts.append(_by_group(metrics))
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def summary(metrics: dict[str, Any]) -> str:
+    """Return the metrics of `metrics.evaluate` in about ten lines.
+
+    They tell how good a network is overall, and on the worst group of each kind. Groups of fewer than 40
+    faces are left out: chance decides how they do.
+    """
+    target = TARGETS[metrics["target"]]
+    names = [name for name in UNITS if name in metrics and name not in ("rmse", "ca3", "brier")]
+    lines = {_label(name): _with_interval(metrics, name) for name in names}
+    constant = metrics["constant"]
+    lines[f"by always saying {constant['guess']}"] = _say(target.metric, constant[target.metric])
+    for grouping, groups in metrics["groups"].items():
+        enough = [group for group in groups if group["faces"] >= MIN_FACES]
+        if enough and grouping not in ("predicted age", "mirror disagreement"):
+            text = f"{enough[0]['group']}, {_with_interval(enough[0], target.metric)}"
+            lines[f"worst by {grouping}"] = f"{text}, {enough[0]['faces']:,} faces"
+    widest = max(map(len, lines))
+    told = [f"{name:{widest}}  {text}" for name, text in lines.items()]
+    return "\n".join([f"{target.name}, {metrics['split']} split, {metrics['faces']:,} faces", *told])
 
 
 def datasheet(people: dict[str, Any]) -> str:

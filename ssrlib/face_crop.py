@@ -148,7 +148,7 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
 def _bytes(path: Path) -> bytes:
     try:
         if path.is_dir():
-            raise PhotoError(f"{path}: a folder, not a photo")
+            raise PhotoError(f"{path}: a folder without photos")
         return path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such photo") from None

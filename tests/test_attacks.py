@@ -58,7 +58,7 @@ def test_a_drawing_never_replaces_a_photo(put, tmp_path):
 
 
 def test_a_drawing_never_replaces_what_was_there(put, tmp_path):
-    photo, other = put("me.jpg"), put("drawn/me.png", b"my diary")
+    photo, other = put("me.webp", photos()["WebP"]), put("drawn/me.png", b"my diary")
     (tmp_path / "drawn" / "me-2.png").symlink_to(tmp_path / "nowhere")
     assert run("predict", photo, "--out", tmp_path / "drawn")[0] == 0
     assert other.read_bytes() == b"my diary"
@@ -177,7 +177,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_drawing(put, tmp_path):
     done = subprocess.run([*command, tmp_path / "drawn"], capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode == 1
     assert json.loads(done.stdout)
-    assert done.stderr == f"error: {tmp_path / 'drawn' / 'me.png'}: not saved (File too large)\n"
+    assert done.stderr == f"error: {tmp_path / 'drawn' / 'me.jpg'}: not saved (File too large)\n"
     assert not list((tmp_path / "drawn").iterdir())
 
 

@@ -132,7 +132,7 @@ def test_no_photo_starts_another_program(monkeypatch):
 def test_missing_files_and_folders_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such photo"):
         face_crop.read_photo(tmp_path / "nothing.jpg")
-    with pytest.raises(ValueError, match="a folder, not a photo"):
+    with pytest.raises(ValueError, match="a folder without photos"):
         face_crop.read_photo(tmp_path)
 
 

@@ -38,16 +38,31 @@ def test_predict_prints_a_table_and_draws(photo, tmp_path):
 
 def test_predict_goes_on_after_a_bad_photo(photo, tmp_path):
     (tmp_path / "text.jpg").write_text("dear diary")
-    code, out, err = run("predict", tmp_path / "text.jpg", tmp_path, tmp_path / "none.jpg", photo, "--json")
+    (tmp_path / "empty").mkdir()
+    bad = [tmp_path / name for name in ("text.jpg", "empty", "none.jpg")]
+    code, out, err = run("predict", *bad, photo, "--json")
     assert code == 1
     (answer,) = json.loads(out)
     assert answer["photo"] == str(photo)
     assert answer["gender"] == "female"
     assert {"x", "y", "width", "height", "age", "p_male"} <= answer.keys()
     assert answer["age_low"] < answer["age"] < answer["age_high"]
-    for line in ("text.jpg: not an image", "a folder, not a photo", "none.jpg: no such photo"):
+    for line in ("text.jpg: not an image", "empty: a folder without photos", "none.jpg: no such photo"):
         assert line in err
     assert "Traceback" not in err
+
+
+def test_predict_reads_folders_and_standard_input(photo, tmp_path):
+    (tmp_path / "notes.txt").write_text("no photo")
+    shutil.copy(photo, tmp_path / "b.JPG")
+    code, out, err = run("predict", tmp_path, "--json", "--out", tmp_path / "drawn")
+    assert code == 0, err
+    assert [answer["photo"] for answer in json.loads(out)] == [str(tmp_path / "b.JPG"), str(photo)]
+    drawn = tmp_path / "drawn" / "b.JPG"
+    assert drawn.read_bytes()[:2] == b"\xff\xd8", "a JPEG goes out as a JPEG"
+    result = CliRunner().invoke(__main__.app, ["predict", "-", "--json"], input=photo.read_bytes())
+    (answer,) = json.loads(result.stdout)
+    assert (answer["photo"], answer["gender"]) == ("-", "female")
 
 
 def test_predict_says_when_there_is_no_face(tmp_path):
@@ -86,9 +101,16 @@ def test_prepare_train_evaluate(tmp_path):
 
     record = tmp_path / "results" / "gender.json"
     arguments = ["--target", "gender", "--weights", best, "--split", "validation", "--out", record]
-    code, out, err = run("evaluate", "--store", store.path, *arguments)
+    code, out, err = run("evaluate", "--store", store.path, *arguments, "--json")
     assert code == 0, err
+    assert "gender-by-age.png" in err
     measured = json.loads(out)
+    lines = run("evaluate", "--store", store.path, *arguments[:-2])[1].splitlines()
+    assert lines[0] == f"gender, validation split, {measured['faces']} faces"
+    assert [line.split()[3] for line in lines if line.startswith("gender as labeled")] == [
+        f"{measured['accuracy']:.1%}"
+    ]
+    assert len(lines) <= 10
     assert json.loads(record.read_text())["metrics"] == measured
     origin = json.loads(record.read_text())["origin"]
     assert {"command", "commit", "machine"} <= origin.keys()
