@@ -5,7 +5,7 @@ READY := .venv/ready
 CHAPTERS := $(wildcard book/[0-9]*.ipynb)
 FAST := -m "not browser and not notebook and not slow"
 COMPARE := $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile
-EXTRAS := predict,train,export,keras,tensorboard,book,test
+EXTRAS := predict,train,export,heic,keras,tensorboard,book,test
 
 # Jupyter and matplotlib write into the home folder: where nobody may, a folder of this run takes its place.
 ifeq ($(shell test -w "$$HOME" || echo no),no)

@@ -491,7 +491,7 @@ def _each(paths: list[Path]) -> Iterator[Path]:
     """The photos that are meant: of a folder, those in it, by their names; a folder without any stays."""
     from PIL import Image
 
-    kinds = Image.registered_extensions()
+    kinds = {*Image.registered_extensions(), ".heic", ".heif"}
     for path in paths:
         inside = sorted(path.iterdir()) if path.is_dir() else []
         yield from [file for file in inside if file.suffix.lower() in kinds] or [path]

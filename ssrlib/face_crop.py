@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -37,6 +38,9 @@ REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
+
+# How a photo of an iPhone begins, from its fifth byte on: "ftyp", and one of these.
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # Pillow gives these to another program, which draws what they say.
 PROGRAMS = ("EPS", "WMF")
@@ -118,7 +122,8 @@ class CroppedAlready(Crop):
 def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | None = None) -> np.ndarray:
     """Decode a photo from a file or from a file's bytes: uint8, height x width x 3, RGB, upright.
 
-    Grey, 16-bit, CMYK and RGBA images are converted; EXIF rotation is applied; alpha is dropped.
+    All that Pillow reads, and HEIC with `pip install 'ssrlib[heic]'`. Grey, 16-bit, CMYK and RGBA images
+    are converted; EXIF rotation is applied; alpha is dropped.
 
     Args:
         source: a path, or the bytes of an image file.
@@ -134,6 +139,7 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
         name, source = str(source), _bytes(Path(source))
     if not source:
         raise PhotoError(f"{name}: the file is empty")
+    unknown = source[4:8] == b"ftyp" and source[8:12] in HEIC and not _reads_heic()
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(source)) as image:
             if image.width * image.height <= MAX_PIXELS:
@@ -141,8 +147,20 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
     except Image.DecompressionBombError:
         pass
     except Exception as error:  # each decoder has errors of its own, and a damaged file meets them all
-        raise PhotoError(f"{name}: not an image, or a damaged one") from error
+        heic = "perhaps a HEIC photo; to read those, pip install 'ssrlib[heic]'"
+        raise PhotoError(f"{name}: {heic if unknown else 'not an image, or a damaged one'}") from error
     raise PhotoError(f"{name}: larger than {MAX_PIXELS // 1_000_000} million pixels")
+
+
+@cache
+def _reads_heic() -> bool:
+    """Let Pillow read HEIC, which it does not by itself, if that can be had."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 def _bytes(path: Path) -> bytes:

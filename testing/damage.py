@@ -6,8 +6,10 @@ from random import Random
 
 import numpy as np
 from PIL import Image
+from pillow_heif import register_heif_opener
 from skimage import data
 
+register_heif_opener()
 # Of the first bytes of a file, most say how to read the rest.
 HEADER = 200
 
@@ -39,6 +41,7 @@ def photos() -> dict[str, bytes]:
         "WebP": _encoded(small, "WEBP"),
         "WebP, lossless": _encoded(small, "WEBP", lossless=True),
         "AVIF": _encoded(small, "AVIF"),
+        "HEIC": _encoded(small, "HEIF"),
         "GIF": _encoded(small, "GIF"),
         "BMP": _encoded(small, "BMP"),
         "TIFF": _encoded(small, "TIFF"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 from skimage import data
 
 from ssrlib import AgeGenderEstimator, detectors, face_crop
@@ -119,6 +119,17 @@ def test_reduced_or_not_the_same_photos_are_read():
     for at_least in (None, 120):
         with pytest.raises(face_crop.PhotoError, match="my photo: not an image, or a damaged one"):
             face_crop.read_photo(broken, "my photo", at_least)
+
+
+def test_a_heic_photo_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(face_crop, "_reads_heic", lambda: False)
+    monkeypatch.setattr(Image, "open", lambda _: raises(UnidentifiedImageError))
+    with pytest.raises(face_crop.PhotoError, match=r"a\.heic: perhaps a HEIC photo; .*ssrlib\[heic\]"):
+        face_crop.read_photo(photos()["HEIC"], "a.heic")
+
+
+def raises(error):
+    raise error
 
 
 def test_no_photo_starts_another_program(monkeypatch):
