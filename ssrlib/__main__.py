@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from ssrlib.estimator import Reading
     from ssrlib.store import FaceStore
 
+
+class InOrderOfUse(typer.core.TyperGroup):
+    """The commands as one needs them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return ["predict", "prepare", "train", "calibrate", "evaluate", "card", "export"]
+
+
 app = typer.Typer(
+    cls=InOrderOfUse,
     help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
     no_args_is_help=True,
     add_completion=False,
@@ -99,7 +108,10 @@ def _imdb_wiki(
     min_age: Annotated[int, typer.Option(help="below it, the label is wrong")] = 0,
     max_age: Annotated[int, typer.Option(help="above it, the label is wrong")] = 100,
 ) -> None:
-    """IMDB-WIKI ("faces only"), from https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/; for research."""
+    """IMDB-WIKI ("faces only"), from https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/; for research.
+
+    Example: ssrlib prepare imdb imdb_crop --out data/imdb
+    """
     from ssrlib.datasets import imdb_wiki as dataset
 
     _prepare(dataset, out, dataset.rows(path, min_face_score, max_second_face_score, min_age, max_age))
@@ -111,7 +123,10 @@ prepare_app.command("wiki")(_imdb_wiki)
 
 @prepare_app.command()
 def megaage(path: Folder, out: Out) -> None:
-    """MegaAge-Asian, from http://mmlab.ie.cuhk.edu.hk/projects/MegaAge/; for non-commercial research only."""
+    """MegaAge-Asian, from http://mmlab.ie.cuhk.edu.hk/projects/MegaAge/; for non-commercial research only.
+
+    Example: ssrlib prepare megaage megaage_asian --out data/megaage
+    """
     from ssrlib.datasets import megaage as dataset
 
     _prepare(dataset, out, dataset.rows(path))
@@ -119,7 +134,10 @@ def megaage(path: Folder, out: Out) -> None:
 
 @prepare_app.command()
 def morph(path: Folder, out: Out, detector: Detector = "haar") -> None:
-    """MORPH2, licensed by the University of North Carolina Wilmington; mind the license's terms."""
+    """MORPH2, licensed by the University of North Carolina Wilmington; mind the license's terms.
+
+    Example: ssrlib prepare morph MORPH2 --out data/morph
+    """
     from ssrlib.datasets import morph as dataset
 
     _prepare(dataset, out, dataset.rows(path), detector)
@@ -130,7 +148,10 @@ def utkface(
     path: Annotated[Path, typer.Argument(help="the extracted folder, a .tar, or a folder of .tar files")],
     out: Out,
 ) -> None:
-    """UTKFace, from https://susanqq.github.io/UTKFace/; for non-commercial research only."""
+    """UTKFace, from https://susanqq.github.io/UTKFace/; for non-commercial research only.
+
+    Example: ssrlib prepare utkface UTKFace.tar --out data/utkface
+    """
     from ssrlib.datasets import utkface as dataset
 
     _prepare(dataset, out, dataset.rows(path))
@@ -142,7 +163,10 @@ def aaf(
     out: Out,
     detector: Detector = "haar",
 ) -> None:
-    """All-Age-Faces, from https://github.com/JingchunCheng/All-Age-Faces-Dataset; for research only."""
+    """All-Age-Faces, from https://github.com/JingchunCheng/All-Age-Faces-Dataset; for research only.
+
+    Example: ssrlib prepare aaf All-Age-Faces --out data/aaf
+    """
     from ssrlib.datasets import aaf as dataset
 
     _prepare(dataset, out, dataset.rows(path), detector)
@@ -154,7 +178,10 @@ def appa(
     out: Out,
     detector: Detector = "haar",
 ) -> None:
-    """APPA-REAL, from https://chalearnlap.cvc.uab.cat/dataset/26/description/; for research only."""
+    """APPA-REAL, from https://chalearnlap.cvc.uab.cat/dataset/26/description/; for research only.
+
+    Example: ssrlib prepare appa appa-real-release --out data/appa
+    """
     from ssrlib.datasets import appa_real as dataset
 
     _prepare(dataset, out, dataset.rows(path), detector)
@@ -169,7 +196,10 @@ def folder(
     out: Out,
     detector: Detector = "haar",
 ) -> None:
-    """Your own photos. Ask the people in them first."""
+    """Your own photos. Ask the people in them first.
+
+    Example: ssrlib prepare folder faces.csv --out data/mine
+    """
     from ssrlib.datasets import folder as dataset
 
     _prepare(dataset, out, dataset.rows(path), detector)
@@ -181,7 +211,10 @@ def synthetic(
     count: Annotated[int, typer.Option(help="how many faces to draw", min=1)] = 4000,
     seed: Annotated[int, typer.Option(help="another seed gives other faces")] = 0,
 ) -> None:
-    """Drawn faces; nothing to download, no license to ask about."""
+    """Drawn faces; nothing to download, no license to ask about.
+
+    Example: ssrlib prepare synthetic --out data/synthetic
+    """
     from ssrlib.datasets import synthetic as dataset
 
     print(dataset.store(count, seed, out))
@@ -218,6 +251,8 @@ def train(
 
     Interrupted? The same command goes on. With torchrun, several processes or machines share the work:
     torchrun --nproc-per-node 2 -m ssrlib train ...
+
+    Example: ssrlib train --store data/utkface --target age --fast
     """
     from ssrlib import training, weights
     from ssrlib.store import FaceStore
@@ -310,6 +345,8 @@ def evaluate(
     """Measure a network on a split of a store, overall and by group, each metric with its interval.
 
     Intervals, in brackets, are those of the bootstrap: 95 %.
+
+    Example: ssrlib evaluate --store data/utkface --weights runs/age/best.safetensors --out age.json
     """
     from ssrlib import cards, metrics, results
     from ssrlib.store import FaceStore
@@ -355,6 +392,8 @@ def calibrate(
     """Learn from a store's validation split how sure a network is, and keep it in the weights' card.
 
     With it, `predict` gives an interval for each age, and gender's p_male is a probability.
+
+    Example: ssrlib calibrate runs/age/best.safetensors --store data/utkface
     """
     from ssrlib import inference
     from ssrlib.store import FaceStore
@@ -372,7 +411,10 @@ def card(
         Path | None, typer.Option(help="a JSON file from `evaluate --out`, for the tables by group")
     ] = None,
 ) -> None:
-    """Print the card of a weights file: what it reads, what it is for and not for, and how good it is."""
+    """Print the card of a weights file: what it reads, what it is for and not for, and how good it is.
+
+    Example: ssrlib card runs/age/best.safetensors --metrics runs/age/validation.json
+    """
     from ssrlib import cards, results
     from ssrlib.weights import read_card, weights_sha256
 
@@ -412,6 +454,8 @@ def export(
     """Write a network for ONNX Runtime or ncnn, or in 8-bit integers, with a JSON file on its use.
 
     The new file is run before it is kept, and its answers are compared with PyTorch's.
+
+    Example: ssrlib export runs/age/best.safetensors --to onnx --out exported
     """
     if to == Format.int8 and not store:
         raise ValueError("int8 is calibrated on faces: name a store with --store")
@@ -452,7 +496,10 @@ def predict(
         str | None, typer.Option(help="what finds the faces, haar or yunet: by default what the weights name")
     ] = None,
 ) -> None:
-    """Find the faces in photos and read their ages and genders."""
+    """Find the faces in photos and read their ages and genders.
+
+    Example: ssrlib predict photo.jpg holiday/ --out drawn
+    """
     from ssrlib.estimator import AgeGenderEstimator, draw
     from ssrlib.face_crop import PhotoError, read_photo, write_new_photo
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from skimage import data
 from typer.testing import CliRunner
 
@@ -219,6 +220,30 @@ def test_export_writes_files_for_ncnn_and_onnx(tmp_path):
     code, out, err = run("export", weights.pretrained("age"), "--to", "onnx", "--out", tmp_path / "onnx")
     assert code == 0, err
     assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"age.onnx", "age.json"}
+
+
+def commands() -> list[tuple[str, ...]]:
+    top = typer.main.get_command(__main__.app)
+    names = top.list_commands(None)
+    inner = top.commands["prepare"].commands
+    return [(name,) for name in names if name != "prepare"] + [("prepare", name) for name in inner]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_has_an_example_that_it_understands(words):
+    command = typer.main.get_command(__main__.app)
+    for word in words:
+        command = command.commands[word]
+    (example,) = re.findall(r"Example: ssrlib (.*)", command.help)
+    assert tuple(example.split()[: len(words)]) == words or words == ("prepare", "wiki")
+    context = command.make_context(words[-1], ["--help"], resilient_parsing=True)
+    command.make_parser(context).parse_args(example.split()[len(words) :])
+
+
+def test_all_commands_are_listed_in_the_order_of_use():
+    listed = re.findall(r"(?m)^\W*(\w+)  ", run("--help")[1].partition("Commands")[2])
+    assert listed == ["predict", "prepare", "train", "calibrate", "evaluate", "card", "export"]
+    assert set(listed) == set(typer.main.get_command(__main__.app).commands)
 
 
 @pytest.mark.parametrize(
