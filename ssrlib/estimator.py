@@ -16,6 +16,9 @@ from ssrlib.detectors import Box, detector_named, find
 from ssrlib.face_crop import crop_face, read_photo
 from ssrlib.inference import flip_average
 
+AMBER = (255, 190, 60)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
 
 class Reading(NamedTuple):
     """What the networks read from one face.
@@ -122,31 +125,76 @@ class AgeGenderEstimator:
 
 
 def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
-    """Return a copy of an RGB photo with each face's box, age and gender drawn on it."""
-    drawn = photo.copy()
-    unit = max(1.0, max(photo.shape[:2]) / 640)
-    for reading in readings:
-        x, y, width, height = (round(value) for value in reading.box[:4])
+    """Return a copy of an RGB photo with each face's box, age and gender drawn on it.
+
+    No label covers another face or label. One that finds no room is a number on its face, and a line below
+    the photo: by those lines the copy is higher.
+    """
+    drawn, unit = photo.copy(), max(1.0, max(photo.shape[:2]) / 640)
+    boxes = [_Area(*(round(value) for value in reading.box[:4])) for reading in readings]
+    taken, legend = list(boxes), []
+    for box in boxes:
+        corners = (box.x, box.y), (box.x + box.width, box.y + box.height)
+        cv2.rectangle(drawn, *corners, AMBER, max(1, round(1.5 * unit)))
+    for number, (reading, box) in enumerate(zip(readings, boxes, strict=True), start=1):
         text = f"{reading.age:.0f}{_range(reading)}, {reading.gender}"
-        size, line = 0.55 * unit, max(1, round(1.5 * unit))
-        (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, line)
-        pad = round(4 * unit)
-        x_text = max(0, min(x, photo.shape[1] - text_width - 2 * pad))
-        bottom = max(y, text_height + 2 * pad)
-        cv2.rectangle(drawn, (x, y), (x + width, y + height), (255, 190, 60), line)
-        corners = (x_text, bottom), (x_text + text_width + 2 * pad, bottom - text_height - 2 * pad)
-        cv2.rectangle(drawn, *corners, (255, 190, 60), -1)
-        cv2.putText(
-            drawn,
-            text,
-            (x_text + pad, bottom - pad),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            size,
-            (20, 20, 20),
-            line,
-            cv2.LINE_AA,
-        )
-    return drawn
+        place = _room(text, box, taken, photo, unit)
+        if place is None:
+            legend.append(f"{number}: {text}")
+            text, place = str(number), _label(str(number), box.x, box.y, photo, unit)
+        taken.append(place)
+        _write(drawn, text, place, unit)
+    return np.vstack([drawn, *(_line(text, photo, unit) for text in legend)])
+
+
+class _Area(NamedTuple):
+    """Part of a picture, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def meets(self, other: "_Area") -> bool:
+        apart = self.x >= other.x + other.width or other.x >= self.x + self.width
+        return not (apart or self.y >= other.y + other.height or other.y >= self.y + self.height)
+
+
+def _room(text: str, box: _Area, taken: list[_Area], photo: np.ndarray, unit: float) -> _Area | None:
+    """Where a label covers nothing: above its face, below it, or else in its upper border."""
+    height = _label(text, box.x, box.y, photo, unit).height
+    for y in (box.y - height, box.y + box.height, max(0, box.y)):
+        label = _label(text, box.x, y, photo, unit)
+        covered = [area for area in taken if label.meets(area) and area is not box]
+        if 0 <= y <= photo.shape[0] - height and not covered:
+            return label
+    return None
+
+
+def _label(text: str, x: int, y: int, photo: np.ndarray, unit: float) -> _Area:
+    """The area of a label, moved sideways into the photo."""
+    (width, height), _ = cv2.getTextSize(text, FONT, 0.55 * unit, max(1, round(1.5 * unit)))
+    pad = round(4 * unit)
+    return _Area(
+        max(0, min(x, photo.shape[1] - width - 2 * pad)), max(0, y), width + 2 * pad, height + 2 * pad
+    )
+
+
+def _write(picture: np.ndarray, text: str, area: _Area, unit: float) -> None:
+    """Write on a filled area; changes the picture."""
+    corners = (area.x, area.y), (area.x + area.width, area.y + area.height)
+    cv2.rectangle(picture, *corners, AMBER, -1)
+    pad, line = round(4 * unit), max(1, round(1.5 * unit))
+    start = (area.x + pad, area.y + area.height - pad)
+    cv2.putText(picture, text, start, FONT, 0.55 * unit, (20, 20, 20), line, cv2.LINE_AA)
+
+
+def _line(text: str, photo: np.ndarray, unit: float) -> np.ndarray:
+    """A line of the legend, as wide as the photo."""
+    area = _label(text, 0, 0, photo, unit)
+    line = np.full((area.height + round(2 * unit), photo.shape[1], 3), AMBER, np.uint8)
+    _write(line, text, area, unit)
+    return line
 
 
 def _range(reading: Reading) -> str:

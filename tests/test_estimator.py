@@ -3,7 +3,7 @@ import pytest
 from skimage import data
 
 from ssrlib import AgeGenderEstimator, detectors, face_crop, weights
-from ssrlib.estimator import draw
+from ssrlib.estimator import Reading, draw
 
 PHOTO = data.astronaut()
 
@@ -105,6 +105,29 @@ def test_the_weights_own_crop_is_used(tmp_path, age_network):
     box = detectors.find(PHOTO)[0]
     expected = wide.predict_faces(face_crop.crop(PHOTO, box, 0.4, 0.0)[np.newaxis]).age
     assert wide.predict(PHOTO)[0].age == expected[0]
+
+
+def crowd(*boxes) -> list[Reading]:
+    return [Reading(detectors.Box(*box), 34.0, 25.0, 44.0, 0.9) for box in boxes]
+
+
+def test_a_label_stays_off_other_faces(tmp_path):
+    photo = np.zeros((480, 640, 3), np.uint8)
+    other = (100, 50, 120, 120)  # where the label of the face below it would be
+    drawn = draw(photo, crowd((100, 175, 120, 120), other))
+    assert drawn.shape == photo.shape
+    inside = drawn[55:165, 105:215]
+    assert not inside.any()
+
+
+def test_in_a_crowd_labels_become_numbers_with_a_legend(tmp_path):
+    photo = np.zeros((300, 640, 3), np.uint8)
+    faces = [(60 * column, 60 * row, 58, 58) for row in range(5) for column in range(10)]
+    drawn = draw(photo, crowd(*faces))
+    assert drawn.shape[0] > photo.shape[0]
+    assert drawn.shape[1] == photo.shape[1]
+    free = [not drawn[y + 24 : y + 56, x + 2 : x + 56].any() for x, y, *_ in faces]
+    assert all(free), "numbers stay in the upper border"
 
 
 def test_draw_marks_a_copy(estimator):
