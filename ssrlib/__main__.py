@@ -9,6 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 from importlib.util import find_spec
 from io import TextIOWrapper
+from math import inf
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +22,11 @@ except ImportError:
     sys.exit("error: the command line needs typer: pip install 'ssrlib[predict]', or 'ssrlib[train]'")
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
-    from ssrlib.estimator import Reading
+    from ssrlib.detectors import Box
+    from ssrlib.estimator import AgeGenderEstimator, Reading
     from ssrlib.store import FaceStore
 
 
@@ -495,14 +498,22 @@ def predict(
     detector: Annotated[
         str | None, typer.Option(help="what finds the faces, haar or yunet: by default what the weights name")
     ] = None,
+    box: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="where the face is, in pixels: look nowhere else"),
+    ] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="each photo is a cropped face")] = False,
 ) -> None:
     """Find the faces in photos and read their ages and genders.
 
     Example: ssrlib predict photo.jpg holiday/ --out drawn
     """
-    from ssrlib.estimator import AgeGenderEstimator, draw
-    from ssrlib.face_crop import PhotoError, read_photo, write_new_photo
+    from ssrlib.estimator import AgeGenderEstimator
+    from ssrlib.face_crop import PhotoError, read_photo
 
+    if box and whole:
+        raise ValueError("--box and --whole exclude each other")
+    boxes = [_box(box)] if box else None
     estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender), detector)
     found: list[dict[str, Any]] = []
     failed: list[Exception] = []
@@ -512,16 +523,17 @@ def predict(
         except (OSError, PhotoError) as error:
             failed.append(error)
             continue
-        readings = estimator.predict(photo)
+        try:
+            readings = [_whole(photo, estimator)] if whole else estimator.predict(photo, boxes)
+        except ValueError as error:
+            failed.append(ValueError(f"{path}: {error}"))
+            continue
         found += [{"photo": str(path)} | _answer(reading) for reading in readings]
         if not readings:
             _say(f"{path}: no face found")
         if out:
             try:
-                name = path.name if path.suffix.lower() in JPEGS else f"{path.stem}.png"
-                drawing = write_new_photo(draw(photo, readings), out / name)
-                if drawing.name != name:
-                    _say(f"{path}: drawn in {drawing}, for there is a {name} already")
+                _save_drawing(photo, readings, path, out)
             except OSError as error:
                 failed.append(error)
     if as_json:
@@ -532,6 +544,39 @@ def predict(
         _say(f"error: {problem}")
     if failed:
         raise typer.Exit(1)
+
+
+def _box(text: str) -> "Box":
+    from ssrlib.detectors import Box
+
+    try:
+        x, y, width, height = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"--box is four numbers, X,Y,WIDTH,HEIGHT, not {text!r}") from None
+    if not (abs(x) < inf and abs(y) < inf and 1 <= width < inf and 1 <= height < inf):
+        raise ValueError(f"--box must be at least one pixel wide and high, not {text!r}")
+    return Box(x, y, width, height)
+
+
+def _whole(photo: "np.ndarray", estimator: "AgeGenderEstimator") -> "Reading":
+    """Read a photo that is nothing but the square which the networks know."""
+    from ssrlib.detectors import Box
+    from ssrlib.estimator import Reading
+    from ssrlib.face_crop import resize
+
+    height, width = photo.shape[:2]
+    values = (float(column[0]) for column in estimator.predict_faces(resize(photo)[None]))
+    return Reading(Box(0, 0, width, height), *values)
+
+
+def _save_drawing(photo: "np.ndarray", readings: list["Reading"], path: Path, out: Path) -> None:
+    from ssrlib.estimator import draw
+    from ssrlib.face_crop import write_new_photo
+
+    name = path.name if path.suffix.lower() in JPEGS else f"{path.stem}.png"
+    drawing = write_new_photo(draw(photo, readings), out / name)
+    if drawing.name != name:
+        _say(f"{path}: drawn in {drawing}, for there is a {name} already")
 
 
 def _each(paths: list[Path]) -> Iterator[Path]:

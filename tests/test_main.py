@@ -12,7 +12,7 @@ import typer
 from skimage import data
 from typer.testing import CliRunner
 
-from ssrlib import FaceStore, __main__, face_crop, weights
+from ssrlib import FaceStore, __main__, detectors, face_crop, weights
 from ssrlib.store import NO_REJECTS, write_store
 
 
@@ -64,6 +64,33 @@ def test_predict_reads_folders_and_standard_input(photo, tmp_path):
     result = CliRunner().invoke(__main__.app, ["predict", "-", "--json"], input=photo.read_bytes())
     (answer,) = json.loads(result.stdout)
     assert (answer["photo"], answer["gender"]) == ("-", "female")
+
+
+def test_predict_reads_what_it_is_told_to(photo, tmp_path):
+    (found,) = json.loads(run("predict", photo, "--json")[1])
+    box = ",".join(str(found[name]) for name in ("x", "y", "width", "height"))
+    assert json.loads(run("predict", photo, "--json", "--box", box)[1]) == [found]
+    left, top, side = face_crop.Crop().square(detectors.find(data.astronaut())[0])[:3]
+    face_crop.write_photo(data.astronaut()[top : top + side, left : left + side], tmp_path / "face.png")
+    (face,) = json.loads(run("predict", tmp_path / "face.png", "--json", "--whole")[1])
+    assert (face["age"], face["p_male"]) == (found["age"], found["p_male"])
+    assert (face["width"], face["height"]) == (side, side)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--box", "1,2,3"], "error: --box is four numbers, X,Y,WIDTH,HEIGHT, not '1,2,3'"),
+        (["--box", "1,2,0,nan"], "error: --box must be at least one pixel wide and high"),
+        (["--box", "1,2,3,4", "--whole"], "error: --box and --whole exclude each other"),
+        (["--box", "9000,9000,50,50"], "photo.png: Box"),
+    ],
+)
+def test_predict_refuses_boxes_that_are_none(photo, options, message, tmp_path):
+    plain = shutil.copy(photo, tmp_path / "photo.png")
+    code, _, err = run("predict", plain, *options)
+    assert code == 1
+    assert message.removeprefix("error: ") in err
 
 
 def test_predict_says_when_there_is_no_face(tmp_path):
