@@ -147,8 +147,10 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
     except Image.DecompressionBombError:
         pass
     except Exception as error:  # each decoder has errors of its own, and a damaged file meets them all
-        heic = "perhaps a HEIC photo; to read those, pip install 'ssrlib[heic]'"
-        raise PhotoError(f"{name}: {heic if unknown else 'not an image, or a damaged one'}") from error
+        if unknown:
+            heic = "perhaps a HEIC photo; to read those, pip install 'ssrlib[heic]'"
+            raise PhotoError(f"{name}: {heic}") from error
+        raise PhotoError(f"{name}: not an image, or a damaged one") from error
     raise PhotoError(f"{name}: larger than {MAX_PIXELS // 1_000_000} million pixels")
 
 
