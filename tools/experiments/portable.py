@@ -79,7 +79,8 @@ def _named(result: str, text: str) -> bool:
 
 def environment(setting: str) -> dict[str, str]:
     """Return this process's environment with a setting's changes; one thread unless it says otherwise."""
-    changed = {**os.environ, "OMP_NUM_THREADS": "1", **SETTINGS[setting]}
+    # More threads than cores that wait by counting would keep each other from working.
+    changed = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **SETTINGS[setting]}
     return {name: value for name, value in changed.items() if value is not None}
 
 
