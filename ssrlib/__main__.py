@@ -86,6 +86,7 @@ prepare_app = typer.Typer(
 app.add_typer(prepare_app, name="prepare")
 Out = Annotated[Path, typer.Option(help="the face store to write")]
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
+FolderOrTar = Annotated[Path, typer.Argument(help="the extracted folder, or a .tar with a labels.csv")]
 Detector = Annotated[str, typer.Option(help="what finds the faces: haar or yunet")]
 
 
@@ -161,11 +162,7 @@ def utkface(
 
 
 @prepare_app.command()
-def aaf(
-    path: Annotated[Path, typer.Argument(help="the extracted folder, or a .tar with a labels.csv")],
-    out: Out,
-    detector: Detector = "haar",
-) -> None:
+def aaf(path: FolderOrTar, out: Out, detector: Detector = "haar") -> None:
     """All-Age-Faces, from https://github.com/JingchunCheng/All-Age-Faces-Dataset; for research only.
 
     Example: ssrlib prepare aaf All-Age-Faces --out data/aaf
@@ -176,11 +173,7 @@ def aaf(
 
 
 @prepare_app.command()
-def appa(
-    path: Annotated[Path, typer.Argument(help="the extracted folder, or a .tar with a labels.csv")],
-    out: Out,
-    detector: Detector = "haar",
-) -> None:
+def appa(path: FolderOrTar, out: Out, detector: Detector = "haar") -> None:
     """APPA-REAL, from https://chalearnlap.cvc.uab.cat/dataset/26/description/; for research only.
 
     Example: ssrlib prepare appa appa-real-release --out data/appa

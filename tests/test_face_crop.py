@@ -198,7 +198,7 @@ def test_crop_cuts_the_square_that_it_says():
     assert Crop(margin=0.25, shift=0.1).square(Box(50, 60, 100, 100)) == Box(25, 45, 150, 150)
 
 
-# What store.json has held since there are stores: other bytes would make each of them another job's.
+# What store.json holds: other bytes would make a store that was begun another job's.
 RECORDS = {
     folder: '{"kind": "find", "margin": 0.0, "shift": 0.1, "detector": "haar"}',
     morph: '{"kind": "find", "margin": 0.0, "shift": 0.1, "detector": "haar"}',

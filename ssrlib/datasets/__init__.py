@@ -81,6 +81,20 @@ def existing(path: str | Path, what: str) -> Path:
     return path
 
 
+def lines(file: Path, what: str) -> list[str]:
+    """Return the lines of a text that are not empty, without the blanks around them.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says what was expected.
+        ValueError: it is not a text.
+    """
+    try:
+        text = existing(file, what).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not a text, or a damaged one") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def members(tar: Path) -> dict[str, dict[str, Any]]:
     """Return where the bytes of each file in a tar are: its `file`, `offset` and `size`, by its name.
 

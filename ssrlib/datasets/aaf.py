@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssrlib.datasets import existing, folder, tables
+from ssrlib.datasets import existing, folder, lines, tables
 from ssrlib.face_crop import Crop
 
 # The photos show more than the face.
 CROP = Crop()
-LINE = re.compile(r"(?P<name>\d{5}A(?P<age>\d{2}))(\.jpg)? (?P<gender>[01])")
+LINE = re.compile(r"(?P<name>\d{5}A(?P<age>\d{2}))(\.jpg)?\s+(?P<gender>[01])")
 GENDERS = ("female", "male")
 SETS = ("train", "val")
 
@@ -40,7 +40,7 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         return packed.assign(source="aaf"), bad
     good, rejects = [], []
     for part in SETS:
-        for line in _lines(path / "image sets" / f"{part}.txt"):
+        for line in lines(path / "image sets" / f"{part}.txt", "list of All-Age-Faces"):
             match = LINE.fullmatch(line)
             if not match:
                 rejects.append({"path": line, "reason": "the line is not NAME GENDER, gender 0 or 1"})
@@ -51,11 +51,3 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not good:
         raise ValueError(f"{path}: the lists in `image sets` name no photo")
     return tables(good, rejects)
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        lines = existing(file, "list of All-Age-Faces").read_text("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not a text, or a damaged one") from error
-    return [" ".join(line.split()) for line in lines if line.strip()]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ssrlib.datasets import existing, tables
+from ssrlib.datasets import existing, lines, tables
 from ssrlib.face_crop import CroppedAlready
 from ssrlib.store import split_of
 
@@ -29,7 +29,8 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     path = existing(path, "folder")
     good, bad = [], []
     for part in ("train", "test"):
-        names, ages = (_lines(path / "list" / f"{part}_{kind}.txt") for kind in ("name", "age"))
+        listed = (path / "list" / f"{part}_{kind}.txt" for kind in ("name", "age"))
+        names, ages = (lines(file, "list of MegaAge-Asian") for file in listed)
         if len(names) != len(ages):
             raise ValueError(f"{path}/list: {len(names)} names of the {part} list, but {len(ages)} ages")
         for name, age in zip(names, ages, strict=True):
@@ -47,11 +48,3 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             }
             good.append(row)
     return tables(good, bad)
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        lines = existing(file, "list of MegaAge-Asian").read_text("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not a text, or a damaged one") from error
-    return [line.strip() for line in lines if line.strip()]
