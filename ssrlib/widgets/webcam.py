@@ -18,6 +18,8 @@ from ssrlib.widgets.tracking import Track, Tracker, find_again, find_new
 FEW_FACES, SEARCH_EVERY = 3, 0.5
 # Frames from a video or from the kernel's own camera are sent no wider than this many pixels.
 SENT_WIDTH = 960
+# A video's frame that is late by more than this is left out (seconds).
+LATE = 0.1
 
 
 class WebcamDemo(Widget):
@@ -109,17 +111,23 @@ class WebcamDemo(Widget):
             if not self._video.isOpened():
                 self._release()
                 raise ValueError(f"{self._source}: OpenCV can open no video or camera of this name")
-        # A video goes on at its own speed; the frames that there was no time for are left out.
-        due = (time.monotonic() - self._began) * 1000
-        while isinstance(self._source, str | Path) and self._video.get(cv2.CAP_PROP_POS_MSEC) < due:
-            if not self._video.grab():
-                break
-        has_frame, frame = self._video.read()
+        has_frame = self._video.grab()
+        if isinstance(self._source, str | Path):
+            # A video goes on at its own speed: a late frame is left out, one that came early waits.
+            while has_frame and self._early() < -LATE:
+                has_frame = self._video.grab()
+            time.sleep(max(0.0, self._early()) if has_frame else 0.0)
+        has_frame, frame = self._video.retrieve()
         if not has_frame:
             self._release()
             raise ValueError(f"{self._source} has ended; Start plays it again")
         scale = min(1.0, SENT_WIDTH / frame.shape[1])
         return cv2.cvtColor(cv2.resize(frame, None, fx=scale, fy=scale), cv2.COLOR_BGR2RGB)
+
+    def _early(self) -> float:
+        """By how many seconds the video is ahead of the clock."""
+        assert self._video is not None
+        return self._video.get(cv2.CAP_PROP_POS_MSEC) / 1000 - (time.monotonic() - self._began)
 
     def _release(self) -> None:
         if self._video is not None:

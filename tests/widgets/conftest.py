@@ -9,6 +9,16 @@ from testing.lab import Lab, open_page, run_jupyter
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "ssrlib-screenshots"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Add to a failure what its page says: on another machine nobody can look."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page:
+        report.sections.append(("what the page says", page.inner_text("body")[-3000:]))
+    return report
+
+
 @pytest.fixture
 def page(browser):
     with open_page(browser) as page:

@@ -1,6 +1,4 @@
-import itertools
 import time
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -115,24 +113,39 @@ def test_two_views_do_not_mix_their_faces(browser):
     assert len(first["faces"]) == 1
 
 
-def test_a_video_is_played_read_and_ends(tmp_path, estimator, monkeypatch):
-    clock = itertools.count(0, 0.025)  # read twice a frame: 20 frames a second on any machine
-    now = SimpleNamespace(monotonic=lambda: next(clock), perf_counter=time.perf_counter)
-    monkeypatch.setattr(webcam, "time", now)
+class Clock:
+    """A clock that goes on only when the test says so, or when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.monotonic, self.perf_counter = lambda: self.now, time.perf_counter
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+# A slow machine leaves frames out, and a fast one waits for them: either way a second stays a second.
+@pytest.mark.parametrize(("rate", "reading", "answers"), [(500, 0.05, (15, 25)), (10, 0.001, (9, 11))])
+def test_a_video_is_played_at_its_own_speed_read_and_ends(
+    tmp_path, estimator, monkeypatch, rate, reading, answers
+):
+    clock = Clock()
+    monkeypatch.setattr(webcam, "time", clock)
     path = tmp_path / "video.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 500, (512, 512))
-    for _ in range(500):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (512, 512))
+    for _ in range(rate):
         writer.write(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR))
     writer.release()
     browser = Browser(WebcamDemo(source=path, estimator=estimator))
-    answers = [browser.ask(kind="next")]
-    while "error" not in answers[-1]:
+    heard = [browser.ask(kind="next")]
+    while "error" not in heard[-1]:
         assert browser.heard[-1][1][0].startswith(b"\xff\xd8")  # the frame itself, as a JPEG
-        answers.append(browser.ask(kind="next"))
-    # It keeps to the video's own second: most of its frames are left out.
-    assert 15 < len(answers) < 25
-    assert len(answers[-2]["faces"]) == 1
-    assert answers[-1]["error"].endswith("has ended; Start plays it again")
+        clock.sleep(reading)
+        heard.append(browser.ask(kind="next"))
+    assert answers[0] <= len(heard) <= answers[1]
+    assert 0.8 < clock.now < 1.2
+    assert len(heard[-2]["faces"]) == 1
+    assert heard[-1]["error"].endswith("has ended; Start plays it again")
     assert "error" not in browser.ask(kind="next")
     browser.demo._handle_custom_msg({"kind": "stop"}, [])
 
