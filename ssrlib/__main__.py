@@ -87,10 +87,10 @@ app.add_typer(prepare_app, name="prepare")
 Out = Annotated[Path, typer.Option(help="the face store to write")]
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 FolderOrTar = Annotated[Path, typer.Argument(help="the extracted folder, or a .tar with a labels.csv")]
-Detector = Annotated[str, typer.Option(help="what finds the faces: haar or yunet")]
+Detector = Annotated[str, typer.Option(help="what finds the faces: finder, haar or yunet")]
 
 
-def _prepare(dataset: ModuleType, out: Path, tables: tuple[Any, Any], detector: str = "haar") -> None:
+def _prepare(dataset: ModuleType, out: Path, tables: tuple[Any, Any], detector: str = "finder") -> None:
     from ssrlib import plots
     from ssrlib.detectors import detector_named
     from ssrlib.prepare import prepare
@@ -137,7 +137,7 @@ def megaage(path: Folder, out: Out) -> None:
 
 
 @prepare_app.command()
-def morph(path: Folder, out: Out, detector: Detector = "haar") -> None:
+def morph(path: Folder, out: Out, detector: Detector = "finder") -> None:
     """MORPH2, licensed by the University of North Carolina Wilmington; mind the license's terms.
 
     Example: ssrlib prepare morph MORPH2 --out data/morph
@@ -162,7 +162,7 @@ def utkface(
 
 
 @prepare_app.command()
-def aaf(path: FolderOrTar, out: Out, detector: Detector = "haar") -> None:
+def aaf(path: FolderOrTar, out: Out, detector: Detector = "finder") -> None:
     """All-Age-Faces, from https://github.com/JingchunCheng/All-Age-Faces-Dataset; for research only.
 
     Example: ssrlib prepare aaf All-Age-Faces --out data/aaf
@@ -173,7 +173,7 @@ def aaf(path: FolderOrTar, out: Out, detector: Detector = "haar") -> None:
 
 
 @prepare_app.command()
-def appa(path: FolderOrTar, out: Out, detector: Detector = "haar") -> None:
+def appa(path: FolderOrTar, out: Out, detector: Detector = "finder") -> None:
     """APPA-REAL, from https://chalearnlap.cvc.uab.cat/dataset/26/description/; for research only.
 
     Example: ssrlib prepare appa appa-real-release --out data/appa
@@ -190,7 +190,7 @@ def folder(
         typer.Argument(help="a CSV or parquet file: path, age, and if known gender, subject, split"),
     ],
     out: Out,
-    detector: Detector = "haar",
+    detector: Detector = "finder",
 ) -> None:
     """Your own photos. Ask the people in them first.
 
@@ -489,7 +489,8 @@ def predict(
         typer.Option(help="by default torch for .safetensors, else onnx where it is installed"),
     ] = None,
     detector: Annotated[
-        str | None, typer.Option(help="what finds the faces, haar or yunet: by default what the weights name")
+        str | None,
+        typer.Option(help="what finds the faces, finder, haar or yunet: by default what the weights name"),
     ] = None,
     box: Annotated[
         str | None,

@@ -105,7 +105,7 @@ def crop_of(card: Card) -> Crop:
     """Return how the faces that a network learned from were cropped, as far as its card says.
 
     >>> crop_of({"crop": {"kind": "cropped already", "margin": 0.4}})
-    Crop(margin=0.4, shift=0.1, detector='haar')
+    Crop(margin=0.4, shift=0.1, detector='finder')
     """
     record = card.get("crop", {})
     return Crop(

@@ -1,13 +1,15 @@
 """Find the faces in a photo."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+
+from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, square, warp
 
 # OpenCV's second detector also finds the eyes, the nose and the corners of the mouth. It needs a file
 # that no package ships: face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, which
@@ -17,6 +19,26 @@ YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4
 
 # Photos are searched for faces at no more than this many pixels on the longer side.
 DETECTION_SIDE = 1024
+
+
+# The built-in finder is two networks, see `ssrlib.finder`. The first gives one answer for so many pixels, and
+# points in so many.
+NETWORKS = ("finder", "refiner")
+STRIDE, REACH = 8, 32.0
+# The second sees a square of this side, with a face of that one upright in it; its points are told from where
+# they would be in a face of the template, in so many pixels.
+PATCH, PATCH_FACE, NUDGE = 64, 40, 8.0
+UPRIGHT = (TEMPLATE - MIDDLE) * PATCH_FACE / 64 + (PATCH - 1) / 2
+FINDER = Path(__file__).parent / "pretrained" / "finder"
+# An aligned face lies lower than its box by this share of the box's width: it ends at the chin.
+LOWER = 0.1
+# The finder's photo is halved until its longer side has at most this many pixels.
+SMALLEST_COPY = 48
+# What deserves a second look, what both looks together take for a face, and what is still one a moment later:
+# chances from 0 to 1, chosen on validation photos.
+POSSIBLE, CERTAIN, STILL = 0.25, 0.75, 0.5
+# Two finds that share more than this part of what they cover together are one face.
+SAME = 0.35
 
 
 class Box(NamedTuple):
@@ -32,16 +54,16 @@ class Box(NamedTuple):
     landmarks: tuple[tuple[float, float], ...] | None = None
 
 
-def find(photo: np.ndarray, detector: str = "haar") -> list[Box]:
-    """Find upright, roughly frontal faces, the largest first.
+def find(photo: np.ndarray, detector: str = "finder") -> list[Box]:
+    """Find the faces in a photo, the largest first.
 
-    OpenCV's Haar cascade does not look for faces narrower than a thirtieth of the photo's longer side, or
-    than 24 pixels. YuNet finds more, and also their landmarks. Either misses faces, and now and then
-    sees one in a pattern.
+    The built-in finder sees faces from about 20 pixels on, tilted by up to 60 degrees, and their
+    landmarks. OpenCV's Haar cascade sees upright ones alone, from 24 pixels on and from a thirtieth of
+    the photo's longer side, and no landmarks. Each misses faces, and now and then sees one in a pattern.
 
     Args:
         photo: uint8, height x width x 3, RGB.
-        detector: a key of `DETECTORS`: "haar", or "yunet", whose file must be at `YUNET`.
+        detector: a key of `DETECTORS`: "finder", "haar", or "yunet", whose file must be at `YUNET`.
 
     Raises:
         ValueError: there is no such detector, or its file is another one.
@@ -65,13 +87,25 @@ def detector_named(name: str) -> Callable[[np.ndarray], list[Box]]:
 
     >>> detector_named("eyes")
     Traceback (most recent call last):
-    ValueError: there is no detector 'eyes'; there are: haar, yunet
+    ValueError: there is no detector 'eyes'; there are: finder, haar, yunet
     """
     if name not in DETECTORS:
         raise ValueError(f"there is no detector {name!r}; there are: {', '.join(DETECTORS)}")
     if name == "yunet":
         _yunet()
     return DETECTORS[name]
+
+
+def iou(a: Box, b: Box) -> float:
+    """Return the area that two boxes share, as a share of the area that they cover together.
+
+    >>> iou(Box(0, 0, 10, 10), Box(5, 0, 10, 10)) == 50 / 150
+    True
+    """
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    shared = max(0, width) * max(0, height)
+    return shared / (a.width * a.height + b.width * b.height - shared) if shared else 0.0
 
 
 def _find_haar(photo: np.ndarray) -> list[Box]:
@@ -89,6 +123,141 @@ def _find_yunet(photo: np.ndarray) -> list[Box]:
     # YuNet names the eyes and corners from the person's side: right comes first, and is left in the photo.
     marks = [tuple(zip(row[4:14:2], row[5:14:2], strict=True)) for row in rows]
     return [Box(row[0], row[1], row[2], row[3], points) for row, points in zip(rows, marks, strict=True)]
+
+
+def _find_finder(photo: np.ndarray) -> list[Box]:
+    return [box for box, score in look(photo) if score >= CERTAIN]
+
+
+def look(photo: np.ndarray) -> list[tuple[Box, float]]:
+    """Find all that could be a face with the built-in finder, and how sure it is of each, from 0 to 1.
+
+    The first network knows faces of one size. So it looks at the photo, at its half, its quarter and so on.
+    The second looks once more at each place where the first saw something, turned upright and at one size. It
+    places the points; how sure both are is the geometric mean of their chances.
+
+    >>> look(np.zeros((100, 100, 3), np.uint8))
+    []
+    """
+    points, first = first_look(photo)
+    kept = _apart(points, first)
+    points, second = _second_look(photo, points[kept])
+    return _boxes(points, np.sqrt(first[kept] * second))
+
+
+def look_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
+    """Find faces that were at `boxes` a moment ago: the built-in finder's second look alone.
+
+    It takes a few percent of a search's time. A face that moved by more than a third of its width is lost.
+
+    Args:
+        photo: uint8, height x width x 3, RGB.
+        boxes: where they were; a box without landmarks is taken for an upright face.
+
+    >>> look_again(np.zeros((100, 100, 3), np.uint8), [])
+    []
+    """
+    seen = _second_look(photo, np.reshape([_points_of(box) for box in boxes], (-1, 5, 2)))
+    return [box for box, score in _boxes(*seen) if score >= STILL]
+
+
+def _boxes(points: np.ndarray, scores: np.ndarray) -> list[tuple[Box, float]]:
+    kept = _apart(points, scores)
+    return [(_box_of(five), float(score)) for five, score in zip(points[kept], scores[kept], strict=True)]
+
+
+def first_look(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points (n x 5 x 2) and scores of what could be a face, of any size."""
+    found, scale = [], 1
+    while True:
+        points, scores = _peaks(_answers("finder", photo[None])[0])
+        found.append(((points + 0.5) * scale - 0.5, scores))
+        if max(photo.shape[:2]) <= SMALLEST_COPY:
+            break
+        photo, scale = _half(photo), 2 * scale
+    all_points, all_scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return all_points, all_scores
+
+
+def _half(photo: np.ndarray) -> np.ndarray:
+    """Half of a photo's size, each pixel the mean of four; an odd last row or column is doubled first."""
+    height, width = photo.shape[:2]
+    even = cv2.copyMakeBorder(photo, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
+def _second_look(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points and scores of what could be faces, each seen upright and at the same size."""
+    if not len(points):
+        return points, np.zeros(0)
+    matrices = [similarity(five, UPRIGHT) for five in points]
+    patches = np.stack([warp(photo, matrix, PATCH) for matrix in matrices])
+    answers = _answers("refiner", patches)
+    seen = UPRIGHT + NUDGE * answers[:, 1:].reshape(-1, 5, 2)
+    back = [
+        (five - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+        for five, matrix in zip(seen, matrices, strict=True)
+    ]
+    return np.array(back), answers[:, 0]
+
+
+def _answers(name: str, pictures: np.ndarray) -> np.ndarray:
+    """What a network says to pictures (uint8, N x height x width x 3), a chance in place of the logit."""
+    ready = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+    answers: np.ndarray = network(name).run(None, {"pictures": ready})[0]
+    answers[:, 0] = 1 / (1 + np.exp(-answers[:, 0]))
+    return answers
+
+
+def _peaks(answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where an answer (11 x h x w) is surer than around: points (n x 5 x 2, in pixels) and scores."""
+    chances = answer[0]
+    highest = chances == cv2.dilate(chances, np.ones((3, 3)))
+    places = np.argwhere(highest & (chances > POSSIBLE))
+    found = []
+    for y, x in places:
+        near = np.zeros_like(chances)
+        around = slice(max(0, y - 1), y + 2), slice(max(0, x - 1), x + 2)
+        near[around] = chances[around]
+        found.append(_points_at(answer, near))
+    return np.reshape(found, (-1, 5, 2)), chances[tuple(places.T)]
+
+
+def _points_at(answer: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """The five points (5 x 2) that the fields of a face see, each field weighing as much as its chance."""
+    y, x = np.nonzero(chances)
+    centers = np.stack([x, y], 1) * STRIDE + (STRIDE - 1) / 2
+    seen = answer[1:, y, x].T.reshape(-1, 5, 2) * REACH + centers[:, None]
+    weights = chances[y, x] ** 2
+    points: np.ndarray = np.tensordot(weights / weights.sum(), seen, 1)
+    return points
+
+
+def _apart(points: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Which finds to keep, the surest first: none that mostly covers a surer one."""
+    boxes = [_box_of(five) for five in points]
+    kept: list[int] = []
+    for number in np.argsort(-scores, kind="stable").tolist():
+        if all(iou(boxes[number], boxes[other]) < SAME for other in kept):
+            kept.append(number)
+    return kept
+
+
+def _points_of(box: Box) -> np.ndarray:
+    """A box's landmarks, or those of an upright face in it."""
+    if box.landmarks:
+        return np.array(box.landmarks)
+    corner = np.array([box.x, box.y + LOWER * box.width])
+    return corner + (TEMPLATE + 0.5) * box.width / 64 - 0.5
+
+
+def _box_of(points: np.ndarray) -> Box:
+    """A box from the forehead to the chin, as Haar's cascade would mark it, with its points."""
+    center, side, roll = square(points)
+    up = np.radians(roll - 90)
+    x, y = (center + LOWER * side * np.array([np.cos(up), np.sin(up)])).tolist()
+    width = float(side)
+    return Box(x - width / 2, y - width / 2, width, width, tuple(map(tuple, points.tolist())))
 
 
 def _scaled(box: Box, scale: float) -> Box:
@@ -113,4 +282,18 @@ def _yunet() -> cv2.FaceDetectorYN:
     return cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.8)
 
 
-DETECTORS = {"haar": _find_haar, "yunet": _find_yunet}
+@cache
+def network(name: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # so small a network gains nothing from more
+    return onnxruntime.InferenceSession(FINDER / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
+
+
+def finder_sha256() -> str:
+    """Return the SHA-256 of the built-in finder's two networks, for results to tell what they come from."""
+    return hashlib.sha256(b"".join((FINDER / f"{name}.onnx").read_bytes() for name in NETWORKS)).hexdigest()
+
+
+DETECTORS = {"finder": _find_finder, "haar": _find_haar, "yunet": _find_yunet}

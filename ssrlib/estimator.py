@@ -62,7 +62,7 @@ class AgeGenderEstimator:
         backend: "torch", or "onnx" for files that `python -m ssrlib export` made; "onnx" gives the same
             answers, needs ONNX Runtime instead of PyTorch, and is several times as fast.
         detector: what finds the faces, a key of `detectors.DETECTORS`; by default the one that found
-            the faces which the network for age learned from, or the Haar cascade.
+            the faces which the network for age learned from, or the built-in finder.
 
     >>> AgeGenderEstimator().predict(np.zeros((100, 100, 3), np.uint8))
     []

@@ -342,7 +342,7 @@ def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[Card]) -> bytes:
     model = program.model_proto
     for key, value in (("targets", [target_of(network).name for network in networks]), ("cards", cards)):
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
-    return _sealed(_without_notes(model))
+    return _sealed(without_notes(model))
 
 
 def quantize(path: str | Path, faces: np.ndarray) -> None:
@@ -372,10 +372,10 @@ def quantize(path: str | Path, faces: np.ndarray) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-    Path(path).write_bytes(_sealed(_without_notes(onnx.load(path))))
+    Path(path).write_bytes(_sealed(without_notes(onnx.load(path))))
 
 
-def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop the exporter's notes on where each node came from. Names stay, for whoever looks at the graph."""
     graph = model.graph
     for part in [*graph.node, *graph.initializer, *graph.input, *graph.output, graph]:

@@ -14,15 +14,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ssrlib import FACE_SIZE
-from ssrlib.detectors import Box, find
+from ssrlib.detectors import LOWER, Box, find
+from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, warp
 
 # The square that UTKFace shows, told from the box that `find` puts on the same face: rounded medians
 # from tools/weights/utkface.py, which writes them to book/results/utkface.json.
-MARGIN, SHIFT = 0.0, 0.1
-
-# Where the eyes, the nose tip and the mouth's corners lie in a 64 x 64 face, x and y: the eyes as
-# measured on UTKFace, the rest in the usual proportions of five-point templates.
-TEMPLATE = np.array([[19.5, 18.8], [44.5, 18.8], [32.0, 33.1], [21.6, 47.6], [42.4, 47.6]])
+MARGIN, SHIFT = 0.0, LOWER
 
 # A small file can hold a huge image; nobody's photo is larger than this.
 MAX_PIXELS = 100_000_000
@@ -82,7 +79,7 @@ class Crop:
 
     margin: float = MARGIN
     shift: float = SHIFT
-    detector: str = "haar"
+    detector: str = "finder"
 
     def square(self, box: Box) -> Box:
         """Return the square for a box: whole pixels, at least one, which may lie outside the photo."""
@@ -91,11 +88,22 @@ class Crop:
         top = round(box.y + (box.height - side) / 2 + self.shift * box.width)
         return Box(left, top, side, side)
 
+    def template(self) -> np.ndarray:
+        """Return where the five points of an aligned face come to lie: 5 x 2, in pixels of 64 x 64.
+
+        >>> Crop(margin=0.25).template()[0].round(1)
+        array([23.5, 23. ])
+        """
+        wider = 1 + 2 * self.margin
+        lower = np.array([0.0, (SHIFT - self.shift) * FACE_SIZE])
+        moved: np.ndarray = MIDDLE + (TEMPLATE - MIDDLE + lower) * (1 + 2 * MARGIN) / wider
+        return moved
+
     def record(self) -> CropRecord:
         """Return it as JSON.
 
         >>> Crop().record()
-        {'kind': 'find', 'margin': 0.0, 'shift': 0.1, 'detector': 'haar'}
+        {'kind': 'find', 'margin': 0.0, 'shift': 0.1, 'detector': 'finder'}
         """
         return {"kind": "find", "margin": self.margin, "shift": self.shift, "detector": self.detector}
 
@@ -202,13 +210,14 @@ def resize(photo: np.ndarray) -> np.ndarray:
     return cv2.resize(photo, (FACE_SIZE, FACE_SIZE), interpolation=interpolation)
 
 
-def align(photo: np.ndarray, landmarks: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Turn, scale and shift a photo so that a face's landmarks come to lie on `TEMPLATE`.
+def align(photo: np.ndarray, landmarks: Sequence[Sequence[float]], rule: Crop | None = None) -> np.ndarray:
+    """Turn, scale and shift a photo so that a face's landmarks come to lie where they belong.
 
     Args:
         photo: uint8, height x width x 3, RGB.
         landmarks: five points (x, y) in the template's order: the eyes, the nose tip and the mouth's
             corners, each pair from left to right in the photo.
+        rule: whose `template` they are brought to; by default `TEMPLATE`.
 
     Returns:
         The face: uint8, 64 x 64 x 3. What lies outside the photo repeats its border.
@@ -216,28 +225,8 @@ def align(photo: np.ndarray, landmarks: Sequence[tuple[float, float]]) -> np.nda
     >>> align(np.zeros((100, 100, 3), np.uint8), TEMPLATE + 10).shape
     (64, 64, 3)
     """
-    matrix = similarity(np.asarray(landmarks, float), TEMPLATE)
-    # Large faces are first drawn large, then averaged down, as `crop` does.
-    reduction = max(1, round(1 / np.hypot(*matrix[0, :2])))
-    side = FACE_SIZE * reduction
-    border = cv2.BORDER_REPLICATE
-    return resize(
-        cv2.warpAffine(photo, matrix * reduction, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
-    )
-
-
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the 2 x 3 matrix of the turn, scale and shift that best moves points (N x 2) onto others.
-
-    >>> matrix = similarity(np.array([[0, 0], [2, 0]]), np.array([[1, 1], [1, 5]]))
-    >>> matrix @ [1, 0, 1]  # halfway between the two points
-    array([1., 3.])
-    """
-    x, y = source.T
-    ones, zeros = np.ones_like(x), np.zeros_like(x)
-    system = np.concatenate([np.stack([x, -y, ones, zeros], 1), np.stack([y, x, zeros, ones], 1)])
-    (a, b, right, down), *_ = np.linalg.lstsq(system, target.T.ravel(), rcond=None)
-    return np.array([[a, -b, right], [b, a, down]])
+    matrix = similarity(np.asarray(landmarks, float), (rule or Crop()).template())
+    return warp(photo, matrix, FACE_SIZE)
 
 
 def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHIFT) -> np.ndarray:
@@ -267,10 +256,11 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     return resize(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE))
 
 
-def crop_face(photo: np.ndarray, box: Box, rule: Crop) -> np.ndarray:
-    """Get a found face: aligned where its landmarks are known, else cropped by the rule."""
+def crop_face(photo: np.ndarray, box: Box, rule: Crop | None = None) -> np.ndarray:
+    """Get a found face: aligned where its landmarks are known, else cropped; by default as `Crop()` says."""
+    rule = rule or Crop()
     if box.landmarks:
-        return align(photo, box.landmarks)
+        return align(photo, box.landmarks, rule)
     return crop(photo, box, rule.margin, rule.shift)
 
 

@@ -103,7 +103,8 @@ def test_the_weights_own_crop_is_used(tmp_path, age_network):
     paths = {name: weights.save(network, tmp_path / name, crop) for name, network in networks.items()}
     wide = AgeGenderEstimator(**paths)
     box = detectors.find(PHOTO)[0]
-    expected = wide.predict_faces(face_crop.crop(PHOTO, box, 0.4, 0.0)[np.newaxis]).age
+    expected = wide.predict_faces(face_crop.align(PHOTO, box.landmarks, wide.crop)[np.newaxis]).age
+    assert wide.crop.margin == 0.4
     assert wide.predict(PHOTO)[0].age == expected[0]
 
 

@@ -15,6 +15,7 @@ from ssrlib import AgeGenderEstimator, detectors, face_crop
 from ssrlib.datasets import folder, imdb_wiki, megaage, morph, utkface
 from ssrlib.detectors import Box
 from ssrlib.face_crop import Crop
+from ssrlib.landmarks import TEMPLATE, similarity
 from testing.damage import damaged, photos
 
 PHOTO = data.astronaut()
@@ -200,8 +201,8 @@ def test_crop_cuts_the_square_that_it_says():
 
 # What store.json holds: other bytes would make a store that was begun another job's.
 RECORDS = {
-    folder: '{"kind": "find", "margin": 0.0, "shift": 0.1, "detector": "haar"}',
-    morph: '{"kind": "find", "margin": 0.0, "shift": 0.1, "detector": "haar"}',
+    folder: '{"kind": "find", "margin": 0.0, "shift": 0.1, "detector": "finder"}',
+    morph: '{"kind": "find", "margin": 0.0, "shift": 0.1, "detector": "finder"}',
     utkface: '{"kind": "cropped already", "margin": 0.0, "shift": 0.1}',
     imdb_wiki: '{"kind": "cropped already", "margin": 0.4, "shift": 0.0}',
     megaage: '{"kind": "cropped already", "margin": 0.0, "shift": 0.1, "cut_rows": 20}',
@@ -225,9 +226,9 @@ LANDMARKS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 14
 def test_aligned_faces_do_not_depend_on_turn_scale_and_place(angle, scale, right, down):
     turn = cv2.getRotationMatrix2D((226.0, 120.0), angle, scale)
     moved = LANDMARKS @ turn[:, :2].T + turn[:, 2] + (right, down)
-    matrix = face_crop.similarity(moved, face_crop.TEMPLATE)
+    matrix = similarity(moved, TEMPLATE)
     placed = moved @ matrix[:, :2].T + matrix[:, 2]
-    straight = face_crop.similarity(LANDMARKS, face_crop.TEMPLATE)
+    straight = similarity(LANDMARKS, TEMPLATE)
     assert np.allclose(placed, LANDMARKS @ straight[:, :2].T + straight[:, 2], atol=1e-6)
 
 
@@ -243,7 +244,7 @@ def test_a_turned_photo_gives_the_same_face(angle):
 
 def test_landmarks_are_used_where_they_are_known():
     rule = Crop(margin=0.0, shift=0.1)
-    box = detectors.find(PHOTO)[0]
+    box = detectors.find(PHOTO, "haar")[0]
     known = box._replace(landmarks=tuple(map(tuple, LANDMARKS)))
     assert np.array_equal(face_crop.crop_face(PHOTO, box, rule), face_crop.crop(PHOTO, box, 0.0, 0.1))
     assert np.array_equal(face_crop.crop_face(PHOTO, known, rule), face_crop.align(PHOTO, LANDMARKS))
@@ -261,5 +262,5 @@ def test_a_detector_whose_file_is_missing_says_where_to_get_it(tmp_path, monkeyp
     assert detectors.find(PHOTO), "what lies in the home folder changes nothing unasked"
     with pytest.raises(FileNotFoundError, match=r"yunet\.onnx: missing, and YuNet needs it; get"):
         AgeGenderEstimator(detector="yunet")
-    with pytest.raises(ValueError, match="there is no detector 'eyes'; there are: haar, yunet"):
+    with pytest.raises(ValueError, match="there is no detector 'eyes'; there are: finder, haar, yunet"):
         AgeGenderEstimator(detector="eyes")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ssrlib import detectors
-from ssrlib.detectors import Box
+from ssrlib.detectors import Box, iou
 from ssrlib.estimator import Reading
 
 MIN_IOU = 0.3
@@ -22,9 +22,9 @@ BOX_SECONDS, READING_SECONDS = 0.1, 1.0
 # A face that was not seen for so long is gone. A pattern that looks like a face for one frame is not shown.
 LOST_SECONDS, SHOWN_FROM = 0.6, 2
 
-# Frames are searched for new faces at this many pixels on the longer side, and known faces at this
-# width. More would find smaller faces, and take longer.
-SEARCH_SIDE, KNOWN_WIDTH = 320, 60
+# Frames are searched for new faces at this many pixels on the longer side, and faces that are known, but not
+# their landmarks, at this width. More would find smaller faces, and take longer.
+SEARCH_SIDES, KNOWN_WIDTH = {"finder": 640, "yunet": 640, "haar": 320}, 60
 
 
 @dataclass
@@ -101,29 +101,19 @@ class Tracker:
         return sorted(shown, key=lambda track: track.smooth.box.width, reverse=True)
 
 
-def iou(a: Box, b: Box) -> float:
-    """Return the area that two boxes share, as a share of the area that they cover together.
-
-    >>> iou(Box(0, 0, 10, 10), Box(5, 0, 10, 10)) == 50 / 150
-    True
-    """
-    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    shared = max(0, width) * max(0, height)
-    return shared / (a.width * a.height + b.width * b.height - shared) if shared else 0.0
-
-
-def find_new(photo: np.ndarray, detector: str = "haar") -> list[Box]:
+def find_new(photo: np.ndarray, detector: str = "finder") -> list[Box]:
     """Find faces in a frame (uint8, height x width x 3, RGB), quickly: at reduced size."""
-    scale = max(1.0, max(photo.shape[:2]) / SEARCH_SIDE)
+    scale = max(1.0, max(photo.shape[:2]) / SEARCH_SIDES[detector])
     return [_moved(box, scale, 0, 0) for box in detectors.find(_shrunk(photo, scale), detector)]
 
 
-def find_again(photo: np.ndarray, boxes: Sequence[Box], detector: str = "haar") -> list[Box]:
+def find_again(photo: np.ndarray, boxes: Sequence[Box], detector: str = "finder") -> list[Box]:
     """Find the faces that were at `boxes` a moment ago, near there and of about that size.
 
     For a few faces this takes a small part of the time that a search of the whole frame takes.
     """
+    if detector == "finder":
+        return detectors.look_again(photo, boxes)
     found: list[Box] = []
     for box in boxes:
         x, y, width, height = (round(value) for value in box[:4])

@@ -2,21 +2,26 @@
 
 import { ageInterval, likelierGender, probability } from "./calibration.js";
 import { Camera, watchTab } from "./camera.js";
-import { cropFace, FACE, mirrorImage } from "./crop.js";
+import { FACE, mirrorImage } from "./crop.js";
 import { button, clamp, h, onDrop, onWidth, pen, percent, pictureInput, s, say, shell } from "./dom.js";
+import { apply, findFaces, lookAgain, similarity, unpackFinder, warp } from "./finder.js";
 import { forward, unpack } from "./network.js";
 import { drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
-/** @import { Square } from "./crop.js" */
+/** @import { Found, Matrix, Pixels, XY } from "./finder.js" */
 /** @import { AgeCalibration, GenderCalibration } from "./calibration.js" */
 /** @import { Network } from "./network.js" */
 /** @import { Terms } from "./stages.js" */
 
 /**
- * @typedef {{ name: string, note: string, image: string, square: Square }} Preset
- * @typedef {{ x: number, y: number, rx: number, ry: number, eyes: [number, number][] }} Guide
- * @typedef {{ picture: HTMLCanvasElement | HTMLVideoElement, width: number, height: number }} Source
+ * Which square of a picture the networks get: its middle and side in the picture's pixels, its turn in radians.
+ * @typedef {{ x: number, y: number, side: number, roll: number }} View
+ */
+
+/**
+ * @typedef {{ name: string, note: string, image: string, drawn: boolean }} Preset
+ * @typedef {{ x: number, y: number, rx: number, ry: number, eyes: [number, number][], points: XY[] }} Guide
  * @typedef {{ networks: Record<"age" | "gender", Network>, age: AgeCalibration | null, gender: GenderCalibration | null }} Built
  */
 
@@ -30,6 +35,10 @@ import { drawStages } from "./stages.js";
  */
 
 const MOST_SIDE = 1600; // pixels; larger pictures are made smaller first
+const LIVE_SIDE = 640; // the same for the camera's
+const SEARCHED = 640; // pictures are searched for faces at this size, and the camera's at half of it
+const SEARCH_EVERY = 1000; // milliseconds: in between, the camera's faces are looked for where they were
+const FOLLOW = 0.5; // how far the oval moves with a face from one of the camera's pictures to the next
 const AVERAGED = 8; // the camera's latest readings
 const HUSH = 4000; // milliseconds between two answers that are read aloud
 const REST = 700; // milliseconds without a move, after which an answer is read aloud
@@ -37,17 +46,23 @@ const REST = 700; // milliseconds without a move, after which an answer is read 
 const SCREEN = { width: 400, height: 300 };
 const SQUARE = { x: 101, y: 60, side: 198 };
 const LEAST_SIDE = 8; // of the square, in the picture's pixels
+const MIDDLE = (FACE - 1) / 2; // of a face of 64 pixels: a whole number is the middle of a pixel
+const TAP = 6; // a finger that moves by fewer pixels taps
 
 const REASONS = {
   waiting: "Waiting for the camera\u2019s first picture \u2026",
   image: "The browser cannot read this file as an image. Choose another one.",
   noFile: "This was no file. Save the picture first, then drop the file here.",
 };
-const PLACE = "Move and resize the picture until the face fills the oval, with the eyes on the marks.";
-const LIVE = "Bring your face into the oval, with your eyes on the marks. " +
-  "Nobody looks for faces here: a wall gets an answer, too.";
+const FOUND =
+  "The face was found, and turned upright. Drag the picture, or tap both eyes, to place it yourself.";
+const NOBODY =
+  "No face was found here. Drag and resize the picture until a face fills the oval, or tap both eyes.";
+const BY_HAND = "Placed by hand: the eyes belong on the marks.";
+const LIVE = "The oval follows your face.";
+const ABSENT = "Nobody is seen. Look into the camera, with light on your face.";
 const HELP = "The picture under the oval. " +
-  "Drag it, or move it with the arrow keys and resize it with plus and minus.";
+  "Drag it, or move it with the arrow keys, resize it with plus and minus, and turn it with comma and period.";
 const PRIVACY = "Nothing leaves this page: pictures stay in this tab\u2019s memory, " +
   "and there is no server that could get them.";
 
@@ -56,6 +71,7 @@ class TryIt {
   constructor(model, el) {
     const built = build(model);
     this.networks = built.networks;
+    this.finder = unpackFinder(model.get("finder"));
     this.presets = /** @type {Preset[]} */ (model.get("pictures"));
     this.turn = 0; // which request for a picture is the latest: an older one that ends later is dropped
     this.live = false; // whether the camera is shown, or will be once its first picture is there
@@ -63,32 +79,45 @@ class TryIt {
     this.ended = false;
     this.busy = false;
     this.again = false;
+    this.byHand = false; // whether somebody moved the picture: then no face is looked for
+    this.drawn = false; // whether the picture is a drawn face, which the finder does not know
+    this.searched = -Infinity; // when the camera's picture was last searched as a whole
+    /** @type {Found[]} */
+    this.faces = []; // of this picture, in its pixels
     /** @type {Reading[]} */
     this.readings = []; // of this picture, or the camera's latest
 
+    const guide = /** @type {Guide} */ (model.get("guide"));
+    this.template = guide.points;
     this.bar = bar(this);
-    this.finder = new Finder(model.get("guide"), () => this.ask());
+    this.oval = new Oval(guide, () => this.placedByHand());
     this.result = new Result(built);
     this.note = h("p", { className: "ssr-note" });
-    const left = h("div", {}, this.finder.screen, this.finder.sizeRow, this.note);
+    this.crowd = h("div", { className: "ssr-bar", role: "group", "aria-label": "The faces in the picture" });
+    this.find = button(() => this.findAgain(), { hidden: true }, "Find the face");
+    this.save = button(() => this.saveFace(), {}, "Save this picture");
+    const tools = h("div", { className: "ssr-bar" }, this.find, this.save);
+    const left = h("div", {}, this.oval.screen, this.oval.sizeRow, this.crowd, tools, this.note);
     const halves = h("div", { className: "ssr-halves" }, left, this.result.element);
     const privacy = h("p", { className: "ssr-note" }, PRIVACY);
     this.root = shell("ssr-try", this.bar.element, halves, ...this.result.below, privacy, this.result.spoken);
     el.replaceChildren(this.root);
 
     const video = h("video", { muted: true, playsInline: true });
-    const { message } = this.finder;
+    const { message } = this.oval;
     const texts = { again: "press the button again", instead: "choose a picture" };
     const lost = (/** @type {string} */ text) => this.leaveCamera(text);
     this.camera = new Camera({ video, message, ...texts, onFrame: () => this.onFrame(video), onGone: lost });
     onDrop(this.root, (file) => file ? this.useFile(file) : say(message, REASONS.noFile));
+    const unpasted = onPaste((file) => this.useFile(file), () => this.root.isConnected);
     const untold = watchTab(message, () => this.camera.stream !== null, () => {});
     this.usePreset(this.presets[0]);
     this.end = () => {
       this.ended = true;
       this.camera.close();
-      this.finder.end();
+      this.oval.end();
       this.result.end();
+      unpasted();
       untold();
     };
   }
@@ -102,84 +131,185 @@ class TryIt {
     this.busy = true;
     while (this.again && !this.ended) {
       this.again = false;
-      const { source } = this.finder;
-      const face = cropFace(source.picture, source.width, source.height, this.finder.square());
+      const { picture, view } = this.oval;
+      const face = warp(pixelsOf(picture), matrixOf(view), FACE);
+      const sure = this.sure(picture, view);
       const reading = await read(this.networks, face);
-      if (source !== this.finder.source) continue;
+      if (picture !== this.oval.picture || (this.live && !this.faces.length && !this.byHand)) continue;
       const averaged = this.live ? AVERAGED : 1;
       this.readings = [...this.readings, reading].slice(-averaged);
-      this.result.show(this.readings, face, averaged, this.turn);
+      this.result.show(this.readings, face, { averaged, sure, turn: this.turn });
     }
     this.busy = false;
+  }
+
+  /** Whether the finder, too, sees a face there. @param {HTMLCanvasElement} picture @param {View} view */
+  sure(picture, view) {
+    if (this.drawn) return true;
+    const points = this.template.map((point) => toPicture(view, point));
+    return lookAgain(this.finder, pixelsOf(picture), [{ points, score: 1 }]).length > 0;
+  }
+
+  /** Search the picture, and show its largest face, or say that there is none. */
+  search() {
+    this.faces = this.searchedAt(SEARCHED);
+    this.byHand = false;
+    this.find.hidden = true;
+    this.showCrowd();
+    if (this.faces.length) return this.choose(this.faces[0]);
+    this.note.textContent = NOBODY;
+    this.result.nobody(this.turn);
+  }
+
+  /** The faces of the picture as it is, in its pixels. @param {number} side at which it is searched */
+  searchedAt(side) {
+    const { picture } = this.oval;
+    const small = shrunk(picture, side);
+    const scale = picture.width / small.width;
+    return findFaces(this.finder, pixelsOf(small)).map(({ points, score }) => {
+      const moved = points.map((
+        [x, y],
+      ) => /** @type {XY} */ ([(x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5]));
+      return { points: moved, score };
+    });
+  }
+
+  /** @param {Found} face */
+  choose(face) {
+    this.note.textContent = FOUND;
+    this.oval.moveTo(this.viewOf(face));
+    this.ask();
+  }
+
+  /** @param {Found} face @returns {View} */
+  viewOf({ points }) {
+    return viewBy(similarity(this.template, points));
+  }
+
+  /** A button for each face, where there are several. */
+  showCrowd() {
+    const several = this.live || this.faces.length < 2 ? [] : this.faces;
+    this.crowd.replaceChildren(...several.map((face, i) => {
+      const canvas = h("canvas", { width: FACE, height: FACE, "aria-hidden": "true" });
+      pen(canvas).putImageData(warp(pixelsOf(this.oval.picture), matrixOf(this.viewOf(face)), FACE), 0, 0);
+      const label = `Face ${i + 1} of ${several.length}`;
+      return button(
+        () => this.choose(face),
+        { className: "ssr-button ssr-face-button", "aria-label": label },
+        canvas,
+      );
+    }));
+  }
+
+  placedByHand() {
+    if (!this.byHand) this.readings = [];
+    this.byHand = true;
+    this.find.hidden = this.drawn;
+    this.note.textContent = BY_HAND;
+    this.ask();
+  }
+
+  findAgain() {
+    this.byHand = false;
+    this.find.hidden = true;
+    if (!this.live) this.search();
+  }
+
+  /** Save what the oval shows, with the picture around it, as a file of this machine. */
+  saveFace() {
+    h("a", { href: this.oval.canvas.toDataURL("image/png"), download: "face.png" }).click();
   }
 
   // Where pictures come from.
 
   /**
-   * @param {Source} source
-   * @param {string} note
-   * @param {Square} [square] the face
-   */
-  setSource(source, note, square) {
-    this.readings = [];
-    this.note.textContent = note;
-    say(this.finder.message, "");
-    this.finder.show(source, this.live, square);
-  }
-
-  /**
    * @param {Promise<HTMLImageElement | ImageBitmap>} decoding
-   * @param {string} note
    * @param {Preset} [preset]
    */
-  async usePicture(decoding, note, preset) {
+  async usePicture(decoding, preset) {
     const mine = ++this.turn;
     let decoded;
     try {
       decoded = await decoding;
     } catch {
-      return say(this.finder.message, REASONS.image);
+      return say(this.oval.message, REASONS.image);
     }
     if (mine !== this.turn || this.ended) return;
     this.camera.close();
     this.setLive(false);
     this.press(preset);
-    const picture = shrunk(decoded);
-    this.setSource({ picture, width: picture.width, height: picture.height }, note, preset?.square);
+    this.show(shrunk(decoded, MOST_SIDE), preset?.drawn ?? false);
+    if (!this.drawn) return this.search();
+    this.note.textContent = preset?.note ?? "";
+    this.ask();
+  }
+
+  /** @param {HTMLCanvasElement} picture @param {boolean} drawn */
+  show(picture, drawn) {
+    this.readings = [];
+    this.faces = [];
+    this.byHand = false;
+    this.drawn = drawn;
+    this.find.hidden = true;
+    this.showCrowd();
+    say(this.oval.message, "");
+    this.oval.show(picture, this.live, drawn);
   }
 
   /** @param {Preset} preset */
   usePreset(preset) {
     const image = h("img", { src: preset.image });
-    this.usePicture(image.decode().then(() => image), preset.note, preset);
+    this.usePicture(image.decode().then(() => image), preset);
   }
 
   /** @param {File} file */
   useFile(file) {
-    this.usePicture(createImageBitmap(file), PLACE);
+    this.usePicture(createImageBitmap(file));
   }
 
   async useCamera() {
     const mine = ++this.turn;
     const wanted = () => mine === this.turn && !this.ended;
     if (!await this.camera.open({ facingMode: "user" }, wanted)) return;
-    say(this.finder.message, REASONS.waiting);
+    say(this.oval.message, REASONS.waiting);
     this.setLive(true);
     this.first = true;
   }
 
   /** @param {HTMLVideoElement} video */
   onFrame(video) {
-    const { videoWidth: width, videoHeight: height } = video;
-    const { source } = this.finder;
-    if (this.first || width !== source.width || height !== source.height) {
+    if (document.hidden) return;
+    const scale = Math.min(1, LIVE_SIDE / Math.max(video.videoWidth, video.videoHeight));
+    const [width, height] = [video.videoWidth, video.videoHeight].map((side) => Math.round(side * scale));
+    const { picture } = this.oval;
+    if (this.first || width !== picture.width || height !== picture.height) {
       this.first = false;
       this.press();
-      this.setSource({ picture: video, width, height }, LIVE);
-    } else if (!document.hidden) {
-      this.finder.draw();
-      if (!this.busy) this.ask();
+      this.result.nobody(this.turn);
+      this.show(h("canvas", { width, height }), false);
     }
+    pen(this.oval.picture).drawImage(video, 0, 0, width, height);
+    if (this.busy) return this.oval.draw();
+    if (!this.byHand) this.follow();
+    this.oval.draw();
+    if (this.faces.length || this.byHand) this.ask();
+  }
+
+  /** Move the oval with the camera's largest face. */
+  follow() {
+    const now = performance.now();
+    const seen = lookAgain(this.finder, pixelsOf(this.oval.picture), this.faces);
+    const search = !seen.length || now - this.searched > SEARCH_EVERY;
+    const before = this.faces.length;
+    this.faces = search ? this.searchedAt(SEARCHED / 2) : seen;
+    if (search) this.searched = now;
+    this.note.textContent = this.faces.length ? LIVE : ABSENT;
+    if (!this.faces.length) {
+      this.readings = [];
+      return this.result.nobody(this.turn);
+    }
+    const view = this.viewOf(largest(this.faces));
+    this.oval.moveTo(before ? between(this.oval.view, view, FOLLOW) : view);
   }
 
   /** @param {string} text what is said instead */
@@ -187,13 +317,13 @@ class TryIt {
     this.camera.close();
     this.setLive(false);
     this.usePreset(this.presets[0]);
-    say(this.finder.message, text);
+    say(this.oval.message, text);
   }
 
   /** @param {boolean} live */
   setLive(live) {
     this.live = live;
-    this.finder.live = live;
+    this.oval.live = live;
     this.bar.start.textContent = live ? "Stop" : "Use the camera";
     this.root.classList.toggle("ssr-live", live);
   }
@@ -216,6 +346,55 @@ function build(model) {
   return { networks, age: age.calibration, gender: gender.calibration };
 }
 
+/** @param {HTMLCanvasElement} picture @returns {Pixels} */
+function pixelsOf(picture) {
+  return pen(picture, { willReadFrequently: true }).getImageData(0, 0, picture.width, picture.height);
+}
+
+/** From the pixels of a picture to those of the face in a view. @param {View} view @returns {Matrix} */
+function matrixOf({ x, y, side, roll }) {
+  const scale = FACE / side;
+  const [a, b] = [scale * Math.cos(roll), scale * Math.sin(roll)];
+  return [a, b, MIDDLE - a * x - b * y, -b, a, MIDDLE + b * x - a * y];
+}
+
+/** The view that shows a face by a matrix from its 64 pixels to the picture. @param {Matrix} matrix @returns {View} */
+function viewBy(matrix) {
+  const [x, y] = apply(matrix, [MIDDLE, MIDDLE]);
+  const [across, , , down] = matrix;
+  return { x, y, side: FACE * Math.hypot(across, down), roll: Math.atan2(down, across) };
+}
+
+/** From a point of the face in a view to the picture. @param {View} view @param {XY} point @returns {XY} */
+function toPicture({ x, y, side, roll }, [u, v]) {
+  const scale = side / FACE;
+  const [across, down] = [scale * (u - MIDDLE), scale * (v - MIDDLE)];
+  return [
+    x + across * Math.cos(roll) - down * Math.sin(roll),
+    y + across * Math.sin(roll) + down * Math.cos(roll),
+  ];
+}
+
+/** A view on the way from one to another. @param {View} from @param {View} to @param {number} share @returns {View} */
+function between(from, to, share) {
+  /** @param {number} a @param {number} b */
+  const mix = (a, b) => a + share * (b - a);
+  const turn = Math.atan2(Math.sin(to.roll - from.roll), Math.cos(to.roll - from.roll));
+  return {
+    x: mix(from.x, to.x),
+    y: mix(from.y, to.y),
+    side: mix(from.side, to.side),
+    roll: from.roll + share * turn,
+  };
+}
+
+/** @param {Found[]} faces */
+function largest(faces) {
+  /** @param {Found} face */
+  const size = ({ points: [[a, b], [c, d]] }) => Math.hypot(a - c, b - d);
+  return faces.reduce((one, other) => size(other) > size(one) ? other : one);
+}
+
 /** @param {TryIt} page */
 function bar(page) {
   const toggle = () => page.live ? page.leaveCamera("") : page.useCamera();
@@ -232,16 +411,32 @@ function bar(page) {
 
 /**
  * Return a copy of a picture, smaller if it is large.
- * @param {HTMLImageElement | ImageBitmap} picture
+ * @param {HTMLImageElement | ImageBitmap | HTMLCanvasElement} picture
+ * @param {number} most pixels of its longer side
  */
-function shrunk(picture) {
-  const scale = Math.min(1, MOST_SIDE / Math.max(picture.width, picture.height));
+function shrunk(picture, most) {
+  const scale = Math.min(1, most / Math.max(picture.width, picture.height));
   const size = { width: Math.round(picture.width * scale), height: Math.round(picture.height * scale) };
   const copy = h("canvas", size);
-  const context = pen(copy);
+  const context = pen(copy, { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, copy.width, copy.height);
   return copy;
+}
+
+/**
+ * Take pictures that are pasted anywhere on the page; return how to end that.
+ * @param {(file: File) => void} take
+ * @param {() => boolean} there
+ */
+function onPaste(take, there) {
+  /** @param {ClipboardEvent} event */
+  const pasted = (event) => {
+    const file = [...event.clipboardData?.files ?? []].find(({ type }) => type.startsWith("image/"));
+    if (file && there()) take(file);
+  };
+  document.addEventListener("paste", pasted);
+  return () => document.removeEventListener("paste", pasted);
 }
 
 /**
@@ -270,18 +465,21 @@ async function read(networks, face) {
   return { ages: values, scores: likes, terms: ages[0], milliseconds };
 }
 
-/** The picture under the oval, to drag and to resize. */
-class Finder {
+/** The picture under the oval, to drag, to resize and to turn. */
+class Oval {
   /**
    * @param {Guide} guide
-   * @param {() => void} onMove
+   * @param {() => void} onMove is called when somebody moved the picture
    */
   constructor(guide, onMove) {
+    this.guide = guide;
     this.onMove = onMove;
     this.live = false;
-    /** @type {Source} */
-    this.source = { picture: h("canvas"), width: 0, height: 0 }; // nothing, until the first picture is there
-    this.view = { x: 0, y: 0, side: 0 }; // the middle of the square and its side, in the picture's pixels
+    this.picture = h("canvas", { width: 0, height: 0 }); // nothing, until the first picture is there
+    /** @type {View} */
+    this.view = { x: 0, y: 0, side: 1, roll: 0 };
+    /** @type {XY | null} */
+    this.tapped = null; // the first of two eyes, in the picture's pixels
     this.canvas = h("canvas", { "aria-hidden": "true" });
     this.message = h("p", { className: "ssr-message", role: "status", hidden: true });
     const screen = { className: "ssr-screen", tabIndex: 0, role: "application", "aria-label": HELP };
@@ -290,56 +488,55 @@ class Finder {
     this.sizeRow = h("label", { className: "ssr-row" }, h("span", {}, "Size"), this.size);
     this.size.addEventListener("input", () => this.onSize());
     this.screen.addEventListener("keydown", (event) => this.onKey(event));
+    this.screen.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     this.pointers = this.followPointers();
     this.end = onWidth(this.screen, () => this.draw());
   }
 
   /** The least and the largest side of the square. */
   limits() {
-    return [LEAST_SIDE, 1.5 * Math.max(this.source.width, this.source.height)];
+    return [LEAST_SIDE, 1.5 * Math.max(this.picture.width, this.picture.height)];
   }
 
   /**
    * Show another picture.
-   * @param {Source} source
+   * @param {HTMLCanvasElement} picture
    * @param {boolean} live
-   * @param {Square} [square] the face; otherwise all of the picture is shown
+   * @param {boolean} drawn all of it is the face
    */
-  show(source, live, square) {
-    this.source = source;
+  show(picture, live, drawn) {
+    this.picture = picture;
+    this.live = live;
+    this.tapped = null;
     this.pointers.clear();
-    const { width, height } = source;
-    if (square) return this.moveTo(square.left + square.side / 2, square.top + square.side / 2, square.side);
-    // All of a picture fills the screen; faces in front of a camera are smaller than the oval.
-    const whole = SQUARE.side * Math.max(width / SCREEN.width, height / SCREEN.height);
-    const side = live ? whole / 1.5 : whole;
+    const { width, height } = picture;
+    const [x, y] = [(width - 1) / 2, (height - 1) / 2];
+    if (drawn) return this.moveTo({ x, y, side: width, roll: 0 });
+    // All of a picture fills the screen.
+    const side = SQUARE.side * Math.max(width / SCREEN.width, height / SCREEN.height);
     const below = SQUARE.y + SQUARE.side / 2 - SCREEN.height / 2;
-    this.moveTo(width / 2, height / 2 + (below * side) / SQUARE.side, side);
+    this.moveTo({ x, y: y + (below * side) / SQUARE.side, side, roll: 0 });
   }
 
-  /**
-   * @param {number} x
-   * @param {number} y
-   * @param {number} side
-   */
-  moveTo(x, y, side) {
-    const { width, height } = this.source;
+  /** @param {View} view */
+  moveTo({ x, y, side, roll }) {
+    const { width, height } = this.picture;
     const [least, most] = this.limits();
-    this.view = { x: clamp(x, 0, width), y: clamp(y, 0, height), side: clamp(side, least, most) };
+    this.view = { x: clamp(x, 0, width), y: clamp(y, 0, height), side: clamp(side, least, most), roll };
     this.size.value = String(Math.log(most / this.view.side) / Math.log(most / least));
     this.draw();
+  }
+
+  /** Move the picture because somebody wants it there. @param {Partial<View>} change */
+  place(change) {
+    if (!this.picture.width) return;
+    this.moveTo({ ...this.view, ...change });
     this.onMove();
   }
 
-  /** What the networks get, in whole pixels of the picture. */
-  square() {
-    const side = Math.round(this.view.side);
-    return { left: Math.round(this.view.x - side / 2), top: Math.round(this.view.y - side / 2), side };
-  }
-
   draw() {
-    const { canvas, screen, source, view } = this;
-    if (!screen.clientWidth || !source.width) return;
+    const { canvas, screen, picture, view } = this;
+    if (!screen.clientWidth || !picture.width) return;
     canvas.width = screen.clientWidth * devicePixelRatio;
     canvas.height = screen.clientHeight * devicePixelRatio;
     const context = pen(canvas);
@@ -348,56 +545,110 @@ class Finder {
     context.imageSmoothingEnabled = scale < 4;
     context.imageSmoothingQuality = "high";
     if (this.live) context.setTransform(-1, 0, 0, 1, canvas.width, 0);
-    const x = unit * (SQUARE.x + SQUARE.side / 2) - scale * view.x;
-    const y = unit * (SQUARE.y + SQUARE.side / 2) - scale * view.y;
-    context.drawImage(source.picture, x, y, scale * source.width, scale * source.height);
+    context.translate(unit * (SQUARE.x + SQUARE.side / 2), unit * (SQUARE.y + SQUARE.side / 2));
+    context.rotate(-view.roll);
+    context.scale(scale, scale);
+    context.drawImage(picture, -view.x - 0.5, -view.y - 0.5);
+  }
+
+  /** Where a point of the screen lies in the picture. @param {{ clientX: number, clientY: number }} event @returns {XY} */
+  under({ clientX, clientY }) {
+    const { left, top, width } = this.screen.getBoundingClientRect();
+    const unit = width / SCREEN.width;
+    const across = (this.live ? left + width - clientX : clientX - left) / unit;
+    const down = (clientY - top) / unit;
+    const scale = FACE / SQUARE.side;
+    return toPicture(this.view, [scale * (across - SQUARE.x) - 0.5, scale * (down - SQUARE.y) - 0.5]);
   }
 
   onSize() {
-    if (!this.source.width) return;
     const [least, most] = this.limits();
-    this.moveTo(this.view.x, this.view.y, most * (least / most) ** Number(this.size.value));
+    this.place({ side: most * (least / most) ** Number(this.size.value) });
+  }
+
+  /** Zoom at the pointer: what is under it stays there. @param {WheelEvent} event */
+  onWheel(event) {
+    event.preventDefault();
+    const [u, v] = this.under(event);
+    const { x, y, side } = this.view;
+    const factor = Math.exp(clamp(event.deltaY, -100, 100) / 500);
+    this.place({ x: u + (x - u) * factor, y: v + (y - v) * factor, side: side * factor });
   }
 
   /** @param {KeyboardEvent} event */
   onKey(event) {
-    const { x, y, side } = this.view;
+    const { side, roll } = this.view;
     const step = side / (event.shiftKey ? 8 : 64);
-    /** @type {Record<string, [number, number, number]>} */
+    /** @type {Record<string, () => void>} */
     const moves = {
-      ArrowLeft: [step, 0, 1],
-      ArrowRight: [-step, 0, 1],
-      ArrowUp: [0, step, 1],
-      ArrowDown: [0, -step, 1],
-      "+": [0, 0, 0.97],
-      "-": [0, 0, 1 / 0.97],
+      ArrowLeft: () => this.drag(step, 0),
+      ArrowRight: () => this.drag(-step, 0),
+      ArrowUp: () => this.drag(0, step),
+      ArrowDown: () => this.drag(0, -step),
+      "+": () => this.place({ side: side * 0.97 }),
+      "-": () => this.place({ side: side / 0.97 }),
+      ",": () => this.place({ roll: roll + Math.PI / 90 }),
+      ".": () => this.place({ roll: roll - Math.PI / 90 }),
     };
-    if (!(event.key in moves) || !this.source.width) return;
+    if (!(event.key in moves)) return;
     event.preventDefault();
-    const [dx, dy, factor] = moves[event.key];
-    if (this.live) this.moveTo(x, y, side * factor);
-    else this.moveTo(x + dx, y + dy, side * factor);
+    moves[event.key]();
   }
 
-  /** Let one finger drag the picture, and two resize it; return where the fingers are. */
+  /** Move the square by pixels of the picture, as seen upright. @param {number} across @param {number} down */
+  drag(across, down) {
+    const { x, y, roll } = this.view;
+    const [cos, sin] = [Math.cos(roll), Math.sin(roll)];
+    const right = this.live ? -across : across;
+    this.place({ x: x + cos * right - sin * down, y: y + sin * right + cos * down });
+  }
+
+  /** Take a tap for an eye; two of them place the face. @param {PointerEvent} event */
+  onTap(event) {
+    const eye = this.under(event);
+    if (!this.tapped) {
+      this.tapped = eye;
+      return say(this.message, "And the other eye \u2026");
+    }
+    const eyes = [this.tapped, eye].sort((a, b) => this.across(a) - this.across(b));
+    this.tapped = null;
+    say(this.message, "");
+    if (Math.hypot(eyes[0][0] - eyes[1][0], eyes[0][1] - eyes[1][1]) < 2) return;
+    this.place(viewBy(similarity(this.guide.points.slice(0, 2), eyes)));
+  }
+
+  /** How far to the right a point of the picture is seen. @param {XY} point */
+  across([x, y]) {
+    const { roll } = this.view;
+    return x * Math.cos(roll) + y * Math.sin(roll);
+  }
+
+  /** Let one finger drag the picture or tap on it, and two resize it; return where the fingers are. */
   followPointers() {
     /** @type {Map<number, [number, number]>} */
     const pointers = new Map();
     const { screen } = this;
+    let moved = false;
     screen.addEventListener("pointerdown", (event) => {
-      if (this.live || !this.source.width) return;
+      if (!this.picture.width) return;
       screen.setPointerCapture(event.pointerId);
+      moved = pointers.size > 0;
       pointers.set(event.pointerId, [event.clientX, event.clientY]);
     });
     screen.addEventListener("pointermove", (event) => {
-      if (!pointers.has(event.pointerId) || this.live) return;
+      const old = pointers.get(event.pointerId);
+      if (!old) return;
+      if (!moved && Math.hypot(event.clientX - old[0], event.clientY - old[1]) < TAP) return;
+      moved = true;
       const before = middle(pointers);
       pointers.set(event.pointerId, [event.clientX, event.clientY]);
       const now = middle(pointers);
-      const { x, y, side } = this.view;
-      const pixels = (side / SQUARE.side) * (SCREEN.width / screen.clientWidth);
-      const factor = before.apart / Math.max(1, now.apart);
-      this.moveTo(x - (now.x - before.x) * pixels, y - (now.y - before.y) * pixels, side * factor);
+      const pixels = (this.view.side / SQUARE.side) * (SCREEN.width / screen.clientWidth);
+      this.view.side *= before.apart / Math.max(1, now.apart);
+      this.drag(-(now.x - before.x) * pixels, -(now.y - before.y) * pixels);
+    });
+    screen.addEventListener("pointerup", (event) => {
+      if (!moved && pointers.has(event.pointerId)) this.onTap(event);
     });
     screen.addEventListener("lostpointercapture", (event) => pointers.delete(event.pointerId));
     return pointers;
@@ -425,7 +676,6 @@ class Result {
   constructor(built) {
     this.built = built;
     this.coverage = percent(built.age?.coverage ?? 0).replace(" ", "\u00a0");
-    this.quickest = Infinity;
     this.spokenAt = -Infinity;
     this.speaking = 0; // a timer
     const label = "The 64 by 64 pixels that the networks get";
@@ -455,19 +705,31 @@ class Result {
     };
   }
 
+  /** Say that there is no face, and so no answer. @param {number} turn */
+  nobody(turn) {
+    for (const name of ["age", "low", "high", "male"]) delete this.age.dataset[name];
+    this.age.dataset.turn = String(turn);
+    this.age.replaceChildren("No face yet");
+    this.lines.replaceChildren();
+    this.redraw = () => this.picture.replaceChildren();
+    this.redraw();
+    this.text.textContent = "";
+    pen(this.seen).clearRect(0, 0, FACE, FACE);
+    clearTimeout(this.speaking);
+  }
+
   /**
    * @param {Reading[]} readings their mean is the answer
    * @param {ImageData} face the last of them
-   * @param {number} averaged how many pictures are, at most
-   * @param {number} turn
+   * @param {{ averaged: number, sure: boolean, turn: number }} about how many pictures are averaged, at most;
+   *   whether the finder is sure that it is a face; and which picture it is
    */
-  show(readings, face, averaged, turn) {
+  show(readings, face, { averaged, sure, turn }) {
     const last = readings[readings.length - 1];
     const years = mean(readings.flatMap(({ ages }) => ages));
     const apart = mean(readings.map(({ ages }) => Math.abs(ages[0] - ages[1])));
     const interval = ageInterval(this.built.age, years, apart);
     const male = probability(this.built.gender, mean(readings.flatMap(({ scores }) => scores)));
-    this.quickest = Math.min(this.quickest, last.milliseconds);
     Object.assign(this.age.dataset, { age: years, low: interval?.[0], high: interval?.[1], male, turn });
     this.age.replaceChildren(h("strong", {}, years.toFixed(0)), " years");
 
@@ -478,16 +740,16 @@ class Result {
     const facts = {
       interval: range ? `${range} (${this.coverage})` : "not shown: these weights have no calibration",
       gender: calibrated ? gender : `${gender}; no calibration, so no probability`,
-      p_male: `${male.toFixed(2)}${calibrated ? "" : ", a mere score"}`,
       time: `${last.milliseconds.toFixed(0)} ms a face`,
-      "at best": `${this.quickest.toFixed(0)} ms`,
+      ...(sure ? {} : { "but": "not sure that it is a face" }),
     };
     const rows = Object.entries(facts).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]);
     this.lines.replaceChildren(...rows);
     pen(this.seen).putImageData(face, 0, 0);
     this.drawStages(last, averaged);
-    const live = averaged > 1;
-    this.speak(`About ${years.toFixed(0)} years${range ? `, between ${range}` : ""}; ${gender}.`, live);
+    const doubt = sure ? "" : " Not sure that it is a face.";
+    const text = `About ${years.toFixed(0)} years${range ? `, between ${range}` : ""}; ${gender}.${doubt}`;
+    this.speak(text, averaged > 1);
   }
 
   /**

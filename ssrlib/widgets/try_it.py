@@ -1,6 +1,7 @@
 """The built-in networks on a page: forward pass, crop and calibration in the browser, with no kernel."""
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -8,14 +9,15 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ssrlib import FACE_SIZE, detectors, face_crop
+from ssrlib import FACE_SIZE, detectors, face_crop, finder
 from ssrlib.datasets import synthetic
 from ssrlib.estimator import AgeGenderEstimator
+from ssrlib.landmarks import TEMPLATE
 from ssrlib.network import SSRNet
 from ssrlib.widgets.base import as_page, module
 
 # An oval that a face fills from the hairline to the chin, as shares of the square that UTKFace shows:
-# `face_crop.TEMPLATE` has the eyes and the mouth there, and the usual thirds of a face give the rest.
+# `landmarks.TEMPLATE` has the eyes and the mouth there, and the usual thirds of a face give the rest.
 OVAL = {"x": 0.5, "y": 0.46, "rx": 0.42, "ry": 0.56}
 
 
@@ -31,8 +33,10 @@ class TryIt:
 
     Attributes:
         networks: for age and for gender, the network as `network.js` unpacks it, and its calibration.
+        finder: the face finder as `finder.js` unpacks it.
         pictures: the examples that its buttons load.
-        guide: where the oval and the eyes are in the square that the networks get, as shares of its side.
+        guide: where the oval and the eyes are in the square that the networks get, as shares of its side,
+            and where the five points of a face belong in its 64 x 64 pixels.
 
     Raises:
         ValueError: there is no face in the photo, or the estimator's backend is not PyTorch.
@@ -52,7 +56,8 @@ class TryIt:
             "age": pack(estimator.age) | {"calibration": estimator.age_calibration},
             "gender": pack(estimator.gender) | {"calibration": estimator.gender_calibration},
         }
-        self.pictures = ([] if photo is None else [_portrait(photo, estimator.crop)]) + _drawings()
+        self.finder = pack_finder()
+        self.pictures = ([] if photo is None else [_portrait(photo)]) + _drawings()
         self.guide = _guide(estimator.crop)
 
     def page(self) -> str:
@@ -89,25 +94,62 @@ def pack(network: SSRNet) -> dict[str, Any]:
     }
 
 
+def pack_finder() -> dict[str, Any]:
+    """Return the built-in face finder as JSON, for finder.js: its networks and the rules around them.
+
+    >>> packed = pack_finder()
+    >>> packed["finder"][0]["size"], packed["finder"][-1]["biases"], len(packed["template"])
+    (3, 11, 5)
+    """
+    first, second = finder.load()
+    steps = {"finder": list(_steps(first.net)), "refiner": list(_steps(second.net))}
+    names = ("stride", "reach", "smallest_copy", "possible", "certain", "still", "same", "patch", "nudge")
+    numbers = b"".join(_bytes(part) for layers in steps.values() for _, *parts in layers for part in parts)
+    return {
+        "rules": {name.split("_")[0]: getattr(detectors, name.upper()) for name in names},
+        "template": TEMPLATE.tolist(),
+        "upright": detectors.UPRIGHT.tolist(),
+        "numbers": base64.b64encode(numbers).decode(),
+    } | {name: [step for step, *_ in layers] for name, layers in steps.items()}
+
+
+def _steps(modules: nn.Sequential, block: bool = False) -> Iterator[tuple[dict[str, Any], Tensor, Tensor]]:
+    """The convolutions and linear layers of a part of the finder, each with its weights and biases."""
+    parts = [part for part in modules if not isinstance(part, nn.BatchNorm2d | nn.Flatten)]
+    norms = (part for part in modules if isinstance(part, nn.BatchNorm2d))
+    for part, after in zip(parts, [*parts[1:], None], strict=True):
+        if isinstance(part, finder.Block):
+            yield from _steps(part.change, block=True)
+        if not isinstance(part, nn.Conv2d | nn.Linear):
+            continue
+        is_last = block and after is None
+        step: dict[str, Any] = {
+            "relu": is_last or isinstance(after, nn.ReLU),
+            "size": 1,
+            "stride": 1,
+            "depthwise": False,
+        }
+        step["block"] = ("add" if is_last else "keep") if block else ""
+        layer: nn.Conv2d | nn.Linear = part
+        if isinstance(part, nn.Conv2d):
+            step |= {"size": part.kernel_size[0], "stride": part.stride[0], "depthwise": part.groups > 1}
+            layer = part if part.bias is not None else fuse_conv_bn_eval(part, next(norms))
+        assert layer.bias is not None
+        yield step | {"weights": layer.weight.numel(), "biases": layer.bias.numel()}, layer.weight, layer.bias
+
+
 def _bytes(values: Tensor) -> bytes:
     return values.detach().cpu().numpy().astype("<f4").tobytes()
 
 
-def _portrait(photo: np.ndarray, crop: face_crop.Crop) -> dict[str, Any]:
-    boxes = detectors.find(photo)
-    if not boxes:
+def _portrait(photo: np.ndarray) -> dict[str, Any]:
+    if not detectors.find(photo):
         raise ValueError("no face was found in the photo: the page needs one to begin with")
-    square = crop.square(boxes[0])
-    return {
-        "name": "A portrait",
-        "note": "A photo that anyone may use. Drag it: the answer follows where the face lies in the oval.",
-        "image": _image(photo, "jpeg"),
-        "square": {"left": square.x, "top": square.y, "side": square.width},
-    }
+    return {"name": "A portrait", "note": "", "image": _image(photo, "jpeg"), "drawn": False}
 
 
 def _drawings() -> list[dict[str, Any]]:
-    """Drawn faces, each as it is: the square is the whole picture."""
+    """Drawn faces, each as it is: all of the picture is the face."""
     drawn, rows = synthetic.generate(4, seed=7)
     return [
         {
@@ -115,7 +157,7 @@ def _drawings() -> list[dict[str, Any]]:
             "note": f"Drawn with the age {row.age:.0f}, {row.gender}, in mind. "
             "The networks learned from photos, and a drawing is a strange sight to them.",
             "image": _image(face, "png"),
-            "square": {"left": 0, "top": 0, "side": FACE_SIZE},
+            "drawn": True,
         }
         for number, (face, row) in enumerate(zip(drawn, rows.itertuples(), strict=True), start=1)
     ]
@@ -130,8 +172,9 @@ def _guide(crop: face_crop.Crop) -> dict[str, Any]:
         return 0.5 + size * (x - 0.5), 0.5 + size * (y - 0.5) + shift
 
     x, y = moved(OVAL["x"], OVAL["y"])
-    eyes = [moved(*point) for point in (face_crop.TEMPLATE[:2] / FACE_SIZE).tolist()]
-    return {"x": x, "y": y, "rx": size * OVAL["rx"], "ry": size * OVAL["ry"], "eyes": eyes}
+    eyes = ((crop.template()[:2] + 0.5) / FACE_SIZE).tolist()
+    oval = {"x": x, "y": y, "rx": size * OVAL["rx"], "ry": size * OVAL["ry"]}
+    return oval | {"eyes": eyes, "points": crop.template().tolist()}
 
 
 def _image(picture: np.ndarray, kind: str) -> str:

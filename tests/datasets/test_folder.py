@@ -43,7 +43,7 @@ def test_faces_are_found_in_whole_photos(tmp_path):
     face_crop.write_photo(data.coffee(), tmp_path / "cup.png")
     store = prepare(*folder.rows(tmp_path / "t.csv"), tmp_path / "store", folder.CROP)
     photo = data.astronaut()
-    assert (store.faces[0] == face_crop.crop(photo, detectors.find(photo)[0])).all()
+    assert (store.faces[0] == face_crop.align(photo, detectors.find(photo)[0].landmarks)).all()
     assert store.rejects.to_dict("records") == [{"path": "cup.png", "reason": "no face was found"}]
 
 

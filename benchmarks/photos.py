@@ -1,0 +1,194 @@
+"""How well do the detectors find faces as people photograph them? In book/results/photos.json.
+
+    python -m benchmarks.photos ../shared/data [--each 300]
+
+Whole photos of All-Age-Faces and APPA-REAL that no network of ours has learned from are turned, scaled and
+pasted on photos of things, 640 x 480. Counted is who is found by size and by tilt, what is taken for a face
+in pictures without one, how far the turn and the points are off, what a tilt does to an age, and the time for
+a frame on one thread, every detector's measured in turn. YuNet joins where its file is at `detectors.YUNET`.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from skimage import data as pictures_of
+
+from ssrlib import AgeGenderEstimator, detectors, results, weights
+from ssrlib.detectors import Box
+from ssrlib.landmarks import square
+from ssrlib.scenes import Portrait, paste
+from tools.weights.finder import Photos, rows_of
+
+WIDTH, HEIGHT = 640, 480
+THINGS = [
+    *("brick", "cat", "coffee", "coins", "grass", "gravel", "page", "retina", "rocket"),
+    *("cell", "clock", "hubble_deep_field", "immunohistochemistry", "moon", "horse", "text"),
+]
+# What is asked: a name, the sides of the faces in pixels, and the tilts in degrees.
+QUESTIONS: list[tuple[str, tuple[float, float], tuple[float, float]]] = [
+    ("60 px and more, upright", (60, 240), (0, 0)),
+    ("60 px and more, 15 degrees", (60, 240), (15, 15)),
+    ("60 px and more, 30 degrees", (60, 240), (30, 30)),
+    ("60 px and more, 45 degrees", (60, 240), (45, 45)),
+    ("24 px, up to 15 degrees", (24, 24), (-15, 15)),
+    ("40 px, up to 15 degrees", (40, 40), (-15, 15)),
+]
+EMPTY = 100
+TILT = 30
+
+
+def things() -> list[np.ndarray]:
+    """Return scikit-image's photos without people: uint8, RGB."""
+    found = []
+    for name in THINGS:
+        picture = np.asarray(getattr(pictures_of, name)())
+        picture = (picture * 255).astype(np.uint8) if picture.dtype == bool else picture
+        found.append(picture[..., :3] if picture.ndim == 3 else np.stack([picture] * 3, -1))
+    return found
+
+
+def part_of(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Return a part of a picture, at some scale, as 640 x 480."""
+    height, width = picture.shape[:2]
+    scale = max(WIDTH / width, HEIGHT / height) * float(np.exp(rng.uniform(0, np.log(3))))
+    large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    x, y = rng.integers(0, large.shape[1] - WIDTH + 1), rng.integers(0, large.shape[0] - HEIGHT + 1)
+    return large[y : y + HEIGHT, x : x + WIDTH].copy()
+
+
+def scene(
+    rng: np.random.Generator, portrait: Portrait, behind: np.ndarray, side: float, tilt: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a frame with one pasted photo, and its face's points. The face is in the frame as a whole."""
+    frame = part_of(rng, behind)
+    _, _, own = square(portrait.points)
+    room = 0.75 * side
+    center = [rng.uniform(room, length - room) for length in (WIDTH, HEIGHT)]
+    # A head tilts from where it was: its own small tilt stays.
+    points, _ = paste(frame, portrait, center, side, float(own + tilt))
+    return frame, points
+
+
+def hit(box: Box, points: np.ndarray) -> bool:
+    """Whether a box is about where a face is: its middle in the middle half, its size within a factor 2."""
+    center, side, _ = square(points)
+    away = np.abs(np.array([box.x + box.width / 2, box.y + box.height / 2]) - center).max()
+    return bool(away < side / 4 and side / 2 < box.width < 2 * side)
+
+
+def recall(ways: dict[str, Any], portraits: list[Portrait], each: int) -> list[dict[str, Any]]:
+    """One row a question: the share found by each detector, and how exact its points are."""
+    behind, rows = things(), []
+    for number, (name, sides, tilts) in enumerate(QUESTIONS):
+        rng = np.random.default_rng(number)
+        row: dict[str, Any] = {"faces": name, "count": each}
+        found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        for i in range(each):
+            portrait = portraits[int(rng.integers(len(portraits)))]
+            side = float(np.exp(rng.uniform(*np.log(sides))))
+            tilt = float(rng.uniform(*tilts)) * rng.choice([-1, 1])
+            frame, points = scene(rng, portrait, behind[i % len(behind)], side, tilt)
+            for way, find in ways.items():
+                hits = [box for box in find(frame) if hit(box, points)]
+                found[way] += [_apart(box, points) for box in hits[:1]]
+        for way, away in found.items():
+            row[f"{way}: found"] = len(away) / each
+            rolls, marks = np.array(away or [(np.nan, np.nan)]).T
+            if np.isfinite(rolls).any():
+                row[f"{way}: roll off, degrees"] = float(np.nanmean(rolls))
+                row[f"{way}: points off, eye distances"] = float(np.nanmean(marks))
+        rows.append(row)
+    return rows
+
+
+def _apart(box: Box, points: np.ndarray) -> tuple[float, float]:
+    """How far a find's turn (degrees) and points (eye distances) are off; not a number without points."""
+    if box.landmarks is None:
+        return np.nan, np.nan
+    seen = np.array(box.landmarks)
+    turn = abs(float(square(seen)[2] - square(points)[2]))
+    eyes = np.linalg.norm(points[1] - points[0])
+    return min(turn, 360 - turn), float(np.linalg.norm(seen - points, axis=1).mean() / eyes)
+
+
+def false_finds(ways: dict[str, Any]) -> dict[str, float]:
+    """Count what is found in a hundred pictures without a face."""
+    behind, rng = things(), np.random.default_rng(99)
+    frames = [part_of(rng, behind[i % len(behind)]) for i in range(EMPTY)]
+    return {way: sum(len(find(frame)) for frame in frames) * 100 / EMPTY for way, find in ways.items()}
+
+
+def milliseconds(ways: dict[str, Any], portraits: list[Portrait]) -> dict[str, float]:
+    """The shortest of several searches of a frame with one face, the detectors taking turns."""
+    rng = np.random.default_rng(7)
+    frame, _ = scene(rng, portraits[0], things()[2], 120, 0)
+    best = dict.fromkeys(ways, np.inf)
+    for _ in range(7):
+        for way, find in ways.items():
+            began = time.perf_counter()
+            find(frame)
+            best[way] = min(best[way], 1000 * (time.perf_counter() - began))
+    return best
+
+
+def tilted_ages(ways: dict[str, Any], portraits: list[Portrait], ages: list[float]) -> list[dict[str, Any]]:
+    """What a tilt of 30 degrees does to the age of those who are found upright and tilted."""
+    behind, rows = things(), []
+    for way, find in ways.items():
+        rng, read = np.random.default_rng(5), []
+        estimator = AgeGenderEstimator(backend="onnx", detector=way)
+        for i, (portrait, age) in enumerate(zip(portraits, ages, strict=True)):
+            answers = []
+            for tilt in (0, TILT * (-1) ** i):
+                frame, points = scene(rng, portrait, behind[i % len(behind)], 110, tilt)
+                hits = [box for box in find(frame) if hit(box, points)][:1]
+                answers += [reading.age for reading in estimator.predict(frame, hits)]
+            if len(answers) == 2:
+                read.append((*answers, age))
+        if read:
+            upright, turned, truth = np.array(read).T
+            rows.append(
+                {
+                    "detector": way,
+                    "faces read at both": len(read),
+                    "change of the age": float(np.abs(turned - upright).mean()),
+                    "MAE upright": float(np.abs(upright - truth).mean()),
+                    "MAE tilted": float(np.abs(turned - truth).mean()),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path, help="the folder with aaf/, appa/ and utkface/")
+    parser.add_argument("--each", type=int, default=300, help="frames a question")
+    arguments = parser.parse_args()
+    results.check_committed()
+    cv2.setNumThreads(1)
+    names = [name for name in detectors.DETECTORS if name != "yunet" or detectors.YUNET.is_file()]
+    ways = {name: detectors.detector_named(name) for name in names}
+    rows = rows_of(arguments.data, ("test", "validation", "train"))
+    kept = (rows["source"] == "aaf") & (rows["split"] == "test")
+    kept |= (rows["source"] == "appa_real") & (rows["part"] == "test")
+    rows = rows[kept].sample(2 * arguments.each, random_state=0)
+    portraits = [Photos(rows)[number] for number in range(len(rows))]
+    print(f"one thread, {len(rows)} photos")
+    found = recall(ways, portraits, arguments.each)
+    empty, times = false_finds(ways), milliseconds(ways, portraits)
+    ages = tilted_ages(ways, portraits[: arguments.each], rows["age"].tolist()[: arguments.each])
+    for table in (found, [empty | {"what": "false finds"}, times | {"what": "ms"}], ages):
+        print(pd.DataFrame(table).round(3).to_string(index=False), "\n")
+    measured = {"found": found, "false finds in 100": empty, "milliseconds": times, "tilted ages": ages}
+    source = "All-Age-Faces, test split, and APPA-REAL, test part, on scikit-image's photos without people"
+    origin = {"data": source, "seed": 0, "finder": detectors.finder_sha256()}
+    results.record("book/results/photos.json", measured, weights=weights.built_in(), **origin)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,412 @@
+// The face finder in plain JavaScript: ssrlib/detectors.py, and the two networks of ssrlib/finder.py.
+
+import { clamp } from "./dom.js";
+
+/** @typedef {[number, number]} XY */
+/** @typedef {[number, number, number, number, number, number]} Matrix rows of a 2 x 3 matrix, one after the other */
+/** @typedef {{ points: XY[], score: number }} Found five points in the picture's pixels, a score from 0 to 1 */
+/** @typedef {{ data: Float32Array, channels: number, width: number, height: number }} Planes one a channel */
+/** @typedef {{ data: Uint8ClampedArray, width: number, height: number }} Pixels RGBA, as ImageData */
+
+/**
+ * A convolution, with its batch norm folded in.
+ * @typedef {object} Step
+ * @property {number} size of its filters
+ * @property {number} stride
+ * @property {boolean} depthwise one filter a channel
+ * @property {boolean} relu
+ * @property {"" | "keep" | "add"} block keep what comes in, or add what was kept to what goes out
+ * @property {Float32Array} weight
+ * @property {Float32Array} bias
+ */
+
+/**
+ * What detectors.py calls its constants, and both networks.
+ * @typedef {object} FaceFinder
+ * @property {Record<"stride" | "reach" | "smallest" | "possible" | "certain" | "still" | "same" | "patch" | "nudge", number>} rules
+ * @property {XY[]} template of an aligned face of 64 x 64
+ * @property {XY[]} upright of a patch
+ * @property {Step[]} finder
+ * @property {Step[]} refiner
+ */
+
+/** @typedef {Omit<Step, "weight" | "bias"> & { weights: number, biases: number }} PackedStep */
+/** @typedef {Omit<FaceFinder, "finder" | "refiner"> & { finder: PackedStep[], refiner: PackedStep[], numbers: string }} PackedFinder */
+
+/**
+ * Find the faces in a picture, the largest first.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @returns {Found[]}
+ */
+export function findFaces(finder, picture) {
+  const first = apart(finder, firstLook(finder, picture));
+  const second = secondLook(finder, picture, first);
+  // How sure both are: the geometric mean of their chances.
+  const both = second.map(({ points, score }, i) => ({ points, score: Math.sqrt(first[i].score * score) }));
+  const faces = apart(finder, both).filter(({ score }) => score >= finder.rules.certain);
+  return faces.sort((a, b) => square(finder, b.points).side - square(finder, a.points).side);
+}
+
+/**
+ * Look once more at places where a face was seen: only what still is one comes back.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {Found[]} seen
+ * @returns {Found[]}
+ */
+export function lookAgain(finder, picture, seen) {
+  const again = apart(finder, secondLook(finder, picture, seen));
+  return again.filter(({ score }) => score >= finder.rules.still);
+}
+
+/**
+ * See each place turned upright and at one size: better points, and another score.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {Found[]} seen
+ * @returns {Found[]}
+ */
+function secondLook({ upright, refiner, rules: { patch, nudge } }, picture, seen) {
+  return seen.map(({ points }) => {
+    const matrix = similarity(points, upright);
+    const { data } = run(refiner, planes(warp(picture, matrix, patch)));
+    const back = inverse(matrix);
+    const moved = upright.map(([x, y], i) => {
+      return apply(back, [x + nudge * data[1 + 2 * i], y + nudge * data[2 + 2 * i]]);
+    });
+    return { points: moved, score: chance(data[0]) };
+  });
+}
+
+/** @param {FaceFinder} finder @param {Pixels} picture */
+function firstLook(finder, picture) {
+  /** @type {Found[]} */
+  const found = [];
+  for (let scale = 1;; scale *= 2) {
+    for (const { points, score } of peaks(finder, run(finder.finder, planes(picture)))) {
+      found.push({
+        points: points.map(([x, y]) => [(x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5]),
+        score,
+      });
+    }
+    if (Math.max(picture.width, picture.height) <= finder.rules.smallest) return found;
+    picture = half(picture);
+  }
+}
+
+/**
+ * Where an answer is surer than around.
+ * @param {FaceFinder} finder
+ * @param {Planes} answer
+ * @returns {Found[]}
+ */
+function peaks({ rules: { stride, reach, possible } }, { data, width, height }) {
+  const area = width * height;
+  const chances = data.subarray(0, area).map(chance);
+  const found = [];
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const score = chances[y * width + x];
+      if (score <= possible) continue;
+      const fields = around(x, y, width, height);
+      if (fields.some((i) => chances[i] > score)) continue;
+      const sum = fields.reduce((total, i) => total + chances[i] ** 2, 0);
+      /** @param {number} k @param {number} i */
+      const at = (k, i) =>
+        reach * data[(1 + k) * area + i] + stride * (k % 2 ? Math.floor(i / width) : i % width);
+      /** @param {number} k */
+      const mean = (k) =>
+        fields.reduce((total, i) => total + (chances[i] ** 2 / sum) * at(k, i), (stride - 1) / 2);
+      found.push({ points: [0, 2, 4, 6, 8].map((k) => /** @type {XY} */ ([mean(k), mean(k + 1)])), score });
+    }
+  }
+  return found;
+}
+
+/** The fields next to one and itself. @param {number} x @param {number} y @param {number} width @param {number} height */
+function around(x, y, width, height) {
+  const fields = [];
+  for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++) {
+    for (let column = Math.max(0, x - 1); column <= Math.min(width - 1, x + 1); column++) {
+      fields.push(row * width + column);
+    }
+  }
+  return fields;
+}
+
+/** Keep the surest of the finds that mostly cover one another. @param {FaceFinder} finder @param {Found[]} found */
+function apart(finder, found) {
+  /** @type {Found[]} */
+  const kept = [];
+  for (const one of [...found].sort((a, b) => b.score - a.score)) {
+    if (kept.every((other) => overlap(finder, one, other) < finder.rules.same)) kept.push(one);
+  }
+  return kept;
+}
+
+/** Intersection over union of the upright squares. @param {FaceFinder} finder @param {Found} a @param {Found} b */
+function overlap(finder, a, b) {
+  const [one, two] = [boxOf(finder, a.points), boxOf(finder, b.points)];
+  const across = Math.min(one.x + one.side, two.x + two.side) - Math.max(one.x, two.x);
+  const down = Math.min(one.y + one.side, two.y + two.side) - Math.max(one.y, two.y);
+  const shared = Math.max(0, across) * Math.max(0, down);
+  return shared / (one.side ** 2 + two.side ** 2 - shared);
+}
+
+/** From the forehead to the chin, as detectors.py marks it. @param {FaceFinder} finder @param {XY[]} points */
+export function boxOf(finder, points) {
+  const { center, side, roll } = square(finder, points);
+  const [x, y] = [center[0] + 0.1 * side * Math.sin(roll), center[1] - 0.1 * side * Math.cos(roll)];
+  return { x: x - side / 2, y: y - side / 2, side };
+}
+
+/**
+ * How a face lies: the center and side of the square of an aligned face, and its turn in radians.
+ * @param {FaceFinder} finder
+ * @param {XY[]} points
+ */
+export function square({ template }, points) {
+  const matrix = similarity(template, points);
+  return {
+    center: apply(matrix, [31.5, 31.5]),
+    side: 64 * Math.hypot(matrix[0], matrix[3]),
+    roll: Math.atan2(matrix[3], matrix[0]),
+  };
+}
+
+/**
+ * The turn, scale and shift that best moves points onto others.
+ * @param {XY[]} source
+ * @param {XY[]} target
+ * @returns {Matrix}
+ */
+export function similarity(source, target) {
+  const [from, to] = [centroid(source), centroid(target)];
+  let [a, b, size] = [0, 0, 0];
+  source.forEach(([x, y], i) => {
+    const [dx, dy] = [x - from[0], y - from[1]];
+    const [u, v] = [target[i][0] - to[0], target[i][1] - to[1]];
+    a += dx * u + dy * v;
+    b += dx * v - dy * u;
+    size += dx * dx + dy * dy;
+  });
+  [a, b] = [a / size, b / size];
+  return [a, -b, to[0] - a * from[0] + b * from[1], b, a, to[1] - b * from[0] - a * from[1]];
+}
+
+/** @param {XY[]} points @returns {XY} */
+function centroid(points) {
+  const sum = points.reduce(([x, y], [u, v]) => [x + u, y + v], [0, 0]);
+  return [sum[0] / points.length, sum[1] / points.length];
+}
+
+/** @param {Matrix} matrix @param {XY} point @returns {XY} */
+export function apply([a, b, c, d, e, f], [x, y]) {
+  return [a * x + b * y + c, d * x + e * y + f];
+}
+
+/** @param {Matrix} matrix @returns {Matrix} */
+export function inverse([a, b, c, d, e, f]) {
+  const size = a * e - b * d;
+  return [e / size, -b / size, (b * f - c * e) / size, -d / size, a / size, (c * d - a * f) / size];
+}
+
+/**
+ * Cut a square out of a picture, by a matrix from the picture's pixels to the square's. What lies outside repeats
+ * the border; where the square is smaller than what it shows, it is the average of a larger one.
+ * @param {Pixels} picture
+ * @param {Matrix} matrix
+ * @param {number} side
+ */
+export function warp({ data, width, height }, matrix, side) {
+  const out = new ImageData(side, side);
+  const back = inverse(matrix);
+  const steps = Math.max(1, Math.round(1 / Math.hypot(matrix[0], matrix[3])));
+  const sums = new Float32Array(3);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      sums.fill(0);
+      for (let part = 0; part < steps * steps; part++) {
+        const across = x + ((part % steps) + 0.5) / steps - 0.5;
+        const down = y + (Math.floor(part / steps) + 0.5) / steps - 0.5;
+        const u = clamp(back[0] * across + back[1] * down + back[2], 0, width - 1);
+        const v = clamp(back[3] * across + back[4] * down + back[5], 0, height - 1);
+        const [left, top] = [Math.floor(u), Math.floor(v)];
+        const right = Math.min(left + 1, width - 1), bottom = Math.min(top + 1, height - 1);
+        const [share, below] = [u - left, v - top];
+        for (let color = 0; color < 3; color++) {
+          const above = data[4 * (top * width + left) + color] * (1 - share) +
+            data[4 * (top * width + right) + color] * share;
+          const under = data[4 * (bottom * width + left) + color] * (1 - share) +
+            data[4 * (bottom * width + right) + color] * share;
+          sums[color] += above * (1 - below) + under * below;
+        }
+      }
+      const at = 4 * (y * side + x);
+      for (let color = 0; color < 3; color++) out.data[at + color] = sums[color] / steps ** 2;
+      out.data[at + 3] = 255;
+    }
+  }
+  return out;
+}
+
+/** Half of a picture's size, each pixel the mean of four; an odd last row or column is doubled first. @param {Pixels} picture */
+function half({ data, width, height }) {
+  const [across, down] = [Math.ceil(width / 2), Math.ceil(height / 2)];
+  const out = new Uint8ClampedArray(4 * across * down);
+  for (let y = 0; y < down; y++) {
+    const top = 2 * y * width, bottom = Math.min(2 * y + 1, height - 1) * width;
+    for (let x = 0; x < across; x++) {
+      const left = 2 * x, right = Math.min(2 * x + 1, width - 1);
+      for (let color = 0; color < 4; color++) {
+        const above = data[4 * (top + left) + color] + data[4 * (top + right) + color];
+        const below = data[4 * (bottom + left) + color] + data[4 * (bottom + right) + color];
+        out[4 * (y * across + x) + color] = (above + below + 2) >> 2;
+      }
+    }
+  }
+  return { data: out, width: across, height: down };
+}
+
+/** @param {Pixels} picture @returns {Planes} */
+function planes({ data, width, height }) {
+  const area = width * height;
+  const out = new Float32Array(3 * area);
+  for (let i = 0; i < area; i++) {
+    for (let color = 0; color < 3; color++) out[color * area + i] = data[4 * i + color] / 127.5 - 1;
+  }
+  return { data: out, channels: 3, width, height };
+}
+
+/** @param {number} logit */
+const chance = (logit) => 1 / (1 + Math.exp(-logit));
+
+/** @param {Step[]} steps @param {Planes} map */
+function run(steps, map) {
+  let kept = map.data;
+  for (const step of steps) {
+    if (step.block === "keep") kept = map.data;
+    map = step.size === 1 ? pointwise(map, step) : convolution(map, step);
+    const { data } = map;
+    if (step.block === "add") { for (let i = 0; i < data.length; i++) data[i] += kept[i]; }
+    if (step.relu) { for (let i = 0; i < data.length; i++) if (data[i] < 0) data[i] = 0; }
+  }
+  return map;
+}
+
+/**
+ * Filters of 3 x 3 or 5 x 5 on a map with a border of zeros: each on one channel, or each on all of them.
+ * @param {Planes} map
+ * @param {Step} step
+ * @returns {Planes}
+ */
+function convolution(map, { size, stride, depthwise, weight, bias }) {
+  const edge = (size - 1) / 2;
+  const [width, height] = [Math.ceil(map.width / stride), Math.ceil(map.height / stride)];
+  const [across, area] = [map.width + 2 * edge, width * height];
+  const out = new Float32Array(bias.length * area);
+  const bordered = Array.from({ length: map.channels }, (_, channel) => border(map, channel, edge));
+  for (let filter = 0; filter < bias.length; filter++) {
+    const plane = out.subarray(filter * area, (filter + 1) * area);
+    plane.fill(bias[filter]);
+    const seen = depthwise ? [bordered[filter]] : bordered;
+    seen.forEach((from, i) => {
+      const filters = depthwise ? filter : filter * map.channels + i;
+      slide(
+        plane,
+        width,
+        from,
+        across,
+        weight.subarray(filters * size ** 2, (filters + 1) * size ** 2),
+        stride,
+      );
+    });
+  }
+  return { data: out, channels: bias.length, width, height };
+}
+
+/** One channel with zeros around it. @param {Planes} map @param {number} channel @param {number} edge */
+function border({ data, width, height }, channel, edge) {
+  const across = width + 2 * edge;
+  const out = new Float32Array(across * (height + 2 * edge));
+  for (let y = 0; y < height; y++) {
+    const from = (channel * height + y) * width;
+    out.set(data.subarray(from, from + width), (y + edge) * across + edge);
+  }
+  return out;
+}
+
+/**
+ * Add what a filter sees on a plane to another plane.
+ * @param {Float32Array} plane
+ * @param {number} width
+ * @param {Float32Array} from
+ * @param {number} across
+ * @param {Float32Array} weight
+ * @param {number} stride
+ */
+function slide(plane, width, from, across, weight, stride) {
+  const size = Math.sqrt(weight.length);
+  for (let i = 0, y = 0; i < plane.length; y += stride) {
+    const end = i + width;
+    const begin = i;
+    for (let row = 0; row < size; row++) {
+      let j = (y + row) * across;
+      const [a, b, c] = weight.subarray(row * size, row * size + 3);
+      if (size === 3) {
+        for (i = begin; i < end; i++, j += stride) {
+          plane[i] += a * from[j] + b * from[j + 1] + c * from[j + 2];
+        }
+      } else {
+        const [d, e] = weight.subarray(row * size + 3, row * size + 5);
+        for (i = begin; i < end; i++, j += stride) {
+          plane[i] += a * from[j] + b * from[j + 1] + c * from[j + 2] + d * from[j + 3] + e * from[j + 4];
+        }
+      }
+    }
+  }
+}
+
+/**
+ * The same linear layer at every point of a map, four channels at a time. A layer with as many inputs as the map
+ * has numbers takes them all as channels of one point.
+ * @param {Planes} map
+ * @param {Step} step
+ * @returns {Planes}
+ */
+function pointwise({ data, width, height }, { weight, bias }) {
+  const channels = weight.length / bias.length;
+  const area = data.length / channels;
+  const out = new Float32Array(bias.length * area);
+  for (let filter = 0; filter < bias.length; filter++) {
+    const plane = out.subarray(filter * area, (filter + 1) * area);
+    plane.fill(bias[filter]);
+    for (let channel = 0; channel < channels; channel += 4) {
+      const [a, b, c, d] = weight.subarray(filter * channels + channel, filter * channels + channel + 4);
+      const first = channel * area, second = first + area, third = second + area, fourth = third + area;
+      for (let i = 0; i < area; i++) {
+        plane[i] += a * data[first + i] + b * data[second + i] + c * data[third + i] + d * data[fourth + i];
+      }
+    }
+  }
+  return area === width * height
+    ? { data: out, channels: bias.length, width, height }
+    : { data: out, channels: bias.length, width: 1, height: 1 };
+}
+
+/**
+ * Unpack the finder as Python packs it.
+ * @param {PackedFinder} packed
+ * @returns {FaceFinder}
+ */
+export function unpackFinder({ numbers, finder, refiner, ...rest }) {
+  const bytes = Uint8Array.from(atob(numbers), (letter) => letter.charCodeAt(0));
+  const floats = new Float32Array(bytes.buffer);
+  let at = 0;
+  /** @param {number} count */
+  const next = (count) => floats.subarray(at, at += count);
+  /** @param {PackedStep} step @returns {Step} */
+  const filled = ({ weights, biases, ...step }) => ({ ...step, weight: next(weights), bias: next(biases) });
+  return { ...rest, finder: finder.map(filled), refiner: refiner.map(filled) };
+}

@@ -1,0 +1,103 @@
+"""The built-in finder on photos that anyone may use: people with their heads tilted, and things."""
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from ssrlib import detectors
+from ssrlib.detectors import Box, iou
+from ssrlib.landmarks import square
+from ssrlib.scenes import Portrait, paste
+
+PHOTO = data.astronaut()
+POINTS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 141]])
+THINGS = [
+    data.coffee(),
+    data.cat(),
+    data.rocket(),
+    np.stack([data.brick()] * 3, -1),
+]
+
+
+def scene(side: float, roll: float) -> tuple[np.ndarray, np.ndarray]:
+    """Paste the astronaut on a cup of coffee: return the frame, and where the points of the face are."""
+    frame = cv2.resize(data.coffee(), (640, 480))
+    points, _ = paste(frame, Portrait(PHOTO, POINTS), (320, 240), side, roll)
+    return frame, points
+
+
+@pytest.mark.parametrize("roll", [-60, -45, -30, -15, 0, 15, 30, 45, 60])
+def test_a_head_is_found_at_any_tilt_and_its_points_tell_the_tilt(roll):
+    frame, points = scene(100, roll)
+    (box,) = detectors.find(frame)
+    seen = np.array(box.landmarks)
+    center, side, turn = square(seen)
+    assert abs(turn - square(points)[2]) < 8
+    assert np.linalg.norm(seen - points, axis=1).mean() < 0.15 * np.linalg.norm(points[1] - points[0])
+    assert side == pytest.approx(100, rel=0.15)
+    assert np.linalg.norm(center - (320, 240)) < 10
+
+
+@pytest.mark.parametrize("side", [24, 40, 80, 160, 320])
+def test_a_head_is_found_at_any_size(side):
+    frame, _points = scene(side, 10)
+    hits = [box for box in detectors.find(frame) if abs(box.x + box.width / 2 - 320) < side / 4]
+    assert len(hits) == 1
+    assert hits[0].width == pytest.approx(side, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda photo: photo[:, ::-1],
+        lambda photo: np.stack([photo.mean(-1).astype(np.uint8)] * 3, -1),
+        lambda photo: (photo * 0.12).astype(np.uint8),
+        lambda photo: cv2.GaussianBlur(photo, (0, 0), 3),
+        lambda photo: photo[:, :230],  # half a face at the border
+        lambda photo: photo[70:185, 160:290],  # fills the frame
+    ],
+)
+def test_mirrored_grey_dark_blurred_cut_off_and_close(changed):
+    boxes = detectors.find(np.ascontiguousarray(changed(PHOTO)))
+    assert len(boxes) == 1
+
+
+@pytest.mark.parametrize("thing", THINGS)
+def test_things_are_no_faces(thing):
+    assert detectors.find(thing) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 2000), (100, 4000), (7, 5)])
+def test_pictures_of_any_shape(shape):
+    assert detectors.find(np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)) == []
+
+
+def test_fifty_faces():
+    face = PHOTO[50:200, 150:300]
+    crowd = np.tile(cv2.resize(face, (96, 96), interpolation=cv2.INTER_AREA), (5, 10, 1))
+    boxes = detectors.find(crowd)
+    assert len(boxes) == 50
+    assert max(iou(a, b) for i, a in enumerate(boxes) for b in boxes[:i]) < detectors.SAME
+
+
+def test_a_face_is_found_again_where_it_was_and_near_there_and_not_elsewhere():
+    frame, _ = scene(100, 20)
+    (box,) = detectors.find(frame)
+    (again,) = detectors.look_again(frame, [box])
+    assert iou(box, again) > 0.9
+    near = Box(*box[:4], tuple((x + 12, y - 9) for x, y in box.landmarks))
+    (again,) = detectors.look_again(frame, [near])
+    assert iou(box, again) > 0.85
+    far = Box(*box[:4], tuple((x + 150, y) for x, y in box.landmarks))
+    assert detectors.look_again(frame, [far]) == []
+    # Two that were one are one again.
+    assert len(detectors.look_again(frame, [box, near])) == 1
+
+
+def test_look_tells_how_sure_it_is():
+    frame, _ = scene(100, 0)
+    found = detectors.look(frame)
+    assert found[0][1] > 0.9
+    assert all(0 <= score <= 1 for _, score in found)
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
