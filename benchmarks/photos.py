@@ -186,8 +186,14 @@ def main() -> None:
         print(pd.DataFrame(table).round(3).to_string(index=False), "\n")
     measured = {"found": found, "false finds in 100": empty, "milliseconds": times, "tilted ages": ages}
     source = "All-Age-Faces, test split, and APPA-REAL, test part, on scikit-image's photos without people"
-    origin = {"data": source, "seed": 0, "finder": detectors.finder_sha256()}
-    results.record("book/results/photos.json", measured, weights=weights.built_in(), **origin)
+    results.record(
+        "book/results/photos.json",
+        measured,
+        weights=weights.built_in(),
+        finder=detectors.finder_sha256(),
+        data=source,
+        seed=0,
+    )
 
 
 if __name__ == "__main__":

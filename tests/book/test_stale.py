@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ssrlib import results, weights
+from ssrlib import detectors, results, weights
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
@@ -24,6 +24,8 @@ def complaints(result: dict) -> list[str]:
         found.append("does not say which weights it was measured with")
     elif stale := [name for name, sha256 in used.items() if BUILT_IN.get(name) != sha256]:
         found.append(f"was measured with another {' and '.join(stale)} than the one that is built in")
+    if origin.get("finder", detectors.finder_sha256()) != detectors.finder_sha256():
+        found.append("was measured with another finder than the one that is built in")
     if not re.fullmatch("[0-9a-f]{7,40}", origin["commit"].removesuffix("-dirty")):
         found.append(f"does not name a commit, but {origin['commit']!r}")
     if not changed["why"] or (origin["commit"].endswith("-dirty") and not changed["files"]):
@@ -75,6 +77,7 @@ GOOD = {
     [
         ({}, None),
         ({"weights": {}}, None),
+        ({"finder": "0" * 64}, "another finder"),
         ({"weights": "the built-in ones"}, "does not say which weights"),
         ({"weights": BUILT_IN | {"age.safetensors": "0" * 64}}, "another age.safetensors"),
         ({"weights": {"height.safetensors": "0" * 64}}, "another height.safetensors"),

@@ -2,8 +2,8 @@
 
     python -m tools.weights.pictures data/pictures
 
-apt-get downloads the packages, as anybody may; nothing is installed. Their licenses are free, and each package
-names them. What may show a face is left out: people, apes, masks, dolls.
+apt-get downloads the packages, as anybody may; nothing is installed. Their licenses are free, and each
+package names them. What may show a face is left out: people, apes, masks, dolls.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ from PIL import Image
 
 PACKAGES = [
     *("gcompris-qt-data", "gnome-backgrounds", "mate-backgrounds"),
-    *("plasma-workspace-wallpapers", "tuxpaint-stamps-default"),
+    *("plasma-workspace-wallpapers", "tuxpaint-stamps-default", "ukui-wallpapers"),
 ]
 LEFT_OUT = [
     *("people", "halloween", "apes", "alphabets", "screenshot", "dolls", "religio", "mythical"),
