@@ -68,6 +68,7 @@ def find(photo: np.ndarray, detector: str = "finder") -> list[Box]:
     Raises:
         ValueError: there is no such detector, or its file is another one.
         FileNotFoundError: its file is missing.
+        ImportError: ONNX Runtime is not installed, which the finder needs.
 
     >>> find(np.zeros((100, 100, 3), np.uint8))
     []
@@ -83,7 +84,7 @@ def detector_named(name: str) -> Callable[[np.ndarray], list[Box]]:
     """Return what finds faces in a photo as it is, in no order.
 
     Raises:
-        ValueError, FileNotFoundError: as `find` does.
+        ValueError, FileNotFoundError, ImportError: as `find` does.
 
     >>> detector_named("eyes")
     Traceback (most recent call last):
@@ -93,6 +94,8 @@ def detector_named(name: str) -> Callable[[np.ndarray], list[Box]]:
         raise ValueError(f"there is no detector {name!r}; there are: {', '.join(DETECTORS)}")
     if name == "yunet":
         _yunet()
+    if name == "finder":
+        network("finder")
     return DETECTORS[name]
 
 
@@ -284,8 +287,16 @@ def _yunet() -> cv2.FaceDetectorYN:
 
 @cache
 def network(name: str) -> Any:
-    import onnxruntime
+    """Return one of the finder's two networks, as ONNX Runtime has it: pictures (uint8, N x 3 x h x w) in.
 
+    >>> network("refiner").get_inputs()[0].shape[1:]
+    [3, 64, 64]
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        message = "the face finder needs onnxruntime: pip install 'ssrlib[predict]', or use detector=\"haar\""
+        raise ImportError(message) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # so small a network gains nothing from more
     return onnxruntime.InferenceSession(FINDER / f"{name}.onnx", options, providers=["CPUExecutionProvider"])

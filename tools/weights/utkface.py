@@ -40,7 +40,7 @@ def square_and_eyes(rows: pd.DataFrame) -> dict:
         side = photo.shape[1]
         # A detector wants some room around a face; these photos have none.
         padded = cv2.copyMakeBorder(photo, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REPLICATE)
-        boxes = detectors.find(padded)
+        boxes = detectors.find(padded, "haar")
         if boxes and boxes[0].width > side / 2:
             _, y, width, height = boxes[0][:4]
             squares.append(((side / width - 1) / 2, (side / 2 + BORDER - (y + height / 2)) / width))
