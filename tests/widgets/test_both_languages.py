@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
@@ -25,8 +25,9 @@ from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
 from ssrlib.inference import predict
+from ssrlib.landmarks import MIDDLE, TEMPLATE
 from ssrlib.widgets.base import module
-from ssrlib.widgets.try_it import pack
+from ssrlib.widgets.try_it import pack, pack_finder
 from testing.lab import as_rgba, open_page
 
 PORTRAIT = data.astronaut()
@@ -40,9 +41,12 @@ def call(browser, tmp_path_factory):
     """Call a function of the widgets' modules in the browser, with an argument as JSON."""
     names = (
         "{ forward, unpack, softStagewiseRegression, ageInterval, probability, likelierGender, "
-        "cropFace, mirrorImage, AGES, LEAST, FACE }"
+        "mirrorImage, AGES, LEAST, FACE, warp, similarity, findFaces, lookAgain, boxOf, unpackFinder }"
     )
-    script = module("network.js", "calibration.js", "crop.js") + f"\nObject.assign(globalThis, {names});"
+    script = (
+        module("network.js", "calibration.js", "crop.js", "finder.js")
+        + f"\nObject.assign(globalThis, {names});"
+    )
     path = tmp_path_factory.mktemp("page") / "modules.html"
     path.write_text(f'<!doctype html><meta charset=utf-8><script type="module">{script}</script>')
     with open_page(browser) as page:
@@ -70,7 +74,7 @@ def some_faces() -> np.ndarray:
     drawn, _ = synthetic.generate(20, seed=3)
     noise = np.random.default_rng(0).integers(256, size=(20, 64, 64, 3), dtype=np.uint8)
     plain = np.zeros((3, 64, 64, 3), np.uint8) + np.array([0, 128, 255], np.uint8)[:, None, None, None]
-    portrait = face_crop.crop(PORTRAIT, detectors.find(PORTRAIT)[0])[None]
+    portrait = face_crop.crop_face(PORTRAIT, detectors.find(PORTRAIT)[0])[None]
     return np.concatenate([drawn, noise, plain, portrait])
 
 
@@ -175,56 +179,76 @@ def test_the_likelier_gender(call):
     assert call("shares => shares.map(likelierGender)", shares) == expected
 
 
-CROP = """async ([image, squares]) => {
-    const picture = Object.assign(new Image(), { src: image });
-    await picture.decode();
-    return squares.map(([left, top, side]) => {
-        const face = cropFace(picture, picture.width, picture.height, { left, top, side });
+WARP = """([rgba, width, height, all]) => {
+    const data = Uint8ClampedArray.from(atob(rgba), (letter) => letter.charCodeAt(0));
+    return all.map(([points, template]) => {
+        const face = warp({ data, width, height }, similarity(points, template), FACE);
         return [face, mirrorImage(face)].map(({ data }) => btoa(String.fromCharCode(...data)));
     });
 }"""
 
 
-def cropped(call, photo: np.ndarray, boxes: list[Box]) -> np.ndarray:
-    """Crop in the browser: N x 2 x 64 x 64 x 3, each face as it is and as its mirror image."""
-    png = cv2.imencode(".png", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
-    image = "data:image/png;base64," + base64.b64encode(png).decode()
-    found = call(CROP, [image, [list(face_crop.Crop().square(box)[:3]) for box in boxes]])
+def aligned(call, photo: np.ndarray, faces: list[np.ndarray], template: np.ndarray) -> np.ndarray:
+    """Align in the browser: N x 2 x 64 x 64 x 3, each face as it is and as its mirror image."""
+    pairs = [[points.tolist(), template.tolist()] for points in faces]
+    found = call(WARP, [as_rgba(photo), photo.shape[1], photo.shape[0], pairs])
     pixels = np.frombuffer(b"".join(base64.b64decode(face) for both in found for face in both), np.uint8)
-    return pixels.reshape(len(boxes), 2, FACE_SIZE, FACE_SIZE, 4)[..., :3]
-
-
-def test_crops_that_are_special(call):
-    boxes = [
-        detectors.find(PORTRAIT)[0],
-        Box(100, 100, 64, 64),  # as it is
-        Box(100, 100, 128, 128),  # halved
-        Box(180, 80, 40, 40),  # grows
-        Box(-60, -50, 200, 200),  # over a corner
-        Box(-100, -100, 712, 712),  # all around
-    ]
-    estimator = AgeGenderEstimator()
-    for box, (face, mirrored) in zip(boxes, cropped(call, PORTRAIT, boxes), strict=True):
-        assert np.abs(face.astype(int) - face_crop.crop(PORTRAIT, box)).max() <= 1
-        assert (mirrored == face[:, ::-1]).all()
-        (reading,) = estimator.predict(PORTRAIT, [box])
-        assert estimator.predict_faces(face[None]).age == pytest.approx([reading.age], abs=0.2)
+    return pixels.reshape(len(faces), 2, FACE_SIZE, FACE_SIZE, 4)[..., :3]
 
 
 @many
 @given(
-    corners=st.lists(st.tuples(st.integers(-399, 511), st.integers(-399, 511)), min_size=1, max_size=8),
-    side=st.integers(1, 400),
+    st.lists(
+        st.tuples(numbers(-50, 560), numbers(-50, 560), numbers(4, 400), numbers(-180, 180)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from([face_crop.Crop(), face_crop.Crop(margin=0.4, shift=0.0)]),
 )
-def test_crops(call, corners, side):
-    boxes = [Box(x, y, side, side) for x, y in corners]
-    boxes = [box for box in boxes if touches(face_crop.Crop().square(box))]
-    assume(boxes)
-    for box, (face, _) in zip(boxes, cropped(call, PORTRAIT, boxes), strict=True):
-        assert np.abs(face.astype(int) - face_crop.crop(PORTRAIT, box)).max() <= 1
+def test_straightened_faces(call, places, rule):
+    faces = []
+    for x, y, side, roll in places:
+        turn = np.radians(roll)
+        matrix = side / 64 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        faces.append((TEMPLATE - MIDDLE) @ matrix.T + [x, y])
+    for points, (face, mirrored) in zip(faces, aligned(call, PORTRAIT, faces, rule.template()), strict=True):
+        # OpenCV rounds places to a 32nd of a pixel, and colors in between.
+        apart = np.abs(face.astype(int) - face_crop.align(PORTRAIT, points, rule))
+        assert apart.mean() < 1
+        assert apart.max() < 40
+        assert (mirrored == face[:, ::-1]).all()
 
 
-def touches(square: Box) -> bool:
-    height, width = PORTRAIT.shape[:2]
-    x, y, side, _ = square[:4]
-    return -side < x < width and -side < y < height
+FIND = """([packed, pictures]) => {
+    const finder = unpackFinder(packed);
+    return pictures.map(([rgba, width, height]) => {
+        const data = Uint8ClampedArray.from(atob(rgba), (letter) => letter.charCodeAt(0));
+        const found = findFaces(finder, { data, width, height });
+        const again = lookAgain(finder, { data, width, height }, found);
+        const boxed = (face) => ({ ...face, box: boxOf(finder, face.points) });
+        return [found, again].map((faces) => faces.map(boxed));
+    });
+}"""
+
+
+def test_the_finder_sees_the_same_faces(call):
+    turn = cv2.getRotationMatrix2D((225, 130), 40, 0.9)
+    pictures = [
+        PORTRAIT,
+        cv2.warpAffine(PORTRAIT, turn, (321, 243), borderMode=cv2.BORDER_REPLICATE),
+        np.hstack([PORTRAIT[:300, 100:400], PORTRAIT[:300, 100:400][:, ::-1]]),
+        data.coffee()[::2, ::2],
+        np.random.default_rng(0).integers(0, 256, (37, 53, 3)).astype(np.uint8),
+    ]
+    sent = [[as_rgba(picture), picture.shape[1], picture.shape[0]] for picture in pictures]
+    counts = []
+    for picture, (found, again) in zip(pictures, call(FIND, [pack_finder(), sent]), strict=True):
+        expected = [box for box, score in detectors.look(picture) if score >= detectors.CERTAIN]
+        expected.sort(key=lambda box: box.width, reverse=True)
+        assert len(found) == len(again) == len(expected)
+        for face, box in zip(found, expected, strict=True):
+            np.testing.assert_allclose(face["points"], box.landmarks, atol=0.25)
+            place = face["box"]
+            assert [place["x"], place["y"], place["side"]] == pytest.approx(box[:3], abs=0.5)
+        counts.append(len(found))
+    assert counts == [1, 1, 2, 0, 0]

@@ -127,7 +127,7 @@ def test_the_page_opens_with_the_portrait_as_the_package_reads_it(page, opened, 
     assert shown["male"] == pytest.approx(reading.p_male, abs=0.01)
     assert [shown["low"], shown["high"]] == pytest.approx([reading.age_low, reading.age_high], abs=1)
     assert page.locator(".ssr-stage").count() == 3
-    assert f"{reading.age:.0f}" in page.locator(".ssr-answer").inner_text()
+    assert f"{shown['age']:.0f} years" in page.locator(".ssr-answer").inner_text()
     assert re.search(r"time\s+\d+ ms a face", page.locator(".ssr-lines").inner_text())
     screenshot("try-it-light")
 
