@@ -38,7 +38,6 @@ const MOST_SIDE = 1600; // pixels; larger pictures are made smaller first
 const LIVE_SIDE = 640; // the same for the camera's
 const SEARCHED = 640; // pictures are searched for faces at this size, and the camera's at half of it
 const SEARCH_EVERY = 1000; // milliseconds: in between, the camera's faces are looked for where they were
-const FOLLOW = 0.5; // how far the oval moves with a face from one of the camera's pictures to the next
 const AVERAGED = 8; // the camera's latest readings
 const HUSH = 4000; // milliseconds between two answers that are read aloud
 const REST = 700; // milliseconds without a move, after which an answer is read aloud
@@ -300,7 +299,6 @@ class TryIt {
     const now = performance.now();
     const seen = lookAgain(this.finder, pixelsOf(this.oval.picture), this.faces);
     const search = !seen.length || now - this.searched > SEARCH_EVERY;
-    const before = this.faces.length;
     this.faces = search ? this.searchedAt(SEARCHED / 2) : seen;
     if (search) this.searched = now;
     this.note.textContent = this.faces.length ? LIVE : ABSENT;
@@ -308,8 +306,7 @@ class TryIt {
       this.readings = [];
       return this.result.nobody(this.turn);
     }
-    const view = this.viewOf(largest(this.faces));
-    this.oval.moveTo(before ? between(this.oval.view, view, FOLLOW) : view);
+    this.oval.moveTo(this.viewOf(largest(this.faces)));
   }
 
   /** @param {string} text what is said instead */
@@ -373,19 +370,6 @@ function toPicture({ x, y, side, roll }, [u, v]) {
     x + across * Math.cos(roll) - down * Math.sin(roll),
     y + across * Math.sin(roll) + down * Math.cos(roll),
   ];
-}
-
-/** A view on the way from one to another. @param {View} from @param {View} to @param {number} share @returns {View} */
-function between(from, to, share) {
-  /** @param {number} a @param {number} b */
-  const mix = (a, b) => a + share * (b - a);
-  const turn = Math.atan2(Math.sin(to.roll - from.roll), Math.cos(to.roll - from.roll));
-  return {
-    x: mix(from.x, to.x),
-    y: mix(from.y, to.y),
-    side: mix(from.side, to.side),
-    roll: from.roll + share * turn,
-  };
 }
 
 /** @param {Found[]} faces */
