@@ -16,7 +16,7 @@ EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
 MEASURED := $(addprefix $(RESULTS)/,int8.json why.json utkface.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
-TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json)
+TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json photos.json benchmark-webcam.json)
 AFTER_NOTEBOOKS := $(addprefix $(RESULTS)/,notebooks.json site.json portable.json)
 UNREAD := $(addprefix $(RESULTS)/,film.json benchmark-webcam.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
 READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
@@ -92,7 +92,15 @@ endif
 $(RESULTS)/latency.json: benchmarks/latency.py $(CALIBRATED) | $(RESULTS)/benchmark-accuracy.json
 	$(RUN) benchmarks.latency
 
-$(RESULTS)/benchmark-webcam.json: benchmarks/webcam.py $(CALIBRATED) | $(RESULTS)/latency.json
+ifdef PHOTOS
+$(RESULTS)/photos.json: benchmarks/photos.py $(CALIBRATED) | $(RESULTS)/latency.json
+	$(RUN) benchmarks.photos "$(PHOTOS)"
+else
+$(RESULTS)/photos.json: benchmarks/photos.py $(CALIBRATED) | $(RESULTS)/latency.json
+	@echo "$@ stays as it is: for a new one, say where aaf/, appa/ and utkface/ lie: make weights PHOTOS=FOLDER"
+endif
+
+$(RESULTS)/benchmark-webcam.json: benchmarks/webcam.py $(CALIBRATED) | $(RESULTS)/photos.json
 	$(RUN) benchmarks.webcam
 
 runs/notebooks: $(READ_BY_CHAPTERS) $(CALIBRATED) | $(MEASURED) $(TIMED)

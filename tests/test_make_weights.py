@@ -42,12 +42,17 @@ MEASURES = ["benchmarks.int8", "tools.weights.why", "tools.weights.utkface photo
 MEASURES += ["tools.experiments.attack_inputs --keras h5"]
 SHOWS = ["tools.weights.cards", "tools.site.animate"]
 # They measure times, so they come last and in this order.
-LAST = ["benchmarks.accuracy photos --keras h5", "benchmarks.latency", "benchmarks.webcam"]
+LAST = [
+    "benchmarks.accuracy photos --keras h5",
+    "benchmarks.latency",
+    "benchmarks.photos three",
+    "benchmarks.webcam",
+]
 LAST += ["jupytext", "jupyter", "tools.site.tidy", "benchmarks.notebooks", "benchmarks.site"]
 LAST += ["tools.experiments.portable"]
 EVERYTHING = ["ssrlib prepare utkface photos --out data/utkface", *BUILDS, *PUBLISHES, *CALIBRATES]
 EVERYTHING += [*EXPORTS, *MEASURES, *SHOWS, *LAST]
-DATA = ["UTKFACE=photos", "KERAS=h5"]
+DATA = ["UTKFACE=photos", "KERAS=h5", "PHOTOS=three"]
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
 
@@ -120,8 +125,8 @@ def test_together_they_come_in_an_order_that_works(checkout):
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ("tools/weights/why.py", ["tools.weights.why", *LAST[3:]]),
-        ("book/results/utkface.json", ["tools.weights.cards", *LAST[3:]]),
+        ("tools/weights/why.py", ["tools.weights.why", *LAST[4:]]),
+        ("book/results/utkface.json", ["tools.weights.cards", *LAST[4:]]),
         ("tools/experiments/portable.py", LAST[-1:]),
         (
             "runs/1/gender/finished",
@@ -156,8 +161,9 @@ def test_missing_data_ends_in_one_line(checkout):
     make(checkout, "UTKFACE=photos")
     lines, said = make(checkout)
     assert lines == []
-    assert said.count("\n") == 1
+    assert said.count("\n") == 2
     assert "benchmark-accuracy.json stays as it is" in said
+    assert "photos.json stays as it is" in said
     assert make(checkout, "KERAS=h5")[1].startswith("error: UTKFace's photos are needed")
 
 
