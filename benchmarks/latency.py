@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, export, results, runtime, weights
+from ssrlib import AgeGenderEstimator, detectors, export, results, runtime, weights
 from ssrlib.datasets import synthetic
 from ssrlib.estimator import draw
 
@@ -237,6 +237,7 @@ def main() -> None:
         "book/results/latency.json",
         measured,
         weights=weights.built_in(),
+        finder=detectors.finder_sha256(),
         data="64 drawn faces, seed 8",
         seed=8,
         versions=versions,

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ssrlib import results, weights
+from ssrlib import detectors, results, weights
 from testing.lab import Lab, open_browser, open_page, run_jupyter, write_video
 
 RATE = r"(\d+) frames a second; (\d+) ms from frame to answer, (\d+) of them in Python"
@@ -48,7 +48,13 @@ def main() -> None:
     for name, value in measured.items():
         print(f"{value:6.0f}  {name}")
     data = "a zoom and pan over scikit-image's astronaut, 640 x 480"
-    results.record("book/results/benchmark-webcam.json", measured, weights=weights.built_in(), data=data)
+    results.record(
+        "book/results/benchmark-webcam.json",
+        measured,
+        weights=weights.built_in(),
+        finder=detectors.finder_sha256(),
+        data=data,
+    )
 
 
 if __name__ == "__main__":

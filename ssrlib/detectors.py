@@ -58,7 +58,7 @@ def find(photo: np.ndarray, detector: str = "finder") -> list[Box]:
     """Find the faces in a photo, the largest first.
 
     The built-in finder sees faces from about 20 pixels on, tilted by up to 60 degrees, and their
-    landmarks. OpenCV's Haar cascade sees upright ones alone, from 24 pixels on and from a thirtieth of
+    landmarks. OpenCV's Haar cascade loses most that are tilted by 30 degrees, and sees faces from 24 pixels on and from a thirtieth of
     the photo's longer side, and no landmarks. Each misses faces, and now and then sees one in a pattern.
 
     Args:

@@ -17,7 +17,7 @@ from ssrlib import FACE_SIZE
 from ssrlib.detectors import LOWER, Box, find
 from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, warp
 
-# The square that UTKFace shows, told from the box that `find` puts on the same face: rounded medians
+# The square that UTKFace shows, told from the box that Haar's cascade puts on the same face: rounded medians
 # from tools/weights/utkface.py, which writes them to book/results/utkface.json.
 MARGIN, SHIFT = 0.0, LOWER
 
@@ -270,7 +270,7 @@ def extract_face(data: bytes, name: str, rule: Crop) -> np.ndarray:
     Args:
         data: the bytes of an image file.
         name: what to call the photo in an error.
-        rule: by a plain `Crop` the largest face is found and cropped; a photo that is `CroppedAlready`
+        rule: by a plain `Crop` the largest face is found, and aligned or cropped; a photo that is `CroppedAlready`
             is resized.
 
     Raises:

@@ -1,6 +1,6 @@
-"""The network that finds faces, and how it learns.
+"""The two networks that find faces, and how they learn.
 
-It looks at a picture once, with the same small filters everywhere, and says for each field of 8 x 8 pixels
+The first looks at a picture once, with the same small filters everywhere, and says for each field of 8 x 8 pixels
 whether a face's center is near, and where the face's five points then are. It knows faces of one size only,
 16 to 56 pixels wide; larger ones are found in smaller copies of the picture (`ssrlib.detectors`).
 """
