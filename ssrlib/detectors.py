@@ -58,8 +58,9 @@ def find(photo: np.ndarray, detector: str = "finder") -> list[Box]:
     """Find the faces in a photo, the largest first.
 
     The built-in finder sees faces from about 20 pixels on, tilted by up to 60 degrees, and their
-    landmarks. OpenCV's Haar cascade loses most that are tilted by 30 degrees, and sees faces from 24 pixels on and from a thirtieth of
-    the photo's longer side, and no landmarks. Each misses faces, and now and then sees one in a pattern.
+    landmarks. OpenCV's Haar cascade sees faces from 24 pixels on and from a thirtieth of the photo's longer
+    side, loses most that are tilted by 30 degrees, and knows no landmarks. Each misses faces, and now and
+    then sees one in a pattern.
 
     Args:
         photo: uint8, height x width x 3, RGB.
@@ -160,13 +161,13 @@ def look_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
     >>> look_again(np.zeros((100, 100, 3), np.uint8), [])
     []
     """
-    seen = _second_look(photo, np.reshape([_points_of(box) for box in boxes], (-1, 5, 2)))
+    seen = _second_look(photo, np.reshape([points_of(box) for box in boxes], (-1, 5, 2)))
     return [box for box, score in _boxes(*seen) if score >= STILL]
 
 
 def _boxes(points: np.ndarray, scores: np.ndarray) -> list[tuple[Box, float]]:
     kept = _apart(points, scores)
-    return [(_box_of(five), float(score)) for five, score in zip(points[kept], scores[kept], strict=True)]
+    return [(box_of(five), float(score)) for five, score in zip(points[kept], scores[kept], strict=True)]
 
 
 def first_look(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -238,7 +239,7 @@ def _points_at(answer: np.ndarray, chances: np.ndarray) -> np.ndarray:
 
 def _apart(points: np.ndarray, scores: np.ndarray) -> list[int]:
     """Which finds to keep, the surest first: none that mostly covers a surer one."""
-    boxes = [_box_of(five) for five in points]
+    boxes = [box_of(five) for five in points]
     kept: list[int] = []
     for number in np.argsort(-scores, kind="stable").tolist():
         if all(iou(boxes[number], boxes[other]) < SAME for other in kept):
@@ -246,7 +247,7 @@ def _apart(points: np.ndarray, scores: np.ndarray) -> list[int]:
     return kept
 
 
-def _points_of(box: Box) -> np.ndarray:
+def points_of(box: Box) -> np.ndarray:
     """A box's landmarks, or those of an upright face in it."""
     if box.landmarks:
         return np.array(box.landmarks)
@@ -254,17 +255,21 @@ def _points_of(box: Box) -> np.ndarray:
     return corner + (TEMPLATE + 0.5) * box.width / 64 - 0.5
 
 
-def _box_of(points: np.ndarray) -> Box:
+def box_of(points: np.ndarray) -> Box:
     """A box from the forehead to the chin, as Haar's cascade would mark it, with its points."""
     center, side, roll = square(points)
     up = np.radians(roll - 90)
     x, y = (center + LOWER * side * np.array([np.cos(up), np.sin(up)])).tolist()
     width = float(side)
-    return Box(x - width / 2, y - width / 2, width, width, tuple(map(tuple, points.tolist())))
+    # The middle of a pixel is a half from its edge, where a box begins.
+    left, top = x + 0.5 - width / 2, y + 0.5 - width / 2
+    return Box(left, top, width, width, tuple(map(tuple, points.tolist())))
 
 
 def _scaled(box: Box, scale: float) -> Box:
-    landmarks = box.landmarks and tuple((x * scale, y * scale) for x, y in box.landmarks)
+    landmarks = box.landmarks and tuple(
+        ((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in box.landmarks
+    )
     x, y, width, height = (round(value * scale) for value in box[:4])
     return Box(x, y, width, height, landmarks)
 

@@ -94,9 +94,8 @@ class Crop:
         >>> Crop(margin=0.25).template()[0].round(1)
         array([23.5, 23. ])
         """
-        wider = 1 + 2 * self.margin
         lower = np.array([0.0, (SHIFT - self.shift) * FACE_SIZE])
-        moved: np.ndarray = MIDDLE + (TEMPLATE - MIDDLE + lower) * (1 + 2 * MARGIN) / wider
+        moved: np.ndarray = MIDDLE + (TEMPLATE - MIDDLE + lower) / (1 + 2 * self.margin)
         return moved
 
     def record(self) -> CropRecord:
@@ -257,7 +256,14 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
 
 
 def crop_face(photo: np.ndarray, box: Box, rule: Crop | None = None) -> np.ndarray:
-    """Get a found face: aligned where its landmarks are known, else cropped; by default as `Crop()` says."""
+    """Get a found face: aligned where its landmarks are known, else cropped; by default as `Crop()` says.
+
+    Returns:
+        uint8, 64 x 64 x 3.
+
+    Raises:
+        ValueError: the square does not touch the photo.
+    """
     rule = rule or Crop()
     if box.landmarks:
         return align(photo, box.landmarks, rule)
@@ -270,8 +276,8 @@ def extract_face(data: bytes, name: str, rule: Crop) -> np.ndarray:
     Args:
         data: the bytes of an image file.
         name: what to call the photo in an error.
-        rule: by a plain `Crop` the largest face is found, and aligned or cropped; a photo that is `CroppedAlready`
-            is resized.
+        rule: by a plain `Crop` the largest face is found, and aligned or cropped; a photo that is
+            `CroppedAlready` is resized.
 
     Raises:
         PhotoError: the photo cannot be read, or no face was found in it.

@@ -1,8 +1,8 @@
 """The two networks that find faces, and how they learn.
 
-The first looks at a picture once, with the same small filters everywhere, and says for each field of 8 x 8 pixels
-whether a face's center is near, and where the face's five points then are. It knows faces of one size only,
-16 to 56 pixels wide; larger ones are found in smaller copies of the picture (`ssrlib.detectors`).
+The first looks at a picture once, with the same small filters everywhere, and says for each cell of 8 x 8
+pixels whether a face's center is near, and where the face's five points then are. It knows small faces
+only, 16 to 56 pixels wide; larger ones are found in smaller copies of the picture (`ssrlib.detectors`).
 """
 
 import json
@@ -440,7 +440,9 @@ def draw_patches(rng: np.random.Generator, scene: Scene, seen: np.ndarray) -> tu
             answer[1:11] = ((moved - UPRIGHT) / NUDGE).ravel()
         patches.append(warp(scene.picture, matrix, PATCH))
         wanted.append(answer)
-    return np.reshape(np.array(patches, np.uint8), (-1, PATCH, PATCH, 3)), np.reshape(wanted, (-1, 12))
+    return np.reshape(np.array(patches, np.uint8), (-1, PATCH, PATCH, 3)), np.array(
+        wanted, np.float32
+    ).reshape(-1, 12)
 
 
 def _beside(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:

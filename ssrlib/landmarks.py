@@ -19,7 +19,7 @@ MIRRORED = [1, 0, 2, 4, 3]
 
 
 def square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tell how faces lie from their points: the center, side and turn of the square that `align` cuts out.
+    """Tell how faces lie from their points: the center, side and turn of the template's square on them.
 
     Points are taken as complex numbers, for which turning and scaling is one multiplication.
 

@@ -23,7 +23,7 @@ import { clamp } from "./dom.js";
 /**
  * What detectors.py calls its constants, and both networks.
  * @typedef {object} FaceFinder
- * @property {Record<"stride" | "reach" | "smallest" | "possible" | "certain" | "still" | "same" | "patch" | "nudge", number>} rules
+ * @property {Record<"stride" | "reach" | "lower" | "smallest_copy" | "possible" | "certain" | "still" | "same" | "patch" | "nudge", number>} rules
  * @property {XY[]} template of an aligned face of 64 x 64
  * @property {XY[]} upright of a patch
  * @property {Step[]} finder
@@ -45,6 +45,11 @@ export function findFaces(finder, picture) {
   // How sure both are: the geometric mean of their chances.
   const both = second.map(({ points, score }, i) => ({ points, score: Math.sqrt(first[i].score * score) }));
   const faces = apart(finder, both).filter(({ score }) => score >= finder.rules.certain);
+  return largestFirst(finder, faces);
+}
+
+/** @param {FaceFinder} finder @param {Found[]} faces */
+function largestFirst(finder, faces) {
   return faces.sort((a, b) => square(finder, b.points).side - square(finder, a.points).side);
 }
 
@@ -57,7 +62,7 @@ export function findFaces(finder, picture) {
  */
 export function lookAgain(finder, picture, seen) {
   const again = apart(finder, secondLook(finder, picture, seen));
-  return again.filter(({ score }) => score >= finder.rules.still);
+  return largestFirst(finder, again.filter(({ score }) => score >= finder.rules.still));
 }
 
 /**
@@ -90,7 +95,7 @@ function firstLook(finder, picture) {
         score,
       });
     }
-    if (Math.max(picture.width, picture.height) <= finder.rules.smallest) return found;
+    if (Math.max(picture.width, picture.height) <= finder.rules.smallest_copy) return found;
     picture = half(picture);
   }
 }
@@ -157,8 +162,10 @@ function overlap(finder, a, b) {
 /** From the forehead to the chin, as detectors.py marks it. @param {FaceFinder} finder @param {XY[]} points */
 export function boxOf(finder, points) {
   const { center, side, roll } = square(finder, points);
-  const [x, y] = [center[0] + 0.1 * side * Math.sin(roll), center[1] - 0.1 * side * Math.cos(roll)];
-  return { x: x - side / 2, y: y - side / 2, side };
+  const up = finder.rules.lower * side;
+  const [x, y] = [center[0] + up * Math.sin(roll), center[1] - up * Math.cos(roll)];
+  // The middle of a pixel is a half from its edge, where a box begins.
+  return { x: x + 0.5 - side / 2, y: y + 0.5 - side / 2, side };
 }
 
 /**
@@ -166,7 +173,7 @@ export function boxOf(finder, points) {
  * @param {FaceFinder} finder
  * @param {XY[]} points
  */
-export function square({ template }, points) {
+function square({ template }, points) {
   const matrix = similarity(template, points);
   return {
     center: apply(matrix, [31.5, 31.5]),

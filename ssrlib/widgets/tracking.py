@@ -135,6 +135,8 @@ def _shrunk(photo: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _moved(box: Box, scale: float, left: int, top: int) -> Box:
-    landmarks = box.landmarks and tuple((x * scale + left, y * scale + top) for x, y in box.landmarks)
+    landmarks = box.landmarks and tuple(
+        ((x + 0.5) * scale - 0.5 + left, (y + 0.5) * scale - 0.5 + top) for x, y in box.landmarks
+    )
     x, y, width, height = (round(value * scale) for value in box[:4])
     return Box(x + left, y + top, width, height, landmarks)

@@ -4,7 +4,7 @@ import { ageInterval, likelierGender, probability } from "./calibration.js";
 import { Camera, watchTab } from "./camera.js";
 import { FACE, mirrorImage } from "./crop.js";
 import { button, clamp, h, onDrop, onWidth, pen, percent, pictureInput, s, say, shell } from "./dom.js";
-import { apply, findFaces, lookAgain, similarity, unpackFinder, warp } from "./finder.js";
+import { apply, findFaces, inverse, lookAgain, similarity, unpackFinder, warp } from "./finder.js";
 import { forward, unpack } from "./network.js";
 import { drawStages } from "./stages.js";
 
@@ -130,34 +130,40 @@ class TryIt {
     this.busy = true;
     while (this.again && !this.ended) {
       this.again = false;
-      const { picture, view } = this.oval;
-      const face = warp(pixelsOf(picture), matrixOf(view), FACE);
-      const sure = this.sure(picture, view);
+      const { readings, oval: { picture, view } } = this;
+      const pixels = pixelsOf(picture);
+      const face = warp(pixels, matrixOf(view), FACE);
+      const sure = this.sure(pixels, view);
       const reading = await read(this.networks, face);
-      if (picture !== this.oval.picture || (this.live && !this.faces.length && !this.byHand)) continue;
-      const averaged = this.live ? AVERAGED : 1;
-      this.readings = [...this.readings, reading].slice(-averaged);
-      this.result.show(this.readings, face, { averaged, sure, turn: this.turn });
+      if (this.ended || readings !== this.readings) continue;
+      this.readings = [...readings, reading].slice(this.live ? -AVERAGED : -1);
+      this.result.show(this.readings, face, sure, this.live);
     }
     this.busy = false;
   }
 
-  /** Whether the finder, too, sees a face there. @param {HTMLCanvasElement} picture @param {View} view */
-  sure(picture, view) {
+  /** Begin anew: what was read belongs to another face, and so does what is being read just now. */
+  forget() {
+    this.readings = [];
+    this.again = false;
+  }
+
+  /** Whether the finder, too, sees a face there. @param {Pixels} pixels @param {View} view */
+  sure(pixels, view) {
     if (this.drawn) return true;
     const points = this.template.map((point) => toPicture(view, point));
-    return lookAgain(this.finder, pixelsOf(picture), [{ points, score: 1 }]).length > 0;
+    return lookAgain(this.finder, pixels, [{ points, score: 1 }]).length > 0;
   }
 
   /** Search the picture, and show its largest face, or say that there is none. */
   search() {
     this.faces = this.searchedAt(SEARCHED);
-    this.byHand = false;
-    this.find.hidden = true;
     this.showCrowd();
     if (this.faces.length) return this.choose(this.faces[0]);
+    this.forget();
+    this.setByHand(false);
     this.note.textContent = NOBODY;
-    this.result.nobody(this.turn);
+    this.result.nobody();
   }
 
   /** The faces of the picture as it is, in its pixels. @param {number} side at which it is searched */
@@ -175,6 +181,8 @@ class TryIt {
 
   /** @param {Found} face */
   choose(face) {
+    this.forget();
+    this.setByHand(false);
     this.note.textContent = FOUND;
     this.oval.moveTo(this.viewOf(face));
     this.ask();
@@ -182,36 +190,39 @@ class TryIt {
 
   /** @param {Found} face @returns {View} */
   viewOf({ points }) {
-    return viewBy(similarity(this.template, points));
+    return viewBy(inverse(similarity(points, this.template)));
   }
 
   /** A button for each face, where there are several. */
   showCrowd() {
     const several = this.live || this.faces.length < 2 ? [] : this.faces;
+    const pixels = several.length ? pixelsOf(this.oval.picture) : null;
     this.crowd.replaceChildren(...several.map((face, i) => {
       const canvas = h("canvas", { width: FACE, height: FACE, "aria-hidden": "true" });
-      pen(canvas).putImageData(warp(pixelsOf(this.oval.picture), matrixOf(this.viewOf(face)), FACE), 0, 0);
+      if (pixels) pen(canvas).putImageData(warp(pixels, matrixOf(this.viewOf(face)), FACE), 0, 0);
       const label = `Face ${i + 1} of ${several.length}`;
-      return button(
-        () => this.choose(face),
-        { className: "ssr-button ssr-face-button", "aria-label": label },
-        canvas,
-      );
+      return button(() => this.choose(face), { "aria-label": label }, canvas);
     }));
   }
 
   placedByHand() {
-    if (!this.byHand) this.readings = [];
-    this.byHand = true;
-    this.find.hidden = this.drawn;
+    if (!this.byHand) this.forget();
+    this.setByHand(true);
     this.note.textContent = BY_HAND;
     this.ask();
   }
 
+  /** @param {boolean} byHand */
+  setByHand(byHand) {
+    this.byHand = byHand;
+    this.find.hidden = !byHand || this.drawn;
+    if (!byHand) this.oval.forgetTap();
+  }
+
   findAgain() {
-    this.byHand = false;
-    this.find.hidden = true;
-    if (!this.live) this.search();
+    this.forget();
+    if (this.live) this.setByHand(false);
+    else this.search();
   }
 
   /** Save what the oval shows, with the picture around it, as a file of this machine. */
@@ -231,13 +242,16 @@ class TryIt {
     try {
       decoded = await decoding;
     } catch {
-      return say(this.oval.message, REASONS.image);
+      if (mine === this.turn) say(this.oval.message, REASONS.image);
+      return;
     }
+    const picture = shrunk(decoded, MOST_SIDE);
+    if ("close" in decoded) decoded.close();
     if (mine !== this.turn || this.ended) return;
     this.camera.close();
     this.setLive(false);
     this.press(preset);
-    this.show(shrunk(decoded, MOST_SIDE), preset?.drawn ?? false);
+    this.show(picture, preset?.drawn ?? false);
     if (!this.drawn) return this.search();
     this.note.textContent = preset?.note ?? "";
     this.ask();
@@ -245,20 +259,19 @@ class TryIt {
 
   /** @param {HTMLCanvasElement} picture @param {boolean} drawn */
   show(picture, drawn) {
-    this.readings = [];
+    this.forget();
     this.faces = [];
-    this.byHand = false;
     this.drawn = drawn;
-    this.find.hidden = true;
+    this.setByHand(false);
     this.showCrowd();
     say(this.oval.message, "");
-    this.oval.show(picture, this.live, drawn);
+    this.oval.show(picture, drawn);
   }
 
   /** @param {Preset} preset */
   usePreset(preset) {
     const image = h("img", { src: preset.image });
-    this.usePicture(image.decode().then(() => image), preset);
+    return this.usePicture(image.decode().then(() => image), preset);
   }
 
   /** @param {File} file */
@@ -284,10 +297,10 @@ class TryIt {
     if (this.first || width !== picture.width || height !== picture.height) {
       this.first = false;
       this.press();
-      this.result.nobody(this.turn);
+      this.result.nobody();
       this.show(h("canvas", { width, height }), false);
     }
-    pen(this.oval.picture).drawImage(video, 0, 0, width, height);
+    pen(this.oval.picture, { willReadFrequently: true }).drawImage(video, 0, 0, width, height);
     if (this.busy) return this.oval.draw();
     if (!this.byHand) this.follow();
     this.oval.draw();
@@ -299,22 +312,26 @@ class TryIt {
     const now = performance.now();
     const seen = lookAgain(this.finder, pixelsOf(this.oval.picture), this.faces);
     const search = !seen.length || now - this.searched > SEARCH_EVERY;
-    this.faces = search ? this.searchedAt(SEARCHED / 2) : seen;
+    const found = search ? this.searchedAt(SEARCHED / 2) : [];
     if (search) this.searched = now;
+    this.faces = found.length ? found : seen;
     this.note.textContent = this.faces.length ? LIVE : ABSENT;
     if (!this.faces.length) {
-      this.readings = [];
-      return this.result.nobody(this.turn);
+      this.forget();
+      return this.result.nobody();
     }
-    this.oval.moveTo(this.viewOf(largest(this.faces)));
+    const [view, before] = [this.viewOf(this.faces[0]), this.oval.view];
+    if (Math.hypot(view.x - before.x, view.y - before.y) > view.side / 2) this.forget(); // somebody else
+    this.oval.moveTo(view);
   }
 
   /** @param {string} text what is said instead */
-  leaveCamera(text) {
+  async leaveCamera(text) {
     this.camera.close();
     this.setLive(false);
-    this.usePreset(this.presets[0]);
-    say(this.oval.message, text);
+    const mine = this.turn + 1;
+    await this.usePreset(this.presets[0]);
+    if (mine === this.turn && text) say(this.oval.message, text);
   }
 
   /** @param {boolean} live */
@@ -372,13 +389,6 @@ function toPicture({ x, y, side, roll }, [u, v]) {
   ];
 }
 
-/** @param {Found[]} faces */
-function largest(faces) {
-  /** @param {Found} face */
-  const size = ({ points: [[a, b], [c, d]] }) => Math.hypot(a - c, b - d);
-  return faces.reduce((one, other) => size(other) > size(one) ? other : one);
-}
-
 /** @param {TryIt} page */
 function bar(page) {
   const toggle = () => page.live ? page.leaveCamera("") : page.useCamera();
@@ -400,8 +410,10 @@ function bar(page) {
  */
 function shrunk(picture, most) {
   const scale = Math.min(1, most / Math.max(picture.width, picture.height));
-  const size = { width: Math.round(picture.width * scale), height: Math.round(picture.height * scale) };
-  const copy = h("canvas", size);
+  const [width, height] = [picture.width, picture.height].map((side) =>
+    Math.max(1, Math.round(side * scale))
+  );
+  const copy = h("canvas", { width, height });
   const context = pen(copy, { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, copy.width, copy.height);
@@ -485,13 +497,10 @@ class Oval {
   /**
    * Show another picture.
    * @param {HTMLCanvasElement} picture
-   * @param {boolean} live
    * @param {boolean} drawn all of it is the face
    */
-  show(picture, live, drawn) {
+  show(picture, drawn) {
     this.picture = picture;
-    this.live = live;
-    this.tapped = null;
     this.pointers.clear();
     const { width, height } = picture;
     const [x, y] = [(width - 1) / 2, (height - 1) / 2];
@@ -555,7 +564,8 @@ class Oval {
     event.preventDefault();
     const [u, v] = this.under(event);
     const { x, y, side } = this.view;
-    const factor = Math.exp(clamp(event.deltaY, -100, 100) / 500);
+    const [least, most] = this.limits();
+    const factor = clamp(side * Math.exp(clamp(event.deltaY, -100, 100) / 500), least, most) / side;
     this.place({ x: u + (x - u) * factor, y: v + (y - v) * factor, side: side * factor });
   }
 
@@ -574,7 +584,7 @@ class Oval {
       ",": () => this.place({ roll: roll + Math.PI / 90 }),
       ".": () => this.place({ roll: roll - Math.PI / 90 }),
     };
-    if (!(event.key in moves)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in moves)) return;
     event.preventDefault();
     moves[event.key]();
   }
@@ -587,6 +597,12 @@ class Oval {
     this.place({ x: x + cos * right - sin * down, y: y + sin * right + cos * down });
   }
 
+  /** Wait no longer for the second of two eyes. */
+  forgetTap() {
+    if (this.tapped) say(this.message, "");
+    this.tapped = null;
+  }
+
   /** Take a tap for an eye; two of them place the face. @param {PointerEvent} event */
   onTap(event) {
     const eye = this.under(event);
@@ -595,8 +611,7 @@ class Oval {
       return say(this.message, "And the other eye \u2026");
     }
     const eyes = [this.tapped, eye].sort((a, b) => this.across(a) - this.across(b));
-    this.tapped = null;
-    say(this.message, "");
+    this.forgetTap();
     if (Math.hypot(eyes[0][0] - eyes[1][0], eyes[0][1] - eyes[1][1]) < 2) return;
     this.place(viewBy(similarity(this.guide.points.slice(0, 2), eyes)));
   }
@@ -614,7 +629,7 @@ class Oval {
     const { screen } = this;
     let moved = false;
     screen.addEventListener("pointerdown", (event) => {
-      if (!this.picture.width) return;
+      if (!this.picture.width || event.button) return;
       screen.setPointerCapture(event.pointerId);
       moved = pointers.size > 0;
       pointers.set(event.pointerId, [event.clientX, event.clientY]);
@@ -689,10 +704,9 @@ class Result {
     };
   }
 
-  /** Say that there is no face, and so no answer. @param {number} turn */
-  nobody(turn) {
+  /** Say that there is no face, and so no answer. */
+  nobody() {
     for (const name of ["age", "low", "high", "male"]) delete this.age.dataset[name];
-    this.age.dataset.turn = String(turn);
     this.age.replaceChildren("No face yet");
     this.lines.replaceChildren();
     this.redraw = () => this.picture.replaceChildren();
@@ -700,21 +714,22 @@ class Result {
     this.text.textContent = "";
     pen(this.seen).clearRect(0, 0, FACE, FACE);
     clearTimeout(this.speaking);
+    this.spoken.textContent = "No face yet.";
   }
 
   /**
    * @param {Reading[]} readings their mean is the answer
    * @param {ImageData} face the last of them
-   * @param {{ averaged: number, sure: boolean, turn: number }} about how many pictures are averaged, at most;
-   *   whether the finder is sure that it is a face; and which picture it is
+   * @param {boolean} sure whether the finder sees a face there, too
+   * @param {boolean} live
    */
-  show(readings, face, { averaged, sure, turn }) {
+  show(readings, face, sure, live) {
     const last = readings[readings.length - 1];
     const years = mean(readings.flatMap(({ ages }) => ages));
     const apart = mean(readings.map(({ ages }) => Math.abs(ages[0] - ages[1])));
     const interval = ageInterval(this.built.age, years, apart);
     const male = probability(this.built.gender, mean(readings.flatMap(({ scores }) => scores)));
-    Object.assign(this.age.dataset, { age: years, low: interval?.[0], high: interval?.[1], male, turn });
+    Object.assign(this.age.dataset, { age: years, low: interval?.[0], high: interval?.[1], male });
     this.age.replaceChildren(h("strong", {}, years.toFixed(0)), " years");
 
     const range = interval && `${interval[0].toFixed(0)} to ${interval[1].toFixed(0)}`;
@@ -730,10 +745,10 @@ class Result {
     const rows = Object.entries(facts).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]);
     this.lines.replaceChildren(...rows);
     pen(this.seen).putImageData(face, 0, 0);
-    this.drawStages(last, averaged);
+    this.drawStages(last, live ? readings.length : 1);
     const doubt = sure ? "" : " Not sure that it is a face.";
     const text = `About ${years.toFixed(0)} years${range ? `, between ${range}` : ""}; ${gender}.${doubt}`;
-    this.speak(text, averaged > 1);
+    this.speak(text, live);
   }
 
   /**

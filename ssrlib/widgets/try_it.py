@@ -103,10 +103,21 @@ def pack_finder() -> dict[str, Any]:
     """
     first, second = finder.load()
     steps = {"finder": list(_steps(first.net)), "refiner": list(_steps(second.net))}
-    names = ("stride", "reach", "smallest_copy", "possible", "certain", "still", "same", "patch", "nudge")
+    names = (
+        "stride",
+        "reach",
+        "lower",
+        "smallest_copy",
+        "possible",
+        "certain",
+        "still",
+        "same",
+        "patch",
+        "nudge",
+    )
     numbers = b"".join(_bytes(part) for layers in steps.values() for _, *parts in layers for part in parts)
     return {
-        "rules": {name.split("_")[0]: getattr(detectors, name.upper()) for name in names},
+        "rules": {name: getattr(detectors, name.upper()) for name in names},
         "template": TEMPLATE.tolist(),
         "upright": detectors.UPRIGHT.tolist(),
         "numbers": base64.b64encode(numbers).decode(),
