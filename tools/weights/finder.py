@@ -35,7 +35,7 @@ MARKS = [
 BATCH, RATE, DECAY, SMOOTHING = 32, 4e-3, 1e-4, 0.998
 STEPS = {"finder": 7500, "refiner": 5000}
 SAVE_EVERY = 100
-# From this share of the finder's steps on, every eighth scene is one without faces in which it found some.
+# From this share of the finder's steps on, every eighth scene has a background in which it saw faces.
 MINE_FROM, MINED_OF, MINED_SHARE = 0.5, 4000, 8
 NOBODY = 1_000_000_000
 
