@@ -65,7 +65,7 @@ def paste(
     >>> points, covered = paste(np.zeros((90, 90, 3), np.uint8),
     ...                         Portrait(np.zeros((64, 64, 3), np.uint8), TEMPLATE), (45, 45), 32, 90)
     >>> points[0].round(2), covered.sum() > 900
-    (array([51.6 , 38.75]), np.True_)
+    (array([51.35, 39.  ]), np.True_)
     """
     photo, points, _ = portrait
     # Averaged down first: what is only sampled shows patterns that no camera makes.

@@ -32,7 +32,7 @@ def installed(tmp_path_factory) -> Path:
 def test_package_carries_weights_widgets_and_results(installed):
     wanted = {path.relative_to(ROOT / "ssrlib") for glob in CARRIED for path in (ROOT / "ssrlib").glob(glob)}
     assert len(wanted) > 10
-    assert [path for path in wanted if not (installed / path).is_file()] == []
+    assert [path for path in wanted if not (installed / path).exists()] == []
     results = sorted(path.name for path in (ROOT / "book" / "results").glob("*.json"))
     assert sorted(path.name for path in (installed / "published").iterdir()) == results
 
