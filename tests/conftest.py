@@ -86,7 +86,7 @@ def small_disk(tmp_path):
     if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("only root on Linux may mount a small disk")
     yield disk, lambda: subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-    subprocess.run(["umount", disk], check=True)
+    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 @contextmanager

@@ -301,7 +301,7 @@ def full_disk(case: Case, known: Known, place: Path, tries: int) -> list[str]:
                 (folder / name).write_bytes(content)
             wrong += _filled(case, known, folder, former)
         finally:
-            subprocess.run(["umount", folder], check=True)
+            subprocess.run(["umount", "--lazy", folder], check=True)
     return wrong
 
 
