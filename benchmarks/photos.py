@@ -1,6 +1,6 @@
 """How well do the detectors find faces as people photograph them? In book/results/photos.json.
 
-    python -m benchmarks.photos ../shared/data [--each 300]
+    python -m benchmarks.photos DATA [--each 300]
 
 Whole photos of All-Age-Faces and APPA-REAL that no network of ours has learned from are turned, scaled and
 pasted on photos of things, 640 x 480. Counted is who is found by size and by tilt, what is taken for a face

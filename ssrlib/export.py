@@ -328,21 +328,37 @@ def _quietly() -> Iterator[None]:
 
 
 def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[Card]) -> bytes:
+    example = torch.zeros(2, 3, FACE_SIZE, FACE_SIZE, dtype=torch.uint8)
+    model = onnx_model(fold(*networks), {"faces": example}, "values", {0: torch.export.Dim("n")})
+    for key, value in (("targets", [target_of(network).name for network in networks]), ("cards", cards)):
+        model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
+    return _sealed(model)
+
+
+def onnx_model(
+    network: nn.Module, example: dict[str, Tensor], output: str, any_size: dict[int, Any]
+) -> onnx.ModelProto:
+    """Return a network of one input and one output as ONNX.
+
+    Args:
+        network: in inference mode.
+        example: the input's name, and a tensor such as it gets.
+        output: the output's name.
+        any_size: the input's dimensions that may have another size than the example's, each with its
+            `torch.export.Dim`.
+    """
     with _quietly():
         program = torch.onnx.export(
-            fold(*networks),
-            (torch.zeros(2, 3, FACE_SIZE, FACE_SIZE, dtype=torch.uint8),),
-            input_names=["faces"],
-            output_names=["values"],
-            dynamic_shapes={"faces": {0: torch.export.Dim("n")}},
+            network,
+            tuple(example.values()),
+            input_names=list(example),
+            output_names=[output],
+            dynamic_shapes=(any_size,),
             dynamo=True,
             verbose=False,
         )
     assert program is not None
-    model = program.model_proto
-    for key, value in (("targets", [target_of(network).name for network in networks]), ("cards", cards)):
-        model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
-    return _sealed(without_notes(model))
+    return _without_notes(program.model_proto)
 
 
 def quantize(path: str | Path, faces: np.ndarray) -> None:
@@ -372,10 +388,10 @@ def quantize(path: str | Path, faces: np.ndarray) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-    Path(path).write_bytes(_sealed(without_notes(onnx.load(path))))
+    Path(path).write_bytes(_sealed(_without_notes(onnx.load(path))))
 
 
-def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop the exporter's notes on where each node came from. Names stay, for whoever looks at the graph."""
     graph = model.graph
     for part in [*graph.node, *graph.initializer, *graph.input, *graph.output, graph]:

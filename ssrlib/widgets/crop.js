@@ -1,6 +1,7 @@
 // A face of 64 x 64 pixels, and its mirror image.
 
 export const FACE = 64;
+export const MIDDLE = (FACE - 1) / 2; // a whole number is the middle of a pixel
 
 /**
  * Return a face as a mirror shows it.

@@ -1,9 +1,15 @@
 // The face finder in plain JavaScript: ssrlib/detectors.py, and the two networks of ssrlib/finder.py.
 
+import { FACE, MIDDLE } from "./crop.js";
 import { clamp } from "./dom.js";
+import { unpackNumbers } from "./network.js";
 
 /** @typedef {[number, number]} XY */
 /** @typedef {[number, number, number, number, number, number]} Matrix rows of a 2 x 3 matrix, one after the other */
+/**
+ * A square of a picture: its middle and side in the picture's pixels, its turn in radians.
+ * @typedef {{ x: number, y: number, side: number, roll: number }} View
+ */
 /** @typedef {{ points: XY[], score: number }} Found five points in the picture's pixels, a score from 0 to 1 */
 /** @typedef {{ data: Float32Array, channels: number, width: number, height: number }} Planes one a channel */
 /** @typedef {{ data: Uint8ClampedArray, width: number, height: number }} Pixels RGBA, as ImageData */
@@ -90,14 +96,16 @@ function firstLook(finder, picture) {
   const found = [];
   for (let scale = 1;; scale *= 2) {
     for (const { points, score } of peaks(finder, run(finder.finder, planes(picture)))) {
-      found.push({
-        points: points.map(([x, y]) => [(x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5]),
-        score,
-      });
+      found.push({ points: scaled(points, scale), score });
     }
     if (Math.max(picture.width, picture.height) <= finder.rules.smallest_copy) return found;
     picture = half(picture);
   }
+}
+
+/** Points of a smaller copy in the picture itself. @param {XY[]} points @param {number} scale @returns {XY[]} */
+export function scaled(points, scale) {
+  return points.map(([x, y]) => [(x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5]);
 }
 
 /**
@@ -161,25 +169,23 @@ function overlap(finder, a, b) {
 
 /** From the forehead to the chin, as detectors.py marks it. @param {FaceFinder} finder @param {XY[]} points */
 export function boxOf(finder, points) {
-  const { center, side, roll } = square(finder, points);
+  const { x, y, side, roll } = square(finder, points);
   const up = finder.rules.lower * side;
-  const [x, y] = [center[0] + up * Math.sin(roll), center[1] - up * Math.cos(roll)];
+  const [middle, above] = [x + up * Math.sin(roll), y - up * Math.cos(roll)];
   // The middle of a pixel is a half from its edge, where a box begins.
-  return { x: x + 0.5 - side / 2, y: y + 0.5 - side / 2, side };
+  return { x: middle + 0.5 - side / 2, y: above + 0.5 - side / 2, side };
 }
 
-/**
- * How a face lies: the center and side of the square of an aligned face, and its turn in radians.
- * @param {FaceFinder} finder
- * @param {XY[]} points
- */
+/** The template's square on a face's points. @param {FaceFinder} finder @param {XY[]} points */
 function square({ template }, points) {
-  const matrix = similarity(template, points);
-  return {
-    center: apply(matrix, [31.5, 31.5]),
-    side: 64 * Math.hypot(matrix[0], matrix[3]),
-    roll: Math.atan2(matrix[3], matrix[0]),
-  };
+  return viewBy(similarity(template, points));
+}
+
+/** The view that shows a face by a matrix from its 64 pixels to the picture. @param {Matrix} matrix @returns {View} */
+export function viewBy(matrix) {
+  const [x, y] = apply(matrix, [MIDDLE, MIDDLE]);
+  const [across, , , down] = matrix;
+  return { x, y, side: FACE * Math.hypot(across, down), roll: Math.atan2(down, across) };
 }
 
 /**
@@ -408,11 +414,7 @@ function pointwise({ data, width, height }, { weight, bias }) {
  * @returns {FaceFinder}
  */
 export function unpackFinder({ numbers, finder, refiner, ...rest }) {
-  const bytes = Uint8Array.from(atob(numbers), (letter) => letter.charCodeAt(0));
-  const floats = new Float32Array(bytes.buffer);
-  let at = 0;
-  /** @param {number} count */
-  const next = (count) => floats.subarray(at, at += count);
+  const next = unpackNumbers(numbers);
   /** @param {PackedStep} step @returns {Step} */
   const filled = ({ weights, biases, ...step }) => ({ ...step, weight: next(weights), bias: next(biases) });
   return { ...rest, finder: finder.map(filled), refiner: refiner.map(filled) };

@@ -238,13 +238,21 @@ function termsOf(outputs, { value_range, lambda_eta, lambda_delta }) {
  * @returns {Network}
  */
 export function unpack({ numbers, layers, ...network }) {
-  const bytes = Uint8Array.from(atob(numbers), (letter) => letter.charCodeAt(0));
-  const floats = new Float32Array(bytes.buffer);
-  let at = 0;
-  /** @param {number} count */
-  const next = (count) => floats.subarray(at, at += count);
+  const next = unpackNumbers(numbers);
   const entries = layers.map(([name, weights, biases]) => {
     return [name, { weight: next(weights), bias: next(biases) }];
   });
   return { ...network, layers: Object.fromEntries(entries) };
+}
+
+/**
+ * Unpack numbers, float32 as base64; return what takes the next so many of them.
+ * @param {string} numbers
+ */
+export function unpackNumbers(numbers) {
+  const bytes = Uint8Array.from(atob(numbers), (letter) => letter.charCodeAt(0));
+  const floats = new Float32Array(bytes.buffer);
+  let at = 0;
+  /** @param {number} count */
+  return (count) => floats.subarray(at, at += count);
 }

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ssrlib import detectors
-from ssrlib.detectors import Box, iou
+from ssrlib.detectors import Box, iou, moved
 from ssrlib.estimator import Reading
 
 MIN_IOU = 0.3
@@ -104,7 +104,7 @@ class Tracker:
 def find_new(photo: np.ndarray, detector: str = "finder") -> list[Box]:
     """Find faces in a frame (uint8, height x width x 3, RGB), quickly: at reduced size."""
     scale = max(1.0, max(photo.shape[:2]) / SEARCH_SIDES[detector])
-    return [_moved(box, scale, 0, 0) for box in detectors.find(_shrunk(photo, scale), detector)]
+    return [moved(box, scale) for box in detectors.find(_shrunk(photo, scale), detector)]
 
 
 def find_again(photo: np.ndarray, boxes: Sequence[Box], detector: str = "finder") -> list[Box]:
@@ -123,7 +123,7 @@ def find_again(photo: np.ndarray, boxes: Sequence[Box], detector: str = "finder"
         scale = max(1.0, width / KNOWN_WIDTH)
         if min(region.shape[:2]) >= scale:
             again = detectors.find(_shrunk(region, scale), detector)
-            near = [_moved(new, scale, left, top) for new in again]
+            near = [moved(new, scale, left, top) for new in again]
             near = [new for new in near if all(iou(new, other) < MIN_IOU for other in found)]
             found += sorted(near, key=lambda new: iou(new, box))[-1:]
     return found
@@ -132,11 +132,3 @@ def find_again(photo: np.ndarray, boxes: Sequence[Box], detector: str = "finder"
 def _shrunk(photo: np.ndarray, scale: float) -> np.ndarray:
     size = tuple(max(1, round(side / scale)) for side in photo.shape[1::-1])
     return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-
-
-def _moved(box: Box, scale: float, left: int, top: int) -> Box:
-    landmarks = box.landmarks and tuple(
-        ((x + 0.5) * scale - 0.5 + left, (y + 0.5) * scale - 0.5 + top) for x, y in box.landmarks
-    )
-    x, y, width, height = (round(value * scale) for value in box[:4])
-    return Box(x + left, y + top, width, height, landmarks)

@@ -2,22 +2,27 @@
 
 import { ageInterval, likelierGender, probability } from "./calibration.js";
 import { Camera, watchTab } from "./camera.js";
-import { FACE, mirrorImage } from "./crop.js";
+import { FACE, MIDDLE, mirrorImage } from "./crop.js";
 import { button, clamp, h, onDrop, onWidth, pen, percent, pictureInput, s, say, shell } from "./dom.js";
-import { apply, findFaces, inverse, lookAgain, similarity, unpackFinder, warp } from "./finder.js";
+import {
+  apply,
+  findFaces,
+  inverse,
+  lookAgain,
+  scaled,
+  similarity,
+  unpackFinder,
+  viewBy,
+  warp,
+} from "./finder.js";
 import { forward, unpack } from "./network.js";
 import { drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
-/** @import { Found, Matrix, Pixels, XY } from "./finder.js" */
+/** @import { Found, Matrix, Pixels, View, XY } from "./finder.js" */
 /** @import { AgeCalibration, GenderCalibration } from "./calibration.js" */
 /** @import { Network } from "./network.js" */
 /** @import { Terms } from "./stages.js" */
-
-/**
- * Which square of a picture the networks get: its middle and side in the picture's pixels, its turn in radians.
- * @typedef {{ x: number, y: number, side: number, roll: number }} View
- */
 
 /**
  * @typedef {{ name: string, note: string, image: string, drawn: boolean }} Preset
@@ -45,7 +50,6 @@ const REST = 700; // milliseconds without a move, after which an answer is read 
 const SCREEN = { width: 400, height: 300 };
 const SQUARE = { x: 101, y: 60, side: 198 };
 const LEAST_SIDE = 8; // of the square, in the picture's pixels
-const MIDDLE = (FACE - 1) / 2; // of a face of 64 pixels: a whole number is the middle of a pixel
 const TAP = 6; // a finger that moves by fewer pixels taps
 
 const REASONS = {
@@ -171,12 +175,8 @@ class TryIt {
     const { picture } = this.oval;
     const small = shrunk(picture, side);
     const scale = picture.width / small.width;
-    return findFaces(this.finder, pixelsOf(small)).map(({ points, score }) => {
-      const moved = points.map((
-        [x, y],
-      ) => /** @type {XY} */ ([(x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5]));
-      return { points: moved, score };
-    });
+    const found = findFaces(this.finder, pixelsOf(small));
+    return found.map(({ points, score }) => ({ points: scaled(points, scale), score }));
   }
 
   /** @param {Found} face */
@@ -372,21 +372,9 @@ function matrixOf({ x, y, side, roll }) {
   return [a, b, MIDDLE - a * x - b * y, -b, a, MIDDLE + b * x - a * y];
 }
 
-/** The view that shows a face by a matrix from its 64 pixels to the picture. @param {Matrix} matrix @returns {View} */
-function viewBy(matrix) {
-  const [x, y] = apply(matrix, [MIDDLE, MIDDLE]);
-  const [across, , , down] = matrix;
-  return { x, y, side: FACE * Math.hypot(across, down), roll: Math.atan2(down, across) };
-}
-
 /** From a point of the face in a view to the picture. @param {View} view @param {XY} point @returns {XY} */
-function toPicture({ x, y, side, roll }, [u, v]) {
-  const scale = side / FACE;
-  const [across, down] = [scale * (u - MIDDLE), scale * (v - MIDDLE)];
-  return [
-    x + across * Math.cos(roll) - down * Math.sin(roll),
-    y + across * Math.sin(roll) + down * Math.cos(roll),
-  ];
+function toPicture(view, point) {
+  return apply(inverse(matrixOf(view)), point);
 }
 
 /** @param {TryIt} page */

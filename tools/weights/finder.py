@@ -1,6 +1,6 @@
 """Train the built-in face finder on photos, in pieces: stopped anywhere, the same command goes on.
 
-python -m tools.weights.finder ../shared/data --pictures FOLDER --out runs/finder
+python -m tools.weights.finder DATA --pictures FOLDER --out runs/finder
 
 FOLDER holds pictures without a face, of any size; CONTRIBUTING says which were used.
 """
@@ -22,10 +22,11 @@ from torch.utils.data import DataLoader, IterableDataset
 from ssrlib import face_crop
 from ssrlib.datasets import aaf, appa_real, utkface
 from ssrlib.detectors import FINDER, PATCH, first_look
-from ssrlib.export import without_notes
+from ssrlib.export import onnx_model
 from ssrlib.finder import TILE, Finder, Refiner, draw_patches, draw_scene, loss, refiner_loss, save, targets
 from ssrlib.landmarks import TEMPLATE
-from ssrlib.scenes import Portrait, Portraits, Scene
+from ssrlib.prepare import photo_bytes
+from ssrlib.scenes import Portrait, Portraits
 
 MARKS = [
     f"{point}_{axis}"
@@ -51,9 +52,7 @@ class Photos:
 
     def __getitem__(self, number: int) -> Portrait:
         row = self.rows[number]
-        with open(row["file"], "rb") as file:
-            file.seek(row["offset"])
-            photo = face_crop.read_photo(file.read(row["size"]), row["path"])
+        photo = face_crop.read_photo(photo_bytes(row["file"], row["offset"], row["size"]), row["path"])
         if row["source"] == "utkface":
             return Portrait(photo, TEMPLATE * photo.shape[0] / 64, exact=False)
         return Portrait(photo, np.array([row[mark] for mark in MARKS], float).reshape(5, 2))
@@ -113,7 +112,8 @@ def scenes(
     """Draw what the finder learns from: uint8, 32 x 3 x 128 x 128, and `targets`, a scene a seed."""
     while True:
         drawn = [draw_scene(np.random.default_rng(next(seeds)), portraits, pictures) for _ in range(BATCH)]
-        yield _channels_first(drawn), np.stack([targets(scene) for scene in drawn])
+        pictures_of = np.stack([scene.picture.transpose(2, 0, 1) for scene in drawn])
+        yield pictures_of, np.stack([targets(scene) for scene in drawn])
 
 
 def patches(
@@ -134,10 +134,6 @@ def patches(
             cut.append(found[0])
             wanted.append(found[1])
         yield np.concatenate(cut).transpose(0, 3, 1, 2).copy(), np.concatenate(wanted)
-
-
-def _channels_first(drawn: list[Scene]) -> np.ndarray:
-    return np.stack([scene.picture.transpose(2, 0, 1) for scene in drawn])
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -215,17 +211,9 @@ def export(network: nn.Module, path: Path, size: tuple[int, int] | None) -> None
     """Write a network as ONNX: `pictures` (uint8, N x 3 x height x width, any size or this one) in."""
     number, height, width = (torch.export.Dim(name) for name in ("number", "height", "width"))
     any_size = {2: height, 3: width} if size is None else {}
-    program = torch.onnx.export(
-        network,
-        (torch.zeros(2, 3, *(size or (96, 128)), dtype=torch.uint8),),
-        input_names=["pictures"],
-        output_names=["answers"],
-        dynamic_shapes=({0: number} | any_size,),
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    path.write_bytes(without_notes(program.model_proto).SerializeToString())
+    example = torch.zeros(2, 3, *(size or (96, 128)), dtype=torch.uint8)
+    model = onnx_model(network, {"pictures": example}, "answers", {0: number} | any_size)
+    path.write_bytes(model.SerializeToString())
 
 
 def card(portraits: Photos, pictures: list[np.ndarray]) -> dict[str, Any]:
