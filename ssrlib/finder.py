@@ -157,45 +157,52 @@ def loss(answer: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torc
 
 
 def draw_scene(
-    rng: np.random.Generator, portraits: Portraits, pictures: Sequence[np.ndarray], size: int = TILE
+    rng: np.random.Generator,
+    portraits: Portraits,
+    pictures: Sequence[np.ndarray],
+    size: int = TILE,
+    wide: float = 0.15,
 ) -> Scene:
     """Draw one picture to learn from: a background, up to six faces in it, and what spoils photos.
+
+    A photo that stands on its head is pasted as well now and then, and is no face.
 
     Args:
         rng: where all chance comes from.
         portraits: what is pasted; there may be none.
         pictures: backgrounds without a face, uint8, height x width x 3.
         size: height and width of the scene.
+        wide: the share of faces that are wider than 56 pixels.
     """
-    scene = background(rng, pictures, size)
-    shapes: list[tuple[np.ndarray, bool]] = []
-    hidden: list[bool] = []
+    scene, everywhere = background(rng, pictures, size), np.ones((size, size), bool)
+    faces: list[tuple[np.ndarray, bool, np.ndarray]] = []  # points, whether exact, which are in sight
     count = rng.choice([0, 1, 3, 4, 6], p=[0.15, 0.2, 0.25, 0.25, 0.15]) if len(portraits) else 0
     for _ in range(count):
         portrait = portraits[int(rng.integers(len(portraits)))]
         portrait = mirrored(portrait) if rng.random() < 0.5 else portrait
-        low, high = SIDES if rng.random() < 0.85 else (DOUBTFUL[1], 4 * DOUBTFUL[1])
+        low, high = SIDES if rng.random() > wide else (SIDES[1], 4 * DOUBTFUL[1])
         side = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         roll = float(rng.uniform(-60, 60) if rng.random() < 0.6 else rng.normal(0, 12))
         center = rng.uniform(0.02 * size, 0.98 * size, 2).tolist()
-        if portrait.exact:
-            points, covered = paste(scene, portrait, center, side, roll)
-        else:
-            points, covered = _paste_oval(scene, portrait, center, side, roll)
-        seen = [~_covers(covered, other) for other, _ in shapes]
-        hidden = [was or now.sum() < SEEN for was, now in zip(hidden, seen, strict=True)]
-        kept = [number for number, now in enumerate(seen) if now.any()]
-        shapes, hidden = [shapes[number] for number in kept], [hidden[number] for number in kept]
+        on_its_head = rng.random() < 0.05
+        put = paste if portrait.exact else _paste_oval
+        points, covered = put(scene, portrait, center, side, roll + 180 * on_its_head)
+        faces = [(other, exact, seen & ~_covers(covered, other)) for other, exact, seen in faces]
+        faces = [face for face in faces if face[2].any()]
+        if on_its_head:
+            continue
         if rng.random() < 0.1:
             _cover(scene, points, background(rng, pictures, size))
             continue
-        shapes.append((points, portrait.exact))
-        hidden.append(bool(_covers(np.ones((size, size), bool), points).sum() < SEEN))
+        faces.append((points, portrait.exact, _covers(everywhere, points)))
         if rng.random() < 0.15:
             _occlude(rng, scene, points, pictures)
-    points = np.array([points for points, _ in shapes]).reshape(-1, 5, 2)
-    exact = np.array([exact for _, exact in shapes], bool)
-    return Scene(spoil(rng, scene), points, exact, np.array(hidden, bool))
+    return Scene(
+        spoil(rng, scene),
+        np.reshape([points for points, _, _ in faces], (-1, 5, 2)),
+        np.array([exact for _, exact, _ in faces], bool),
+        np.array([seen.sum() < SEEN for _, _, seen in faces], bool),
+    )
 
 
 def background(rng: np.random.Generator, pictures: Sequence[np.ndarray], size: int) -> np.ndarray:
@@ -208,6 +215,8 @@ def background(rng: np.random.Generator, pictures: Sequence[np.ndarray], size: i
         noise = rng.integers(0, 256, (max(2, size // grain), max(2, size // grain), 3)).astype(np.uint8)
         smooth = cv2.INTER_CUBIC if rng.random() < 0.7 else cv2.INTER_NEAREST
         return cv2.resize(noise, (size, size), interpolation=smooth)
+    if kind < 0.33:
+        return _stones(rng, size)
     picture = pictures[int(rng.integers(len(pictures)))]
     height, width = picture.shape[:2]
     smallest = max(0.15, size / max(height, width) / 1.5)
@@ -222,6 +231,22 @@ def background(rng: np.random.Generator, pictures: Sequence[np.ndarray], size: i
     border = cv2.BORDER_REFLECT if rng.random() < 0.7 else cv2.BORDER_CONSTANT
     turned = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.ascontiguousarray(turned)
+
+
+def _stones(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Round things that lie on each other, each darker at its rim: gravel, fruit, crowds seen from afar."""
+    typical = float(2 ** rng.uniform(3, 5.5))
+    shade, color = rng.uniform(40, 210), rng.uniform(0.8, 1.2, 3)
+    picture = np.full((size, size, 3), 0.3 * shade * color, np.float32)
+    for _ in range(int(4 * (size / typical) ** 2)):
+        x, y = rng.uniform(0, size, 2).tolist()
+        long, broad = (typical * rng.uniform(0.4, 1.4, 2)).tolist()
+        tone, angle = (shade + rng.normal(0, 0.3 * shade)) * color, float(rng.uniform(0, 180))
+        cv2.ellipse(picture, ((x, y), (long, broad), angle), (0.6 * tone).tolist(), -1)
+        light = (x - 0.06 * typical, y - 0.06 * typical)
+        cv2.ellipse(picture, (light, (0.75 * long, 0.75 * broad), angle), tone.tolist(), -1)
+    soft = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, typical / 10)))
+    return np.clip(soft, 0, 255).astype(np.uint8)
 
 
 def spoil(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
@@ -243,8 +268,8 @@ def spoil(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     picture = np.clip(picture, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 95))]
-        compressed = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
-        return np.asarray(compressed)
+        jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)[1]
+        return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB))
     return picture
 
 
@@ -416,11 +441,7 @@ def draw_patches(rng: np.random.Generator, scene: Scene, seen: np.ndarray) -> tu
     """
     centers, sides, _ = square(scene.points)
     guesses = list(seen)
-    asked = [
-        number
-        for number, side in enumerate(sides)
-        if SIDES[0] <= side <= SIDES[1] and not scene.hidden[number]
-    ]
+    asked = [number for number, side in enumerate(sides) if side >= SIDES[0] and not scene.hidden[number]]
     guesses += [_beside(rng, scene.points[number]) for number in asked]
     patches, wanted = [], []
     for five in guesses:

@@ -68,7 +68,7 @@ def record(
         origin["store"] = {store.path.resolve().name: checksums}
     origin |= {
         "command": shlex.join(["python", *map(_plain, sys.orig_argv[1:])]),
-        "commit": _git("rev-parse", "--short", "HEAD").strip() or "unknown",
+        "commit": commit(),
         "date": date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {processor()}, {platform.machine()}, torch {_torch()}",
     }
@@ -76,6 +76,11 @@ def record(
         origin["uncommitted"] = {"files": changed, "why": os.environ.get("UNCOMMITTED", "")}
     with atomic_write(path) as partial:
         partial.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
+
+
+def commit() -> str:
+    """Return the short name of the commit that the checkout is at; "unknown" without one."""
+    return _git("rev-parse", "--short", "HEAD").strip() or "unknown"
 
 
 def processor() -> str:

@@ -73,7 +73,7 @@ def paste(
     if shrink < 1:
         size = [max(1, round(length * shrink)) for length in photo.shape[1::-1]]
         photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-        points = points * np.array(size) / portrait.photo.shape[1::-1]
+        points = (points + 0.5) * np.array(size) / portrait.photo.shape[1::-1] - 0.5
     middle, own_side, own_roll = (part.tolist() for part in square(points))
     matrix = cv2.getRotationMatrix2D(middle, own_roll - roll, side / own_side)
     matrix[:, 2] += np.asarray(center) - middle

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from ssrlib import face_crop
+from ssrlib import face_crop, results
 from ssrlib.datasets import aaf, appa_real, utkface
 from ssrlib.detectors import FINDER, PATCH, first_look
 from ssrlib.export import onnx_model
 from ssrlib.finder import TILE, Finder, Refiner, draw_patches, draw_scene, loss, refiner_loss, save, targets
 from ssrlib.landmarks import TEMPLATE
 from ssrlib.prepare import photo_bytes
-from ssrlib.scenes import Portrait, Portraits
+from ssrlib.scenes import Portrait, Portraits, Scene
 
 MARKS = [
     f"{point}_{axis}"
@@ -38,7 +38,10 @@ STEPS = {"finder": 7500, "refiner": 5000}
 SAVE_EVERY = 100
 # From this share of the finder's steps on, every eighth scene has a background in which it saw faces.
 MINE_FROM, MINED_OF, MINED_SHARE = 0.5, 4000, 8
+# Seeds from here on are scenes without faces.
 NOBODY = 1_000_000_000
+# Each tenth picture is not learned from: tools/weights/threshold.py counts false finds in those.
+SPARED = 10
 
 
 class Photos:
@@ -54,7 +57,7 @@ class Photos:
         row = self.rows[number]
         photo = face_crop.read_photo(photo_bytes(row["file"], row["offset"], row["size"]), row["path"])
         if row["source"] == "utkface":
-            return Portrait(photo, TEMPLATE * photo.shape[0] / 64, exact=False)
+            return Portrait(photo, (TEMPLATE + 0.5) * photo.shape[0] / 64 - 0.5, exact=False)
         return Portrait(photo, np.array([row[mark] for mark in MARKS], float).reshape(5, 2))
 
 
@@ -111,9 +114,15 @@ def scenes(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Draw what the finder learns from: uint8, 32 x 3 x 128 x 128, and `targets`, a scene a seed."""
     while True:
-        drawn = [draw_scene(np.random.default_rng(next(seeds)), portraits, pictures) for _ in range(BATCH)]
+        drawn = [scene_of(next(seeds), portraits, pictures) for _ in range(BATCH)]
         pictures_of = np.stack([scene.picture.transpose(2, 0, 1) for scene in drawn])
         yield pictures_of, np.stack([targets(scene) for scene in drawn])
+
+
+def scene_of(seed: int, portraits: Portraits, pictures: list[np.ndarray], **options: Any) -> Scene:
+    """Draw the scene of a seed; from `NOBODY` on, one without faces."""
+    shown = portraits if seed < NOBODY else list[Portrait]()
+    return draw_scene(np.random.default_rng(seed), shown, pictures, **options)
 
 
 def patches(
@@ -123,14 +132,15 @@ def patches(
 
     Every third scene is a large one without faces: most of what the finder sees in a photo is none.
     """
-    nobody: list[Portrait] = []
     while True:
         cut, wanted = [], []
         for i in range(BATCH):
-            rng = np.random.default_rng(next(seeds))
-            empty = i % 3 == 2
-            scene = draw_scene(rng, nobody if empty else portraits, pictures, 2 * TILE if empty else TILE)
-            found = draw_patches(rng, scene, first_look(scene.picture)[0])
+            seed = next(seeds)
+            if i % 3 == 2:
+                scene = scene_of(seed + NOBODY * (seed < NOBODY), portraits, pictures, size=2 * TILE)
+            else:
+                scene = scene_of(seed, portraits, pictures, wide=0.4)
+            found = draw_patches(np.random.default_rng([seed, 1]), scene, first_look(scene.picture)[0])
             cut.append(found[0])
             wanted.append(found[1])
         yield np.concatenate(cut).transpose(0, 3, 1, 2).copy(), np.concatenate(wanted)
@@ -146,64 +156,77 @@ def mine(network: nn.Module, pictures: list[np.ndarray]) -> list[int]:
     """Return the seeds of scenes without faces in which the finder sees some, the worst first."""
     network.eval()
     worst: list[tuple[float, int]] = []
-    nobody: list[Portrait] = []
     with torch.no_grad():
         for start in range(NOBODY, NOBODY + MINED_OF, BATCH):
             seeds = range(start, start + BATCH)
-            drawn, _ = next(scenes(iter(seeds), nobody, pictures))
+            drawn, _ = next(scenes(iter(seeds), [], pictures))
             highest = network(torch.from_numpy(drawn))[:, 0].amax((1, 2))
             worst += zip(highest.tolist(), seeds, strict=True)
     network.train()
     return [seed for logit, seed in sorted(worst, reverse=True) if logit > -2.0][: MINED_OF // 4]
 
 
+class Training:
+    """A network on its way: its optimizer, the moving average of its weights, and how far it is."""
+
+    def __init__(self, network: nn.Module, name: str, out: Path):
+        self.network, self.name, self.file = network, name, out / f"{name}.pt"
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+        self.smooth = {key: value.clone() for key, value in network.state_dict().items()}
+        self.step, self.mined = 0, list[int]()
+        if self.file.is_file():
+            kept = torch.load(self.file, weights_only=True)
+            network.load_state_dict(kept["network"])
+            self.optimizer.load_state_dict(kept["optimizer"])
+            self.smooth, self.step, self.mined = kept["smooth"], kept["step"], kept["mined"]
+
+    def save(self) -> None:
+        kept: dict[str, Any] = {"smooth": self.smooth, "step": self.step, "mined": self.mined}
+        kept |= {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save(kept, self.file.with_suffix(".new"))
+        self.file.with_suffix(".new").replace(self.file)
+
+    def learn(self, losses: tuple[Tensor, Tensor]) -> None:
+        """Take a step against the two losses, and let the average follow."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(self.step, STEPS[self.name])
+        self.optimizer.zero_grad(set_to_none=True)
+        (losses[0] + 0.25 * losses[1]).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+        self.optimizer.step()
+        self.step += 1
+        for key, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.smooth[key].lerp_(value, 1 - min(SMOOTHING, self.step / (self.step + 10)))
+
+
 def train(network: nn.Module, portraits: Photos, pictures: list[np.ndarray], out: Path) -> None:
     """Train one of the two networks, or go on where it was stopped; it ends with its weights' average."""
-    is_finder = isinstance(network, Finder)
-    name, losses = ("finder", loss) if is_finder else ("refiner", refiner_loss)
-    steps = STEPS[name]
-    smooth = {key: value.clone() for key, value in network.state_dict().items()}
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    step, mined, state = 0, list[int](), out / f"{name}.pt"
-    if state.is_file():
-        kept = torch.load(state, weights_only=True)
-        network.load_state_dict(kept["network"])
-        optimizer.load_state_dict(kept["optimizer"])
-        smooth, step, mined = kept["smooth"], kept["step"], kept["mined"]
-    elif not is_finder:
-        mined = torch.load(out / "finder.pt", weights_only=True)["mined"]
+    name, losses = ("finder", loss) if isinstance(network, Finder) else ("refiner", refiner_loss)
+    now, steps = Training(network, name, out), STEPS[name]
+    if name == "refiner":
+        now.mined = torch.load(out / "finder.pt", weights_only=True)["mined"]
 
     def stream() -> Iterator[tuple[Tensor, Tensor]]:
-        part = Stream(name, step, mined, portraits, pictures)
+        part = Stream(name, now.step, now.mined, portraits, pictures)
         return iter(DataLoader(part, batch_size=None, num_workers=1))
 
     batches, began, sums = stream(), time.monotonic(), np.zeros(3)
-    while step < steps:
-        if not mined and step >= MINE_FROM * steps:
-            mined = mine(network, pictures) or [NOBODY]
+    while now.step < steps:
+        if not now.mined and now.step >= MINE_FROM * steps:
+            now.mined = mine(network, pictures) or [NOBODY]
             batches = stream()
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, steps)
         drawn, wanted = next(batches)
         faces, points = losses(network(drawn), wanted)
-        optimizer.zero_grad(set_to_none=True)
-        (faces + 0.25 * points).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimizer.step()
-        step += 1
-        for key, value in network.state_dict().items():
-            if value.is_floating_point():
-                smooth[key].lerp_(value, 1 - min(SMOOTHING, step / (step + 10)))
+        now.learn((faces, points))
         sums += [faces.item(), points.item(), 1]
-        if step % SAVE_EVERY == 0 or step == steps:
+        if now.step % SAVE_EVERY == 0 or now.step == steps:
             speed = (time.monotonic() - began) / sums[2]
             means = f"faces {sums[0] / sums[2]:.3f}, points {sums[1] / sums[2]:.3f}"
-            print(f"{name}, step {step}: {means}; {speed:.2f} s a step", flush=True)
+            print(f"{name}, step {now.step}: {means}; {speed:.2f} s a step", flush=True)
             began, sums = time.monotonic(), np.zeros(3)
-            kept = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "smooth": smooth}
-            torch.save(kept | {"step": step, "mined": mined}, state.with_suffix(".new"))
-            state.with_suffix(".new").replace(state)
-    network.load_state_dict(smooth)
+            now.save()
+    network.load_state_dict(now.smooth)
     network.eval()
 
 
@@ -223,6 +246,7 @@ def card(portraits: Photos, pictures: list[np.ndarray]) -> dict[str, Any]:
         "data": {"faces": faces, "pictures without a face": len(pictures)},
         "splits": "train; of APPA-REAL the train part in it; of UTKFace a fifth, by its faces alone",
         "recipe": {"scenes a step": BATCH, "steps": STEPS, "learning_rate": RATE, "seed": 0},
+        "commit": results.commit(),
         "terms": "All-Age-Faces, APPA-REAL and UTKFace are for research only, and so are these weights.",
     }
 
@@ -233,9 +257,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, required=True, help="pictures without a face")
     parser.add_argument("--out", type=Path, default=Path("runs/finder"))
     arguments = parser.parse_args()
+    results.check_committed()
     cv2.setNumThreads(1)  # OpenCV's threads do not live on in the process that draws
     arguments.out.mkdir(parents=True, exist_ok=True)
-    portraits, pictures = Photos(training_rows(arguments.data)), pictures_in(arguments.pictures)
+    portraits = Photos(training_rows(arguments.data))
+    pictures = [one for number, one in enumerate(pictures_in(arguments.pictures)) if number % SPARED]
     print(f"{len(portraits)} faces, {len(pictures)} pictures without", flush=True)
     # The refiner learns from what the finder sees, so the finder has to be in its place first.
     FINDER.mkdir(exist_ok=True)
