@@ -2,18 +2,29 @@
 # Files' times say what is up to date, and each target is what its command writes last: a half-made one is made again.
 
 SEEDS := 0 1 2
+MIXTURE_SEEDS := 0
 STORE := data/utkface/store.json
+FACES := data/faces/store.json
 RESULTS := book/results
 RUN := $(BIN)/python -m
 TRAIN = $(RUN) ssrlib train --store $(STORE:/store.json=) --target $(1) --fast $(if $(EPOCHS),--epochs $(EPOCHS))
+# On all data sets the networks go on from what they learned on UTKFace.
+GO_ON = $(RUN) ssrlib train --store $(1) --target $(2) --fast --balanced --epochs $(or $(EPOCHS),$(EPOCHS_$(2))) \
+	--learning-rate 0.0025
+EPOCHS_age := 24
+EPOCHS_gender := 16
 
 AGE_RUNS := $(SEEDS:%=runs/%/age/finished)
 TAUGHT_RUNS := $(SEEDS:%=runs/taught-%/age/finished)
 GENDER_RUNS := $(SEEDS:%=runs/%/gender/finished)
+MIXTURE_AGE_RUNS := $(MIXTURE_SEEDS:%=runs/mixture-%/age/finished)
+MIXTURE_GENDER_RUNS := $(MIXTURE_SEEDS:%=runs/mixture-%/gender/finished)
+LEFT_OUT := aaf appa utkface
+LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
 TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,int8.json why.json utkface.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json int8.json why.json utkface.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json photos.json benchmark-webcam.json)
@@ -24,14 +35,31 @@ READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
 .PHONY: weights
 .PRECIOUS: $(STORE)
 
-weights: $(EXPORTED) $(MEASURED) $(SHOWN) $(TIMED) runs/notebooks $(AFTER_NOTEBOOKS)  ## new built-in weights: give UTKFACE=FOLDER
+weights: $(EXPORTED) $(MEASURED) $(SHOWN) $(TIMED) runs/notebooks $(AFTER_NOTEBOOKS)  ## new built-in weights: give UTKFACE= and PHOTOS=FOLDER
 
 NEEDS_UTKFACE = @[ -n "$(UTKFACE)" ] || { echo "error: UTKFace's photos are needed: get its aligned and cropped faces at \
 	https://susanqq.github.io/UTKFace/, and say where they lie: make weights UTKFACE=FOLDER" >&2; exit 1; }
 
+NEEDS_PHOTOS = @[ -n "$(PHOTOS)" ] || { echo "error: All-Age-Faces and APPA-REAL are needed: book/datasets.md says where to \
+	get them; pack each into one tar, aaf/aaf.tar and appa/appa.tar, with a labels.csv, and say where they lie: \
+	make weights PHOTOS=FOLDER" >&2; exit 1; }
+
 $(STORE): | $(READY)
 	$(NEEDS_UTKFACE)
 	$(RUN) ssrlib prepare utkface "$(UTKFACE)" --out $(@D)
+
+data/aaf/store.json data/appa/store.json: data/%/store.json: | $(READY)
+	$(NEEDS_PHOTOS)
+	$(RUN) ssrlib prepare $* "$(PHOTOS)/$*/$*.tar" --out $(@D)
+
+$(FACES): data/aaf/store.json data/appa/store.json $(STORE) | $(READY)
+	$(RUN) ssrlib prepare join $(^:/store.json=) --out $(@D)
+
+data/without-aaf/store.json: data/appa/store.json $(STORE)
+data/without-appa/store.json: data/aaf/store.json $(STORE)
+data/without-utkface/store.json: data/aaf/store.json data/appa/store.json
+$(LEFT_OUT:%=data/without-%/store.json): | $(READY)
+	$(RUN) ssrlib prepare join $(^:/store.json=) --out $(@D)
 
 $(AGE_RUNS): runs/%/age/finished: $(STORE) | $(READY)
 	$(call TRAIN,age) --seed $* --out runs/$*
@@ -45,16 +73,38 @@ $(GENDER_RUNS): runs/%/gender/finished: $(STORE) | $(READY)
 	$(call TRAIN,gender) --seed $* --out runs/$*
 	@touch $@
 
+$(MIXTURE_AGE_RUNS): runs/mixture-%/age/finished: $(FACES) $(RESULTS)/age-runs.json | $(READY)
+	$(call GO_ON,data/faces,age) --start ssrlib/pretrained/utkface/age.safetensors --seed $* --out runs/mixture-$*
+	@touch $@
+
+$(MIXTURE_GENDER_RUNS): runs/mixture-%/gender/finished: $(FACES) $(RESULTS)/gender-runs.json | $(READY)
+	$(call GO_ON,data/faces,gender) --start ssrlib/pretrained/utkface/gender.safetensors --seed $* --out runs/mixture-$*
+	@touch $@
+
+# Who has never seen UTKFace starts from nothing.
+$(LEFT_OUT_RUNS): runs/without-%/age/finished: data/without-%/store.json $(RESULTS)/age-runs.json | $(READY)
+	$(call GO_ON,$(<D),age) $(if $(filter-out utkface,$*),--start ssrlib/pretrained/utkface/age.safetensors) --out runs/without-$*
+	@touch $@
+
+$(RESULTS)/age-mixture-runs.json: $(MIXTURE_AGE_RUNS)
+$(RESULTS)/gender-mixture-runs.json: $(MIXTURE_GENDER_RUNS)
+$(RESULTS)/age-mixture-runs.json $(RESULTS)/gender-mixture-runs.json: $(RESULTS)/%-mixture-runs.json: | $(READY)
+	$(RUN) tools.weights.publish $* $(^:/$*/finished=) --store data/faces
+
 $(RESULTS)/age-runs.json: $(AGE_RUNS) $(TAUGHT_RUNS)
 $(RESULTS)/gender-runs.json: $(GENDER_RUNS)
 $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json: $(RESULTS)/%-runs.json: | $(READY)
 	$(RUN) tools.weights.publish $* $(^:/$*/finished=)
 
-$(CALIBRATED): $(RESULTS)/%-test.json: $(RESULTS)/%-runs.json $(STORE) tools/weights/calibrate.py
+$(CALIBRATED): $(RESULTS)/%-test.json: $(RESULTS)/%-mixture-runs.json $(STORE) $(FACES) tools/weights/calibrate.py
 	$(RUN) tools.weights.calibrate $*
 
 $(EXPORTED): ssrlib/pretrained/%.json: $(RESULTS)/%-test.json
 	$(RUN) ssrlib export $* --to onnx --out $(@D)
+
+$(RESULTS)/away.json: tools/weights/away.py $(CALIBRATED) $(LEFT_OUT_RUNS)
+	$(RUN) tools.weights.away --without aaf runs/without-aaf --without appa_real runs/without-appa \
+		--without utkface runs/without-utkface
 
 $(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
 	$(RUN) benchmarks.int8

@@ -216,6 +216,22 @@ def synthetic(
     print(dataset.store(count, seed, out))
 
 
+@prepare_app.command()
+def join(
+    stores: Annotated[list[Path], typer.Argument(help="folders made by `prepare`, cropped alike")],
+    out: Out,
+) -> None:
+    """Several prepared stores as one, to train on them together; each face keeps its split and its source.
+
+    Example: ssrlib prepare join data/utkface data/aaf data/appa --out data/faces
+    """
+    from ssrlib.store import FaceStore
+    from ssrlib.store import join as joined
+
+    store = joined([FaceStore(path) for path in stores], out)
+    print(store, store.describe().round(2), sep="\n\n")
+
+
 @app.command()
 def train(
     store: Annotated[Path | None, typer.Option(help="a folder made by `prepare`")] = None,
@@ -232,6 +248,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="the schedule's peak")] = None,
     batch_size: Annotated[int | None, typer.Option(help="faces in one step")] = None,
     loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="show faces of rare sources and ages more often")
+    ] = False,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     start: Annotated[Path | None, typer.Option(help="weights to go on from, instead of random ones")] = None,
     teacher: Annotated[
@@ -268,6 +287,7 @@ def train(
     }
     changes = {name: value for name, value in chosen.items() if value is not None} | {"seed": seed}
     changes |= {"precision": "bf16-mixed", "compile": True} if fast else {}
+    changes |= {"balanced": True} if balanced else {}
     plan = getattr(training.Recipe, recipe.value)(target=target.value, **changes)
     watchers = [training.progress_bar()]
     if tensorboard:

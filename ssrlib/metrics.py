@@ -18,7 +18,7 @@ from ssrlib.targets import AGE, Target, target_of
 RESAMPLES = 1000
 CURVE = 20
 # Columns of a store's rows that make no groups of faces.
-NAMES = ("path", "subject", "split", "source", "age")
+NAMES = ("path", "subject", "split", "part", "age")
 
 
 def score(values: np.ndarray, truth: np.ndarray, target: Target) -> dict[str, float]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +25,7 @@ SHAPE = (FACE_SIZE, FACE_SIZE, 3)
 HEADER = 128
 FACE_BYTES = int(np.prod(SHAPE))
 FILES = ("faces.npy", "rows.parquet", "rejects.parquet")
+JOINED_FACES = 4096
 NO_REJECTS = pd.DataFrame({"path": [], "reason": []}, dtype=str)
 
 
@@ -185,6 +186,46 @@ def write_store(
             partial.rename(path)
             shutil.rmtree(replaced, ignore_errors=True)
         return FaceStore(path)
+
+
+def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
+    """Write one store with the faces of several, for instance to train on them together.
+
+    The rows' `source` says where each face comes from, and every face keeps its split. A column that one
+    of the stores lacks is empty for its faces.
+
+    Args:
+        stores: each cropped alike; the first one's crop is that of the whole.
+        out: the folder to make.
+
+    Raises:
+        ValueError: a store's faces show another part of the face than the first one's.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from ssrlib.datasets import synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     len(join([synthetic.store(20), synthetic.store(30, seed=1)], f"{folder}/both"))
+    50
+    """
+    crop = stores[0].info["crop"]
+    for store in stores[1:]:
+        for name in ("margin", "shift"):
+            if store.info["crop"].get(name) != crop.get(name):
+                raise ValueError(
+                    f"{store.path}: cropped with another {name} than {stores[0].path}; prepare both alike"
+                )
+
+    def chunks(done: int) -> Iterable[Chunk]:
+        parts = [
+            (store, start, store.rejects if start == 0 else NO_REJECTS)
+            for store in stores
+            for start in range(0, len(store), JOINED_FACES)
+        ]
+        for store, start, rejects in parts[done:]:
+            part = slice(start, start + JOINED_FACES)
+            yield np.asarray(store.faces[part]), store.rows.iloc[part], rejects
+
+    return write_store(out, chunks, crop)
 
 
 def _finished(partial: Path, plan: str | None) -> bool:

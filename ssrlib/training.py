@@ -66,6 +66,8 @@ class Recipe:
         waking: let the heads' ReLUs wake up again, see `WakingReLU`.
         ema: how much of the averaged weights stays at each step; the average is what is validated
             and kept. With 0 it is the last step's weights.
+        balanced: draw the faces of an epoch, with repetition, so that those of a rare source or decade of
+            age come more often: each by the root of how many there are like it.
         seed: of the initial weights, the order of the faces, their augmentation, and dropout.
         precision: Fabric's name for the number format, such as "32-true" or "bf16-mixed".
         compile: compile the network first; pays after a few minutes, and needs a C++ compiler.
@@ -83,6 +85,7 @@ class Recipe:
     dropout: float = 0.0
     waking: bool = True
     ema: float = 0.998
+    balanced: bool = False
     seed: int = 0
     precision: str = "32-true"
     compile: bool = False
@@ -336,7 +339,8 @@ def fit(
     read, labels = _reader(store, rows, fabric.device), fabric.to_device(torch.from_numpy(truth))
     # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
     # faces can lie in the order of their ages, so these are drawn.
-    still = _shuffled(len(rows), recipe.seed, epoch=-1)[:BATCH_NORM_FACES].split(recipe.batch_size)
+    shares = _shares(store.rows.iloc[rows])
+    still = _order(shares, recipe.seed, epoch=-1)[:BATCH_NORM_FACES].split(recipe.batch_size)
     watch = watch or progress_bar()
     saved = time.monotonic()
 
@@ -346,7 +350,7 @@ def fit(
             with files.naming(place):  # before an hour is spent
                 place.mkdir(parents=True, exist_ok=True)
         run = checkpoint.resume(folder, job, parts, fabric)
-        for batch in _batches(len(rows), recipe, run["step"]):
+        for batch in _batches(shares, recipe, run["step"]):
             if run["step"] == recipe.epochs * steps:
                 schedule = _begin_second_phase(network, average, optimizer, recipe, steps, run["best"])
                 parts["schedule"] = schedule
@@ -499,9 +503,21 @@ def _warm_average(keep: float) -> Callable[..., None]:
     return update
 
 
-def _shuffled(count: int, seed: int, epoch: int) -> Tensor:
-    """The faces' order in an epoch depends on nothing else: a resumed run finds the same."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(_mixed(seed, epoch)))
+def _order(shares: Tensor, seed: int, epoch: int, balanced: bool = False) -> Tensor:
+    """The faces' order in an epoch depends on nothing else: a resumed run finds the same.
+
+    Each comes once; or if balanced, as many are drawn as there are, each by its share.
+    """
+    generator = torch.Generator().manual_seed(_mixed(seed, epoch))
+    if balanced:
+        return torch.multinomial(shares, len(shares), replacement=True, generator=generator)
+    return torch.randperm(len(shares), generator=generator)
+
+
+def _shares(rows: pd.DataFrame) -> Tensor:
+    """How often to draw each face: by the root of how many come from its source and decade of age."""
+    kinds = rows["source"].astype(str) + " " + (rows["age"] // 10).astype(str)
+    return torch.from_numpy(kinds.map(kinds.value_counts()).to_numpy(np.float32) ** -0.5)
 
 
 def _mixed(*numbers: int) -> int:
@@ -509,11 +525,11 @@ def _mixed(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7])
 
 
-def _batches(count: int, recipe: Recipe, start: int) -> Iterator[Tensor]:
+def _batches(shares: Tensor, recipe: Recipe, start: int) -> Iterator[Tensor]:
     """The faces of each step, from step number `start` to the last."""
-    steps = count // recipe.batch_size
+    steps = len(shares) // recipe.batch_size
     for epoch in range(start // steps, recipe.all_epochs):
-        order = _shuffled(count, recipe.seed, epoch)[: steps * recipe.batch_size]
+        order = _order(shares, recipe.seed, epoch, recipe.balanced)[: steps * recipe.batch_size]
         yield from order.split(recipe.batch_size)[max(0, start - epoch * steps) :]
 
 

@@ -11,12 +11,15 @@ ROOT = Path(__file__).parents[1]
 STAND_IN = """#!/bin/sh
 set -- $(basename "$0") "$@"
 echo "$*" | sed 's/^python -m //' >> commands
+after() { echo "$arguments" | sed "s/.*$1 \\([^ ]*\\).*/\\1/"; }
+arguments="$*"
 write() { mkdir -p "$(dirname "$1")"; sleep 0.01; touch "$1"; }
 [ "$3 $4" = "$STOP_AT" ] && kill $PPID && exit 1
-case "$3 $4" in
-  "ssrlib prepare") write data/utkface/store.json ;;
-  "ssrlib export") write "ssrlib/pretrained/$5.json" ;;
-  "ssrlib train") mkdir -p "${13}/$8" ;;
+case "$3 $4 $*" in
+  "ssrlib prepare"*) write "$(after --out)/store.json" ;;
+  "ssrlib export"*) write "ssrlib/pretrained/$5.json" ;;
+  "ssrlib train"*) mkdir -p "$(after --out)/$(after --target)" ;;
+  tools.weights.publish*--store*) write "book/results/$4-mixture-runs.json" ;;
   tools.weights.publish*) write "book/results/$4-runs.json" ;;
   tools.weights.calibrate*) write "book/results/$4-test.json" ;;
   tools.weights.cards*) write book/datasheet.md ;;
@@ -36,9 +39,41 @@ PUBLISHES = [
     " ".join(["tools.weights.publish age", *RUNS, *(f"runs/taught-{seed}" for seed in range(3))]),
     " ".join(["tools.weights.publish gender", *RUNS]),
 ]
+JOINS = [
+    "ssrlib prepare aaf three/aaf/aaf.tar --out data/aaf",
+    "ssrlib prepare appa three/appa/appa.tar --out data/appa",
+    "ssrlib prepare join data/aaf data/appa data/utkface --out data/faces",
+    "ssrlib prepare join data/appa data/utkface --out data/without-aaf",
+    "ssrlib prepare join data/aaf data/utkface --out data/without-appa",
+    "ssrlib prepare join data/aaf data/appa --out data/without-utkface",
+]
+
+
+def goes_on(store: str, target: str, epochs: int, *more: str) -> str:
+    recipe = f"--fast --balanced --epochs {epochs} --learning-rate 0.0025"
+    return " ".join([f"ssrlib train --store data/{store} --target {target} {recipe}", *more])
+
+
+STARTS = [f"--start ssrlib/pretrained/utkface/{target}.safetensors" for target in ("age", "gender")]
+MIXTURES = [
+    goes_on("faces", "age", 24, STARTS[0], "--seed 0 --out runs/mixture-0"),
+    goes_on("faces", "gender", 16, STARTS[1], "--seed 0 --out runs/mixture-0"),
+]
+WITHOUT = [
+    goes_on("without-aaf", "age", 24, STARTS[0], "--out runs/without-aaf"),
+    goes_on("without-appa", "age", 24, STARTS[0], "--out runs/without-appa"),
+    goes_on("without-utkface", "age", 24, "--out runs/without-utkface"),
+]
+MIXTURE_PUBLISHES = [
+    f"tools.weights.publish {target} runs/mixture-0 --store data/faces" for target in ("age", "gender")
+]
 CALIBRATES = ["tools.weights.calibrate age", "tools.weights.calibrate gender"]
 EXPORTS = [f"ssrlib export {target} --to onnx --out ssrlib/pretrained" for target in ("age", "gender")]
-MEASURES = ["benchmarks.int8", "tools.weights.why", "tools.weights.utkface photos"]
+MEASURES = [
+    "tools.weights.away --without aaf runs/without-aaf --without appa_real runs/without-appa "
+    "--without utkface runs/without-utkface"
+]
+MEASURES += ["benchmarks.int8", "tools.weights.why", "tools.weights.utkface photos"]
 MEASURES += ["tools.experiments.attack_inputs --keras h5"]
 SHOWS = ["tools.weights.cards", "tools.site.animate"]
 # They measure times, so they come last and in this order.
@@ -50,8 +85,9 @@ LAST = [
 ]
 LAST += ["jupytext", "jupyter", "tools.site.tidy", "benchmarks.notebooks", "benchmarks.site"]
 LAST += ["tools.experiments.portable"]
-EVERYTHING = ["ssrlib prepare utkface photos --out data/utkface", *BUILDS, *PUBLISHES, *CALIBRATES]
-EVERYTHING += [*EXPORTS, *MEASURES, *SHOWS, *LAST]
+AFTER = [*MEASURES, *SHOWS, *LAST]
+EVERYTHING = ["ssrlib prepare utkface photos --out data/utkface", *BUILDS, *PUBLISHES, *JOINS]
+EVERYTHING += [*MIXTURES, *WITHOUT, *MIXTURE_PUBLISHES, *CALIBRATES, *EXPORTS, *AFTER]
 DATA = ["UTKFACE=photos", "KERAS=h5", "PHOTOS=three"]
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
@@ -106,7 +142,7 @@ def make(checkout: Path, *words: str, **environment: str) -> tuple[list[str], st
 
 def test_everything_is_made_once_in_order_and_not_again(first_time, made):
     lines = first_time[1]
-    assert lines[0] == EVERYTHING[0]
+    assert lines[0].startswith("ssrlib prepare")
     assert sorted(lines) == sorted(EVERYTHING)
     assert lines[-len(LAST) :] == LAST
     assert make(made, *DATA)[0] == []
@@ -117,7 +153,13 @@ def test_together_they_come_in_an_order_that_works(checkout):
     lines, said = make(checkout, "-j4", *DATA)
     assert sorted(lines) == sorted(EVERYTHING), said
     assert lines[-len(LAST) :] == LAST
-    for before, after in [(BUILDS[:6], PUBLISHES[0]), (BUILDS[6:], PUBLISHES[1]), (CALIBRATES, SHOWS[0])]:
+    for before, after in [
+        (BUILDS[:6], PUBLISHES[0]),
+        (BUILDS[6:], PUBLISHES[1]),
+        (PUBLISHES[:1], MIXTURES[0]),
+        (MIXTURES[:1], MIXTURE_PUBLISHES[0]),
+        (CALIBRATES, SHOWS[0]),
+    ]:
         assert max(map(lines.index, before)) < lines.index(after)
     assert make(checkout, "-j4", *DATA)[0] == []
 
@@ -130,11 +172,14 @@ def test_together_they_come_in_an_order_that_works(checkout):
         ("tools/experiments/portable.py", LAST[-1:]),
         (
             "runs/1/gender/finished",
-            [PUBLISHES[1], CALIBRATES[1], EXPORTS[1], *MEASURES, *SHOWS, *LAST],
+            [PUBLISHES[1], MIXTURES[1], MIXTURE_PUBLISHES[1], CALIBRATES[1], EXPORTS[1], *AFTER],
         ),
         (
             "runs/2/age/finished",
-            [*BUILDS[3:6], PUBLISHES[0], CALIBRATES[0], EXPORTS[0], *MEASURES, *SHOWS, *LAST],
+            [
+                *(*BUILDS[3:6], PUBLISHES[0], MIXTURES[0], *WITHOUT, MIXTURE_PUBLISHES[0]),
+                *(CALIBRATES[0], EXPORTS[0], *AFTER),
+            ],
         ),
     ],
 )
@@ -156,21 +201,27 @@ def test_interrupted_it_goes_on(checkout, at):
 def test_missing_data_ends_in_one_line(checkout):
     lines, said = make(checkout)
     assert lines == []
-    assert "error: UTKFace's photos are needed" in said
-    assert "make weights UTKFACE=FOLDER" in said
-    make(checkout, "UTKFACE=photos")
+    assert said.startswith("error: ")
+    assert "make weights " in said
+    assert "error: All-Age-Faces and APPA-REAL are needed" in make(checkout, "UTKFACE=photos")[1]
+    assert "error: UTKFace's photos are needed" in make(checkout, "PHOTOS=three")[1]
+    make(checkout, "UTKFACE=photos", "PHOTOS=three")
     lines, said = make(checkout)
     assert lines == []
-    assert said.count("\n") == 2
+    assert said.count("\n") == 1
     assert "benchmark-accuracy.json stays as it is" in said
-    assert "photos.json stays as it is" in said
     assert make(checkout, "KERAS=h5")[1].startswith("error: UTKFace's photos are needed")
 
 
 def test_published_weights_can_be_measured_without_training(checkout):
+    (checkout / "book" / "results").mkdir(parents=True, exist_ok=True)
+    old = []
     for target in ("age", "gender"):
-        (checkout / "book" / "results").mkdir(parents=True, exist_ok=True)
-        (checkout / "book" / "results" / f"{target}-runs.json").touch()
-    old = [word for target in ("age", "gender") for word in ("-o", f"book/results/{target}-runs.json")]
-    lines, said = make(checkout, *DATA, *old)
-    assert sorted(lines[1:]) == sorted([*CALIBRATES, *EXPORTS, *MEASURES, *SHOWS, *LAST]), said
+        for runs in (f"{target}-runs", f"{target}-mixture-runs"):
+            (checkout / "book" / "results" / f"{runs}.json").touch()
+            old += ["-o", f"book/results/{runs}.json"]
+    (checkout / "book" / "results" / "away.json").touch()
+    lines, said = make(checkout, *DATA, *old, "-o", "book/results/away.json")
+    prepared = [line for line in lines if line.startswith("ssrlib prepare")]
+    rest = [line for line in lines if line not in prepared]
+    assert sorted(rest) == sorted([*CALIBRATES, *EXPORTS, *MEASURES[1:], *SHOWS, *LAST]), said

@@ -217,3 +217,24 @@ def test_a_damaged_head_of_the_faces_gets_one_clear_error(drawn_store, tmp_path)
     path.write_bytes(path.read_bytes().replace(b")", b"(", 1))
     with pytest.raises(ValueError, match="faces: not a whole face store; prepare it again"):
         FaceStore(tmp_path / "faces")
+
+
+def test_stores_join_with_all_rows_and_rejects_and_only_if_cropped_alike(tmp_path):
+    def written(name, names, crop, **columns):
+        faces, rows, _ = chunk(names, seed=len(name))
+        rejects = pd.DataFrame({"path": [f"bad {name}"], "reason": ["damaged"]})
+        made = [(faces, rows.assign(source=name, **columns), rejects)]
+        return store.write_store(tmp_path / name, lambda _: made, crop)
+
+    one = written("one", ["a", "b"], {"kind": "find", "margin": 0.0, "shift": 0.1})
+    two = written("other", ["c"], {"kind": "cropped already", "margin": 0.0, "shift": 0.1}, race="Asian")
+    both = store.join([one, two], tmp_path / "both")
+    assert np.array_equal(both.faces, np.concatenate([one.faces, two.faces]))
+    assert both.rows["source"].tolist() == ["one", "one", "other"]
+    assert both.rows["split"].tolist() == [*one.rows["split"], *two.rows["split"]]
+    assert both.rows["race"].isna().tolist() == [True, True, False]
+    assert both.rejects["path"].tolist() == ["bad one", "bad other"]
+    assert both.info["crop"] == one.info["crop"]
+    wide = written("wide", ["d"], {"kind": "find", "margin": 0.4, "shift": 0.1})
+    with pytest.raises(ValueError, match=r"wide: cropped with another margin than .*one; prepare both alike"):
+        store.join([one, wide], tmp_path / "all")

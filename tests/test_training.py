@@ -504,3 +504,25 @@ def test_one_of_torchruns_processes_killed_ends_the_other_and_the_same_command_g
 def constant_answers(store):
     truth = AGE.labels(store.split("validation")[1])
     return np.full_like(truth, store.rows["age"].median()), truth
+
+
+def test_a_balanced_recipe_shows_rare_faces_more_often(tmp_path, monkeypatch):
+    faces, rows, rejects = _drawn(400)
+    rare = np.arange(400) % 20 == 0
+    rows = rows.assign(split="train", age=np.where(rare, 70.0, 30.0))
+    rows.loc[rows.index[rare][:5], "split"] = "validation"
+    made = store.write_store(tmp_path / "drawn", lambda _: [(faces, rows, rejects)], {})
+    shown, l1 = [], training.LOSSES["l1"]
+
+    def remember(seen, truth, value_range):
+        shown.extend(truth.tolist())
+        return l1(seen, truth, value_range)
+
+    monkeypatch.setitem(training.LOSSES, "l1", remember)
+    for balanced in (False, True):
+        shown.clear()
+        recipe = Recipe(epochs=4, batch_size=32, balanced=balanced)
+        fit(new_network(recipe), made, recipe)
+        share = np.mean(np.array(shown) == 70)
+        # 15 of 395 are rare: by their number 4 %, by its root 17 %.
+        assert (0.1 < share < 0.25) if balanced else (share < 0.07)

@@ -12,11 +12,12 @@ import pandas as pd
 
 from ssrlib.datasets import existing, folder, tables
 from ssrlib.face_crop import Crop
-from ssrlib.store import split_of
 
 # Their crops show the face with a margin of 40 %, turned upright by their detector.
 CROP = Crop()
+# The authors' parts; packed copies say "val".
 PARTS = ("train", "valid", "test")
+SPLIT_OF = {"train": "train", "valid": "validation", "val": "validation", "test": "test"}
 COLUMNS = {"file_name", "apparent_age_avg", "apparent_age_std", "real_age"}
 
 
@@ -24,8 +25,7 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List the face crops of the extracted folder, which has `gt_avg_*.csv` and a folder for each part.
 
     `age` is the real age; `apparent_age` and `apparent_std` are the mean and the spread of what about 38
-    people guessed. The authors' parts are kept in the column `part`. Splits are by the hash of the
-    file's name, as everywhere.
+    people guessed. Splits are the authors' own parts, on which others published their results.
 
     Args:
         path: the folder; or a tar file with photos and a `labels.csv`, see `folder.rows`. There, whose
@@ -38,7 +38,7 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     path = existing(path, "folder")
     if path.is_file():
         packed, bad = folder.rows(path)
-        return packed.assign(source="appa_real"), bad
+        return packed.assign(source="appa_real", split=packed["part"].map(SPLIT_OF)), bad
     good, rejects = [], []
     for part in PARTS:
         for row in _table(path / f"gt_avg_{part}.csv").to_dict("records"):
@@ -46,8 +46,8 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             if not 0 <= row["real_age"] <= 120:
                 rejects.append({"path": photo, "reason": "age not from 0 to 120"})
                 continue
-            found = {"path": photo, "file": str(path / photo), "source": "appa_real", "part": part}
-            found |= {"age": row["real_age"], "split": split_of(str(row["file_name"]))}
+            found = {"path": photo, "file": str(path / photo), "source": "appa_real"}
+            found |= {"age": row["real_age"], "part": part, "split": SPLIT_OF[part]}
             found |= {"apparent_age": row["apparent_age_avg"], "apparent_std": row["apparent_age_std"]}
             good.append(found)
     if not good:

@@ -1,7 +1,6 @@
 import pytest
 
 from ssrlib.datasets import appa_real
-from ssrlib.store import split_of
 
 from .conftest import jpeg, tar
 
@@ -17,14 +16,14 @@ def official(tmp_path, put):
     return tmp_path
 
 
-def test_real_and_apparent_ages_are_read_and_the_hash_splits(official):
+def test_real_and_apparent_ages_are_read_and_the_authors_parts_are_the_splits(official):
     rows, rejects = appa_real.rows(official)
     assert list(rows["path"]) == ["train/000000.jpg_face.jpg", "valid/004113.jpg_face.jpg"]
     assert list(rows["age"]) == [4, 35]
     assert list(rows["apparent_age"]) == [5.5, 30.5]
     assert list(rows["apparent_std"]) == [1.25, 3]
     assert list(rows["part"]) == ["train", "valid"]
-    assert list(rows["split"]) == [split_of("000000.jpg"), split_of("004113.jpg")]
+    assert list(rows["split"]) == ["train", "validation"]
     assert rows["gender"].isna().all()
     assert list(rejects["path"]) == ["train/000001.jpg_face.jpg", "test/005613.jpg_face.jpg"]
 

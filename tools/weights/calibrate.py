@@ -1,4 +1,4 @@
-"""Calibrate the built-in weights on the validation split, and measure them on the test split.
+"""Calibrate the built-in weights on all validation splits, and measure them on UTKFace's test split.
 
     python -m tools.weights.calibrate age
     python -m tools.weights.calibrate gender
@@ -6,7 +6,7 @@
 Run it after tools/weights/publish.py. It changes the card of
 ssrlib/pretrained/TARGET.safetensors, not its tensors, and writes book/results/TARGET-test.json and
 TARGET-validation.json. Measuring chooses nothing: every number that it could change is learned on
-validation.
+validation. tools/weights/away.py measures the other data sets.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from ssrlib.targets import TARGETS, Target
 SCORES = ("mae", "ca5", "accuracy")
 
 
-def calibrate(target: Target, store: FaceStore) -> dict:
-    """Return the metrics on test; write the card and both files of metrics."""
+def calibrate(target: Target, faces: FaceStore, store: FaceStore) -> dict:
+    """Learn from some faces and measure on others; write the card and both files of metrics."""
     path = weights.pretrained(target.name)
     network, card = weights.load(path), weights.read_card(path)
-    card["calibration"] = inference.calibrate(network, store)
+    card["calibration"] = inference.calibrate(network, faces)
     measured = {
         split: metrics.evaluate(network, store, split, card["calibration"])
         for split in ("validation", "test")
@@ -40,8 +40,9 @@ def calibrate(target: Target, store: FaceStore) -> dict:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("target", choices=list(TARGETS))
-    parser.add_argument("--store", type=Path, default=Path("data/utkface"))
+    parser.add_argument("--faces", type=Path, default=Path("data/faces"), help="calibrate on these")
+    parser.add_argument("--store", type=Path, default=Path("data/utkface"), help="measure on these")
     arguments = parser.parse_args()
     results.check_committed()
-    measured = calibrate(TARGETS[arguments.target], FaceStore(arguments.store))
+    measured = calibrate(TARGETS[arguments.target], FaceStore(arguments.faces), FaceStore(arguments.store))
     print({name: value for name, value in measured.items() if isinstance(value, float)})

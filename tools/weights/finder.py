@@ -73,7 +73,6 @@ def rows_of(data: Path, splits: tuple[str, ...]) -> pd.DataFrame:
 def training_rows(data: Path) -> pd.DataFrame:
     """List what is trained on: of UTKFace, which has no surroundings and no points, a fifth."""
     rows = rows_of(data, ("train",))
-    rows = rows[(rows["source"] != "appa_real") | (rows["part"] == "train")]
     spare = (rows["source"] == "utkface") & (rows.index % 5 > 0)
     return rows[~spare].reset_index(drop=True)
 

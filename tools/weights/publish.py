@@ -1,16 +1,21 @@
-"""Make the best of several trainings the built-in network, and record how they all went.
+"""Make the best of several trainings a network of the package, and record how they all went.
 
     python -m tools.weights.publish age runs/0 runs/1 runs/2 runs/taught-0 runs/taught-1 runs/taught-2
+    python -m tools.weights.publish age runs/mixture-0 --store data/faces
 
-Each folder is what `ssrlib train --out FOLDER` wrote; those without "taught-" are the teachers of the others.
-The network with the best metric on validation, each face read together with its mirror image, becomes
+Each folder is what `ssrlib train --out FOLDER` wrote. The network with the best metric on validation, each
+face read together with its mirror image, is kept. What was trained on UTKFace alone becomes
+ssrlib/pretrained/utkface/TARGET.safetensors, where the trainings on all data sets start; its runs without
+"taught-" are the teachers of the others. What was trained on all becomes the built-in
 ssrlib/pretrained/TARGET.safetensors. It is not calibrated yet: tools/weights/calibrate.py comes next. The
-trainings' histories, and their metrics on validation, go to book/results/TARGET-runs.json, last of all.
+trainings' histories, and their metrics on validation, go to book/results/TARGET-runs.json, or
+TARGET-mixture-runs.json, last of all.
 """
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ssrlib import FaceStore, inference, metrics, results, weights
@@ -18,9 +23,10 @@ from ssrlib.cards import Card
 from ssrlib.targets import TARGETS, Target
 
 TERMS = (
-    "Code: MIT. Weights: trained on UTKFace, whose photos are for non-commercial research only, "
+    "Code: MIT. Weights: trained on {}, whose photos are for non-commercial research only, "
     "so for research and teaching only. Not for decisions about people."
 )
+NAMES = {"utkface": "UTKFace", "aaf": "All-Age-Faces", "appa_real": "APPA-REAL"}
 
 
 def run_of(path: Path, store: FaceStore, target: Target) -> dict:
@@ -43,33 +49,52 @@ def run_of(path: Path, store: FaceStore, target: Target) -> dict:
     }
 
 
+def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStore, target: Target) -> str:
+    """How `ssrlib train` made a run."""
+    recipe = trained["recipe"]
+    command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
+    if recipe["balanced"]:
+        start = home(target).relative_to(weights.PRETRAINED.parents[1])
+        command += f" --balanced --epochs {recipe['epochs']} --learning-rate {recipe['learning_rate']}"
+        command += f" --start {start}"
+    command += f" --seed {recipe['seed']} --out {folder}"
+    if "soft targets" in trained:
+        teachers = [other / target.name for other in folders if not other.name.startswith("taught-")]
+        command += "".join(f" --teacher {teacher}/best.safetensors" for teacher in teachers)
+    return command
+
+
+def home(target: Target) -> Path:
+    """The weights that know UTKFace alone."""
+    return weights.PRETRAINED / "utkface" / f"{target.name}.safetensors"
+
+
 def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
     paths = [folder / target.name / "best.safetensors" for folder in folders]
     runs = [run_of(path, store, target) for path in paths]
     kept = target.best([run["validation"] for run in runs])
     trained, name = weights.read_card(paths[kept]), runs[kept]["run"]
-    splits = store.rows["split"].value_counts().to_dict()
-    teachers = [str(folder / target.name) for folder in folders if not folder.name.startswith("taught-")]
-    command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
-    command += f" --seed {trained['recipe']['seed']} --out {folders[kept]}"
-    if "soft targets" in trained:
-        command += "".join(f" --teacher {folder}/best.safetensors" for folder in teachers)
+    labelled = store.rows[~np.isnan(target.labels(store.rows))]
+    counts = labelled.groupby(["source", "split"]).size().unstack(fill_value=0)
+    sources = [source for source in NAMES if source in counts.index]
+    names = " and ".join(NAMES[source] for source in sources)
     card: Card = {
-        "data": f"UTKFace, {len(store):,} faces: {splits}",
-        "command": command,
-        "terms": TERMS,
+        "data": "; ".join(f"{NAMES[source]}: {counts.loc[source].to_dict()}" for source in sources),
+        "command": command_of(folders[kept], trained, folders, store, target),
+        "terms": TERMS.format(names),
         "crop": trained["crop"],
         "recipe": trained["recipe"],
         "epoch": trained["epoch"],
         "validation": trained["validation"],
     }
-    published = weights.PRETRAINED / f"{target.name}.safetensors"
+    alone = sources == ["utkface"]
+    published = home(target) if alone else weights.PRETRAINED / f"{target.name}.safetensors"
     weights.save(weights.load(paths[kept]), published, card)
     measured = {"metric": target.metric, "kept": name, "runs": runs}
     for run in runs:
         print({key: run[key] for key in ("run", "validation", "validation, without flip")})
     origin = {"data": card["data"], "trained by": card["command"]}
-    place = Path("book/results") / f"{target.name}-runs.json"
+    place = Path("book/results") / f"{target.name}-{'runs' if alone else 'mixture-runs'}.json"
     results.record(place, measured, weights=[published], store=store, **origin)
 
 
