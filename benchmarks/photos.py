@@ -1,15 +1,21 @@
 """How well do the detectors find faces as people photograph them? In book/results/photos.json.
 
-    python -m benchmarks.photos DATA [--each 300]
+    python -m benchmarks.photos DATA [--each 300] [--peer mediapipe=.others/bin/python]
 
 Whole photos of All-Age-Faces and APPA-REAL that no network of ours has learned from are turned, scaled and
 pasted on photos of things, 640 x 480. Counted is who is found by size and by tilt, what is taken for a face
 in pictures without one, how far the turn and the points are off, what a tilt does to an age, and the time for
-a frame on one thread, every detector's measured in turn. YuNet joins where its file is at `detectors.YUNET`.
+a frame on one thread, every detector's measured in turn. YuNet joins where its file is at `detectors.YUNET`;
+mediapipe and facenet-pytorch, which need older packages, where the Python of an environment is named that has
+them (`pip install mediapipe==0.10.14 "numpy<2"`, or facenet-pytorch==2.6.0).
 """
 
 import argparse
+import json
+import os
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +87,30 @@ def hit(box: Box, points: np.ndarray) -> bool:
     return bool(away < side / 4 and side / 2 < box.width < 2 * side)
 
 
+def peer(name: str, python: str) -> Callable[[np.ndarray], list[Box]]:
+    """Return what finds faces with another package, in a process of its own."""
+    script = Path(__file__).with_name("peers.py")
+    command = [str(Path(python).absolute()), str(script), name]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    )
+    assert process.stdin
+    assert process.stdout
+    frames, answers = process.stdin, process.stdout
+
+    def find(frame: np.ndarray) -> list[Box]:
+        frames.write(frame.tobytes())
+        frames.flush()
+        found = json.loads(answers.readline())
+        return [
+            Box(x, y, width, height, points and tuple(map(tuple, points)))
+            for x, y, width, height, points in found
+        ]
+
+    return find
+
+
 def recall(ways: dict[str, Any], portraits: list[Portrait], each: int) -> list[dict[str, Any]]:
     """One row a question: the share found by each detector, and how exact its points are."""
     behind, rows = things(), []
@@ -139,9 +169,9 @@ def milliseconds(ways: dict[str, Any], portraits: list[Portrait]) -> dict[str, f
 def tilted_ages(ways: dict[str, Any], portraits: list[Portrait], ages: list[float]) -> list[dict[str, Any]]:
     """What a tilt of 30 degrees does to the age of those who are found upright and tilted."""
     behind, rows = things(), []
+    estimator = AgeGenderEstimator(backend="onnx")
     for way, find in ways.items():
         rng, read = np.random.default_rng(5), []
-        estimator = AgeGenderEstimator(backend="onnx", detector=way)
         for i, (portrait, age) in enumerate(zip(portraits, ages, strict=True)):
             answers = []
             for tilt in (0, TILT * (-1) ** i):
@@ -168,11 +198,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with aaf/, appa/ and utkface/")
     parser.add_argument("--each", type=int, default=300, help="frames a question")
+    parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON, see above")
     arguments = parser.parse_args()
     results.check_committed()
     cv2.setNumThreads(1)
     names = [name for name in detectors.DETECTORS if name != "yunet" or detectors.YUNET.is_file()]
     ways = {name: detectors.detector_named(name) for name in names}
+    ways |= {name: peer(name, python) for name, _, python in (word.partition("=") for word in arguments.peer)}
     rows = rows_of(arguments.data, ("test",))
     rows = rows[rows["source"] != "utkface"].sample(2 * arguments.each, random_state=0)
     photos = Photos(rows)
