@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from ssrlib import detectors
+from ssrlib import detectors, results
 from ssrlib.detectors import Box, iou
 from ssrlib.landmarks import square
 from ssrlib.scenes import Portrait, paste
@@ -115,3 +115,7 @@ def test_look_tells_how_sure_it_is():
     assert found[0][1] > 0.9
     assert all(0 <= score <= 1 for _, score in found)
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+
+
+def test_the_threshold_is_what_validation_chose():
+    assert results.load("finder-threshold")["metrics"]["chosen"] == detectors.CERTAIN
