@@ -517,6 +517,9 @@ def predict(
         typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="where the face is, in pixels: look nowhere else"),
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="each photo is a cropped face")] = False,
+    any_angle: Annotated[
+        bool, typer.Option("--any-angle", help="find faces on their side and upside down, too; takes longer")
+    ] = False,
 ) -> None:
     """Find the faces in photos and read their ages and genders.
 
@@ -525,9 +528,9 @@ def predict(
     from ssrlib.estimator import AgeGenderEstimator
     from ssrlib.face_crop import PhotoError, read_photo
 
-    if box and whole:
-        raise ValueError("--box and --whole exclude each other")
-    boxes = [_box(box)] if box else None
+    if (box is not None) + whole + any_angle > 1:
+        raise ValueError("--box, --whole and --any-angle exclude each other")
+    boxes = None if box is None else [_box(box)]
     estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender), detector)
     found: list[dict[str, Any]] = []
     failed: list[Exception] = []
@@ -538,7 +541,7 @@ def predict(
             failed.append(error)
             continue
         try:
-            readings = [_whole(photo, estimator)] if whole else estimator.predict(photo, boxes)
+            readings = [_whole(photo, estimator)] if whole else estimator.predict(photo, boxes, any_angle)
         except ValueError as error:
             failed.append(ValueError(f"{path}: {error}"))
             continue

@@ -87,20 +87,27 @@ class AgeGenderEstimator:
             self.crop = replace(self.crop, detector=detector)
         detector_named(self.crop.detector)  # to hear now that there is no such detector
 
-    def predict(self, photo: np.ndarray | str | Path, boxes: Sequence[Box] | None = None) -> list[Reading]:
+    def predict(
+        self,
+        photo: np.ndarray | str | Path,
+        boxes: Sequence[Box] | None = None,
+        any_angle: bool = False,
+    ) -> list[Reading]:
         """Return one reading a face, the largest face first; an empty list if there is none.
 
         Args:
             photo: a file, or an RGB image: uint8, height x width x 3, 0 to 255.
             boxes: where its faces are, if that is known: then they are not looked for, and the
                 readings come in the order of the boxes.
+            any_angle: find faces that lie on their side or stand on their head, too; see `detectors.find`.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not an image, or the array breaks the contract above.
+            ValueError: the file is not an image, the array breaks the contract above, or the detector
+                cannot search at any angle.
         """
         photo = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
-        boxes = find(photo, self.crop.detector) if boxes is None else boxes
+        boxes = find(photo, self.crop.detector, any_angle) if boxes is None else boxes
         if not boxes:
             return []
         found = np.stack([crop_face(photo, box, self.crop) for box in boxes])

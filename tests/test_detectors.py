@@ -39,6 +39,23 @@ def test_a_head_is_found_at_any_tilt_and_its_points_tell_the_tilt(roll):
     assert np.linalg.norm(center - (320, 240)) < 10
 
 
+@pytest.mark.parametrize("roll", [90, 120, 180, -90, -150])
+def test_a_head_at_any_angle_is_found_if_asked(roll):
+    frame, points = scene(100, roll)
+    frame, points = np.ascontiguousarray(frame[:, 40:]), points - (40, 0)  # not as high as wide
+    (box,) = detectors.find(frame, any_angle=True)
+    seen = np.array(box.landmarks)
+    assert np.linalg.norm(seen - points, axis=1).mean() < 0.15 * np.linalg.norm(points[1] - points[0])
+    expected = detectors.box_of(points)
+    assert iou(box, expected) > 0.7
+
+
+def test_at_any_angle_an_upright_face_is_found_once_and_a_thing_is_none():
+    frame, _ = scene(100, 40)
+    assert detectors.find(frame, any_angle=True) == detectors.find(frame)
+    assert [detectors.find(thing, any_angle=True) for thing in THINGS] == [[]] * len(THINGS)
+
+
 @pytest.mark.parametrize("side", [24, 40, 80, 160, 320])
 def test_a_head_is_found_at_any_size(side):
     frame, _points = scene(side, 10)

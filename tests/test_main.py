@@ -12,7 +12,7 @@ import typer
 from skimage import data
 from typer.testing import CliRunner
 
-from ssrlib import FaceStore, __main__, detectors, face_crop, weights
+from ssrlib import AgeGenderEstimator, FaceStore, __main__, detectors, face_crop, weights
 from ssrlib.store import NO_REJECTS, write_store
 
 
@@ -85,7 +85,10 @@ def test_predict_reads_what_it_is_told_to(photo, tmp_path):
     [
         (["--box", "1,2,3"], "error: --box is four numbers, X,Y,WIDTH,HEIGHT, not '1,2,3'"),
         (["--box", "1,2,0,nan"], "error: --box must be at least one pixel wide and high"),
-        (["--box", "1,2,3,4", "--whole"], "error: --box and --whole exclude each other"),
+        (["--box", ""], "error: --box is four numbers, X,Y,WIDTH,HEIGHT, not ''"),
+        (["--box", "1,2,3,4", "--whole"], "error: --box, --whole and --any-angle exclude each other"),
+        (["--any-angle", "--whole"], "error: --box, --whole and --any-angle exclude each other"),
+        (["--any-angle", "--detector", "haar"], "only the detector 'finder' searches at any angle"),
         (["--box", "9000,9000,50,50"], "photo.png: Box"),
     ],
 )
@@ -94,6 +97,15 @@ def test_predict_refuses_boxes_that_are_none(photo, options, message, tmp_path):
     code, _, err = run("predict", plain, *options)
     assert code == 1
     assert message.removeprefix("error: ") in err
+
+
+def test_predict_finds_a_face_upside_down_if_asked(tmp_path):
+    face_crop.write_photo(np.ascontiguousarray(np.rot90(data.astronaut(), 2)), tmp_path / "flipped.png")
+    upright = AgeGenderEstimator(backend="onnx").predict(data.astronaut())[0]
+    (answer,) = json.loads(run("predict", tmp_path / "flipped.png", "--json", "--any-angle")[1])
+    assert answer["age"] == pytest.approx(upright.age, abs=1)
+    assert answer["gender"] == upright.gender
+    assert answer["x"] == pytest.approx(512 - upright.box.x - upright.box.width, abs=3)
 
 
 def test_predict_says_when_there_is_no_face(tmp_path):
