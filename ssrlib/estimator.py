@@ -12,7 +12,7 @@ import numpy as np
 from ssrlib import runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import Box, detector_named, find
+from ssrlib.detectors import Box, detector_named, find, sees_faces
 from ssrlib.face_crop import crop_face, read_photo
 from ssrlib.inference import flip_average
 
@@ -27,7 +27,7 @@ class Reading(NamedTuple):
     ages that the face is compatible with: in each decade of age, 90 % of people are meant to be
     inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
     without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
-    to 1.
+    to 1. `sure` is False for a box that its user placed, and in which the built-in finder sees no face.
     """
 
     box: Box
@@ -35,6 +35,7 @@ class Reading(NamedTuple):
     age_low: float
     age_high: float
     p_male: float
+    sure: bool = True
 
     @property
     def gender(self) -> str:
@@ -43,7 +44,7 @@ class Reading(NamedTuple):
 
 
 class FaceReadings(NamedTuple):
-    """What the networks read from N faces: a `Reading`'s four answers, each an array of N."""
+    """What the networks read from N faces: a `Reading`'s four numbers, each an array of N."""
 
     age: np.ndarray
     age_low: np.ndarray
@@ -107,12 +108,16 @@ class AgeGenderEstimator:
                 cannot search at any angle.
         """
         photo = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
-        boxes = find(photo, self.crop.detector, any_angle) if boxes is None else boxes
+        if boxes is None:
+            boxes = find(photo, self.crop.detector, any_angle)
+            sure = [True] * len(boxes)
+        else:
+            sure = [bool(box.landmarks) or sees_faces(photo, [box])[0] for box in boxes]
         if not boxes:
             return []
         found = np.stack([crop_face(photo, box, self.crop) for box in boxes])
         columns = [values.tolist() for values in self.predict_faces(found)]
-        return [Reading(*values) for values in zip(boxes, *columns, strict=True)]
+        return [Reading(*values) for values in zip(boxes, *columns, sure, strict=True)]
 
     def predict_faces(self, faces: np.ndarray) -> FaceReadings:
         """Return what the networks read from faces that are cropped already.

@@ -56,6 +56,15 @@ def test_collage_has_its_faces_largest_first(estimator):
     assert max(ages) - min(ages) < 12
 
 
+def test_a_box_that_was_placed_on_something_else_is_read_but_not_surely_a_face(estimator):
+    photo = PHOTO
+    (found,) = estimator.predict(photo)
+    on_her, on_the_rocket = (detectors.Box(*found.box[:4]), detectors.Box(380, 300, 90, 90))
+    readings = estimator.predict(photo, [on_her, on_the_rocket])
+    assert found.sure
+    assert [reading.sure for reading in readings] == [True, False]
+
+
 def test_no_face_is_an_empty_list(estimator):
     assert estimator.predict(data.coffee()) == []
 
