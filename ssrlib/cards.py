@@ -233,7 +233,7 @@ share. They are used here for one thing: to measure for whom the network works.
 ## How the labels came about
 
 {LABELS.strip()} Ages are whole years, and some are more frequent than they should be:
-round ones, which end in 0 or 5, and those that end in 6.
+round ones, which end in 0 or 5, and one more, 26, the label of nearly 2,000 faces.
 
 ## How it was made, and who was asked
 
