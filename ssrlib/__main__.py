@@ -1,4 +1,4 @@
-"""The command line: `python -m ssrlib prepare | train | evaluate | calibrate | predict | card | export`."""
+"""The command line: `python -m ssrlib predict | video | prepare | train | calibrate | ...`."""
 
 import json
 import os
@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
+from glob import glob
 from importlib.util import find_spec
 from io import TextIOWrapper
 from math import inf
+from mimetypes import guess_type
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,19 +36,19 @@ class InOrderOfUse(typer.core.TyperGroup):
     """The commands as one needs them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return ["predict", "prepare", "train", "calibrate", "evaluate", "card", "export"]
+        return ["predict", "video", "prepare", "train", "calibrate", "evaluate", "card", "export"]
 
 
 app = typer.Typer(
     cls=InOrderOfUse,
-    help="SSR-Net: prepare faces, train, evaluate, export, and read age and gender from photos.",
+    help="SSR-Net: read age and gender from photos and videos, prepare faces, train, evaluate, export.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 # Commands import what they need when they run: `--help` need not wait for torch, and `predict` does without.
-EXTRAS = {"predict": "predict", "export": "train,predict,export"}
+EXTRAS = {"predict": "predict", "video": "predict", "export": "train,predict,export"}
 
 
 Target = StrEnum("Target", {name: name for name in TARGETS})  # type: ignore[misc]
@@ -77,6 +79,19 @@ class Format(StrEnum):
     int8 = "int8"
 
 
+OwnAge = Annotated[Path | None, typer.Option("--age", help="weights of your own for age")]
+OwnGender = Annotated[Path | None, typer.Option("--gender", help="weights of your own for gender")]
+ByWhat = Annotated[
+    Backend | None,
+    typer.Option("--backend", help="by default torch for .safetensors, else onnx where it is installed"),
+]
+FoundBy = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        help="what finds the faces, finder, haar or yunet: by default what the weights name",
+    ),
+]
 Store = Annotated[Path, typer.Option(help="a folder made by `prepare`")]
 
 
@@ -498,20 +513,17 @@ def export(
 def predict(
     photos: Annotated[
         list[Path],
-        typer.Argument(help="image files, folders of them, or - for standard input", metavar="PHOTO..."),
+        typer.Argument(
+            help="image files, folders, patterns such as 'all/**/*.jpg', or - for standard input",
+            metavar="PHOTO...",
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
-    age: Annotated[Path | None, typer.Option(help="weights of your own for age")] = None,
-    gender: Annotated[Path | None, typer.Option(help="weights of your own for gender")] = None,
-    backend: Annotated[
-        Backend | None,
-        typer.Option(help="by default torch for .safetensors, else onnx where it is installed"),
-    ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(help="what finds the faces, finder, haar or yunet: by default what the weights name"),
-    ] = None,
+    age: OwnAge = None,
+    gender: OwnGender = None,
+    backend: ByWhat = None,
+    detector: FoundBy = None,
     box: Annotated[
         str | None,
         typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="where the face is, in pixels: look nowhere else"),
@@ -535,6 +547,9 @@ def predict(
     found: list[dict[str, Any]] = []
     failed: list[Exception] = []
     for path in _each(photos):
+        if _is_video(path):
+            failed.append(ValueError(f"{path}: a video; read it with `python -m ssrlib video`"))
+            continue
         try:
             photo = read_photo(path if path != STANDARD_INPUT else sys.stdin.buffer.read(), "standard input")
         except (OSError, PhotoError) as error:
@@ -600,10 +615,52 @@ def _each(paths: list[Path]) -> Iterator[Path]:
     """The photos that are meant: of a folder, those in it, by their names; a folder without any stays."""
     from PIL import Image
 
-    kinds = {*Image.registered_extensions(), ".heic", ".heif"}
-    for path in paths:
+    kinds = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    kinds |= {".heic", ".heif"}
+    for path in [match for named in paths for match in _matching(named)]:
         inside = sorted(path.iterdir()) if path.is_dir() else []
         yield from [file for file in inside if file.suffix.lower() in kinds] or [path]
+
+
+def _matching(path: Path) -> list[Path]:
+    """What a pattern stands for that the shell left as it is; a name that stands for nothing stays."""
+    found = [] if path.exists() else sorted(glob(str(path), recursive=True))
+    return [Path(name) for name in found] or [path]
+
+
+def _is_video(path: Path) -> bool:
+    return (guess_type(path.name)[0] or "").startswith("video/")
+
+
+@app.command("video")
+def read_video(
+    path: Annotated[Path, typer.Argument(help="a video file", metavar="VIDEO")],
+    out: Annotated[
+        Path, typer.Option(help="a .csv file for what is read, or an .mp4 file with it drawn, without sound")
+    ],
+    age: OwnAge = None,
+    gender: OwnGender = None,
+    backend: ByWhat = None,
+    detector: FoundBy = None,
+) -> None:
+    """Follow the faces in a video, and read their ages and genders.
+
+    Each face has a number for as long as it is in sight, and is read as the average of the last second.
+
+    Example: ssrlib video party.mp4 --out party.csv
+    """
+    from ssrlib import video
+    from ssrlib.estimator import AgeGenderEstimator
+
+    estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender), detector)
+    with typer.progressbar(length=1, label=_shown(path.name), file=sys.stderr) as bar:
+
+        def watch(done: int, of: int) -> None:
+            bar.length = max(of, done)
+            bar.update(1)
+
+        video.read_video(path, out, estimator, watch)
+    _say(f"written: {out}")
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -676,7 +733,10 @@ def main() -> None:
         app()
     except BaseException as error:
         if stopped:  # whatever a library made of it
-            _say("stopped; what is done is kept: give the same command to go on")
+            kept = (
+                "" if sys.argv[1:2] == ["video"] else "; what is done is kept: give the same command to go on"
+            )
+            _say(f"stopped{kept}")
             sys.exit(128 + stopped[0])
         if isinstance(error, ImportError | OSError | ValueError):
             sys.exit(_shown(f"error: {_told(error)}"))

@@ -66,6 +66,28 @@ def test_predict_reads_folders_and_standard_input(photo, tmp_path):
     assert (answer["photo"], answer["gender"]) == ("-", "female")
 
 
+def test_predict_reads_patterns_that_the_shell_left(photo, tmp_path):
+    for name in ("one/two/b.png", "one/a.png", "one/[c].png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, tmp_path / name)
+    pattern, named = tmp_path / "one" / "**" / "[ab].png", tmp_path / "one" / "[c].png"
+    code, out, err = run("predict", pattern, named, "--json")
+    assert code == 0, err
+    found = [answer["photo"].removeprefix(f"{tmp_path}/one/") for answer in json.loads(out)]
+    assert found == ["a.png", "two/b.png", "[c].png"]
+    assert "x*.png: no such photo" in run("predict", tmp_path / "x*.png")[2]
+
+
+def test_predict_leaves_other_files_of_a_folder_and_names_the_command_for_videos(photo, tmp_path):
+    (tmp_path / "letter.pdf").write_text("no photo")
+    (tmp_path / "clip.mp4").write_text("no photo")
+    code, out, err = run("predict", tmp_path, "--json")
+    assert (code, len(json.loads(out))) == (0, 1), err
+    code, _, err = run("predict", tmp_path / "clip.mp4")
+    assert code == 1
+    assert "clip.mp4: a video; read it with `python -m ssrlib video`" in err
+
+
 def test_predict_reads_what_it_is_told_to(photo, tmp_path):
     (found,) = json.loads(run("predict", photo, "--json")[1])
     place = {name: found[name] for name in ("x", "y", "width", "height")}
@@ -284,7 +306,7 @@ def test_every_command_has_an_example_that_it_understands(words):
 
 def test_all_commands_are_listed_in_the_order_of_use():
     listed = re.findall(r"(?m)^\W*(\w+)  ", run("--help")[1].partition("Commands")[2])
-    assert listed == ["predict", "prepare", "train", "calibrate", "evaluate", "card", "export"]
+    assert listed == ["predict", "video", "prepare", "train", "calibrate", "evaluate", "card", "export"]
     assert set(listed) == set(typer.main.get_command(__main__.app).commands)
 
 
@@ -343,6 +365,12 @@ def run_with_the_predict_extra_only(*arguments, cwd) -> subprocess.CompletedProc
     code += "from ssrlib.__main__ import main; main()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_the_predict_extra_is_enough_for_videos(tmp_path):
+    (tmp_path / "clip.mp4").write_text("no video")
+    done = run_with_the_predict_extra_only("video", "clip.mp4", "--out", "clip.csv", cwd=tmp_path)
+    assert "error: clip.mp4: not a video" in done.stderr
 
 
 def test_the_predict_extra_is_enough_to_predict(photo, tmp_path):

@@ -14,13 +14,16 @@ import numpy as np
 
 from ssrlib import detectors
 from ssrlib.detectors import Box, iou, moved
-from ssrlib.estimator import Reading
+from ssrlib.estimator import AgeGenderEstimator, Reading
 
 MIN_IOU = 0.3
 # After this time, a change has arrived to 63 % in a track's box, and in its age and the rest.
 BOX_SECONDS, READING_SECONDS = 0.1, 1.0
 # A face that was not seen for so long is gone. A pattern that looks like a face for one frame is not shown.
 LOST_SECONDS, SHOWN_FROM = 0.6, 2
+
+# A frame with this many faces or fewer is searched only near them, and as a whole this often (seconds).
+FEW_FACES, SEARCH_EVERY = 3, 0.5
 
 # Frames are searched for new faces at this many pixels on the longer side, and faces that are known, but not
 # their landmarks, at this width. More would find smaller faces, and take longer.
@@ -99,6 +102,27 @@ class Tracker:
         self.tracks = [track for track in self.tracks if now - track.seen < LOST_SECONDS]
         shown = [track for track in self.tracks if track.seen == now and track.readings >= SHOWN_FROM]
         return sorted(shown, key=lambda track: track.smooth.box.width, reverse=True)
+
+
+class Following:
+    """The faces of one stream of frames, and when it was last searched as a whole.
+
+    >>> frame = np.zeros((48, 64, 3), np.uint8)
+    >>> Following().follow(frame, 0.0, AgeGenderEstimator(backend="onnx"))
+    []
+    """
+
+    def __init__(self) -> None:
+        self.tracker, self.searched = Tracker(), -math.inf
+
+    def follow(self, photo: np.ndarray, now: float, estimator: AgeGenderEstimator) -> list[Track]:
+        """Take in the frame (uint8, height x width x 3, RGB) of the time `now` (s); return what it shows."""
+        boxes = [track.latest.box for track in self.tracker.tracks]
+        if 0 < len(boxes) <= FEW_FACES and now - self.searched < SEARCH_EVERY:
+            boxes = find_again(photo, boxes, estimator.crop.detector)
+        else:
+            boxes, self.searched = find_new(photo, estimator.crop.detector), now
+        return self.tracker.update(estimator.predict(photo, boxes), now)
 
 
 def find_new(photo: np.ndarray, detector: str = "finder") -> list[Box]:

@@ -12,10 +12,8 @@ from ssrlib import face_crop
 from ssrlib.estimator import AgeGenderEstimator, Reading
 from ssrlib.widgets.base import STYLE, Widget, module
 from ssrlib.widgets.explorer import terms_of
-from ssrlib.widgets.tracking import Track, Tracker, find_again, find_new
+from ssrlib.widgets.tracking import Following
 
-# A frame with this many faces or fewer is searched only near them, and as a whole this often (seconds).
-FEW_FACES, SEARCH_EVERY = 3, 0.5
 # Frames from a video or from the kernel's own camera are sent no wider than this many pixels.
 SENT_WIDTH = 960
 # A video's frame that is late by more than this is left out (seconds).
@@ -58,7 +56,7 @@ class WebcamDemo(Widget):
         self._source = source
         self._video: cv2.VideoCapture | None = None
         self._estimator = estimator or AgeGenderEstimator()
-        self._following: dict[str, _Following] = {}
+        self._following: dict[str, Following] = {}
         self.on_msg(self._heard)
 
     def _heard(self, _widget: object, asked: dict[str, Any], buffers: list[bytes]) -> None:
@@ -83,7 +81,7 @@ class WebcamDemo(Widget):
 
     def _read(self, photo: np.ndarray, asked: dict[str, Any], sent: list[bytes]) -> dict[str, Any]:
         """Return what a frame shows, as JSON; the chosen face's pixels are added to `sent`."""
-        following = self._following.setdefault(str(asked.get("view")), _Following())
+        following = self._following.setdefault(str(asked.get("view")), Following())
         if asked.get("still"):
             read = [
                 (number, face, face) for number, face in enumerate(self._estimator.predict(photo), start=1)
@@ -133,21 +131,6 @@ class WebcamDemo(Widget):
         if self._video is not None:
             self._video.release()
         self._video = None
-
-
-class _Following:
-    """The faces of one stream of frames, and when it was last searched as a whole."""
-
-    def __init__(self) -> None:
-        self.tracker, self.searched = Tracker(), -np.inf
-
-    def follow(self, photo: np.ndarray, now: float, estimator: AgeGenderEstimator) -> list[Track]:
-        boxes = [track.latest.box for track in self.tracker.tracks]
-        if 0 < len(boxes) <= FEW_FACES and now - self.searched < SEARCH_EVERY:
-            boxes = find_again(photo, boxes, estimator.crop.detector)
-        else:
-            boxes, self.searched = find_new(photo, estimator.crop.detector), now
-        return self.tracker.update(estimator.predict(photo, boxes), now)
 
 
 def _decoded(buffers: list[bytes]) -> np.ndarray:

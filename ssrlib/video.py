@@ -1,0 +1,129 @@
+"""A video in, its faces out: as a table, or drawn in a copy of the video."""
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+
+from ssrlib.estimator import AgeGenderEstimator, draw
+from ssrlib.files import flush, naming
+from ssrlib.widgets.tracking import Following, Track
+
+COLUMNS = ["seconds", "face", "x", "y", "width", "height", "age", "age_low", "age_high", "gender", "p_male"]
+
+# What is done with a frame: the time of it in seconds, its pixels, and the faces in it.
+Take = Callable[[float, np.ndarray, list[Track]], object]
+
+# FFmpeg, which OpenCV reads videos with, would comment on each damaged one; -8 is its word for quiet.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+def read_video(
+    path: str | Path,
+    out: str | Path,
+    estimator: AgeGenderEstimator,
+    watch: Callable[[int, int], object] = lambda done, of: None,
+) -> None:
+    """Follow the faces in a video, and write what is read from them.
+
+    As in the webcam demo, a face keeps its number for as long as it is followed, and its numbers are averages
+    over the last second or so. A face that is seen in one frame only is left out.
+
+    Args:
+        path: a video file that OpenCV reads.
+        out: a .csv file, which gets a row for each face in each frame, or an .mp4 file, which gets the
+            pictures with the faces drawn in them, without sound. It is there in whole at the end.
+        estimator: what reads the faces.
+        watch: is told after each frame how many are done, and of how many: 0 if the video does not say.
+
+    Raises:
+        FileNotFoundError: there is no such video.
+        OSError: `out` cannot be written.
+        ValueError: it is not a video, or `out` ends in something else.
+    """
+    path, out = Path(path), Path(out)
+    kinds = {".csv": _table, ".mp4": _copy}
+    if out.suffix.lower() not in kinds:
+        raise ValueError(f"{out}: must end in .csv, for a table, or in .mp4, for a video")
+    video, following = _opened(path), Following()
+    frames = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+    with naming(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=".ssrlib-") as folder:
+            partial = Path(folder) / out.name
+            with kinds[out.suffix.lower()](partial, video) as take:
+                for done, (seconds, photo) in enumerate(_frames(video), start=1):
+                    take(seconds, photo, following.follow(photo, seconds, estimator))
+                    watch(done, frames)
+            flush(partial)
+            partial.replace(out)
+
+
+def _opened(path: Path) -> cv2.VideoCapture:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such video")
+    log = cv2.utils.logging  # OpenCV itself comments, too
+    before = log.setLogLevel(log.LOG_LEVEL_ERROR)
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    log.setLogLevel(before)
+    if not video.isOpened():
+        raise ValueError(f"{path}: not a video, or one that OpenCV cannot read")
+    return video
+
+
+def _frames(video: cv2.VideoCapture) -> Iterator[tuple[float, np.ndarray]]:
+    """The frames of a video, each with its time in seconds: phones do not take them at even distances."""
+    while True:
+        there, frame = video.read()
+        if not there:
+            return
+        yield video.get(cv2.CAP_PROP_POS_MSEC) / 1000, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+@contextmanager
+def _table(path: Path, _video: cv2.VideoCapture) -> Iterator[Take]:
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        yield lambda seconds, _, tracks: table.writerows(_row(seconds, track) for track in tracks)
+
+
+def _row(seconds: float, track: Track) -> list[object]:
+    box, age, low, high, p_male = track.smooth
+    bounds = ["" if np.isnan(bound) else f"{bound:.1f}" for bound in (low, high)]
+    place = [round(value) for value in box[:4]]
+    return [
+        f"{seconds:.3f}",
+        track.number,
+        *place,
+        f"{age:.1f}",
+        *bounds,
+        track.smooth.gender,
+        f"{p_male:.3f}",
+    ]
+
+
+@contextmanager
+def _copy(path: Path, video: cv2.VideoCapture) -> Iterator[Take]:
+    size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    # MPEG-4 is the one that every OpenCV can write.
+    codec = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), codec, video.get(cv2.CAP_PROP_FPS) or 25.0, size)
+
+    def take(_seconds: float, photo: np.ndarray, tracks: list[Track]) -> None:
+        # All frames have one height: there is no room below for a crowd's legend.
+        drawn = draw(photo, [track.smooth for track in tracks])[: photo.shape[0]]
+        writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+
+    try:
+        yield take
+    finally:
+        writer.release()
+    # OpenCV does not say when the disk is full.
+    if not cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).isOpened():
+        raise OSError(f"{path.name}: the video could not be written; is the disk full?")

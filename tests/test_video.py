@@ -1,0 +1,129 @@
+"""A video in, its faces out: the astronaut drifts over a grey wall, leaves, and comes back."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+from typer.testing import CliRunner
+
+from ssrlib import AgeGenderEstimator, __main__
+from ssrlib.video import COLUMNS, read_video
+
+FACE = data.astronaut()[20:260, 100:340]
+RATE, THERE, AWAY = 10, 8, 8
+
+
+def write_video(path, codec="MJPG") -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), RATE, (480, 320))
+    for number in range(2 * THERE + AWAY):
+        frame = np.full((320, 480, 3), 120, np.uint8)
+        if number < THERE or number >= THERE + AWAY:
+            left = 40 + 5 * number
+            frame[40:280, left : left + 240] = cv2.cvtColor(FACE, cv2.COLOR_RGB2BGR)
+        writer.write(frame)
+    writer.release()
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("videos") / "drift.avi"
+    write_video(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    return AgeGenderEstimator(backend="onnx")
+
+
+def test_a_table_has_a_row_for_each_face_in_each_frame(video, estimator, tmp_path):
+    told = []
+    out = tmp_path / "deep" / "faces.csv"
+    read_video(video, out, estimator, lambda done, of: told.append((done, of)))
+    assert told == [(number, 24) for number in range(1, 25)]
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == COLUMNS
+    # The first frame of a face may be a mistake; one that was away for 0.8 s is another.
+    assert [row["face"] for row in rows] == ["1"] * (THERE - 1) + ["2"] * (THERE - 1)
+    assert [float(row["seconds"]) for row in rows[:2]] == pytest.approx([0.1, 0.2])
+    moved = float(rows[6]["x"]) - float(rows[0]["x"])
+    assert moved == pytest.approx(30, abs=15), "a box follows, a little late"
+    assert {row["gender"] for row in rows} == {"female"}
+    assert all(float(row["age_low"]) < float(row["age"]) < float(row["age_high"]) for row in rows)
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_copy_shows_the_faces(video, estimator, tmp_path):
+    out = tmp_path / "drawn.MP4"
+    read_video(video, out, estimator)
+    before, after = cv2.VideoCapture(str(video)), cv2.VideoCapture(str(out))
+    for name in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH):
+        assert after.get(name) == before.get(name)
+    frames = [after.read()[1].astype(float) for _ in range(12)]
+    amber = [((frame[..., 2] > 220) & (frame[..., 0] < 110)).sum() for frame in frames]
+    assert min(amber[1:THERE]) > amber[0] + 1000, "in the first frame, only her suit is that orange"
+    assert max(amber[THERE:]) == 0
+
+
+def test_the_command_shows_progress_and_writes(video, tmp_path):
+    result = CliRunner().invoke(__main__.app, ["video", str(video), "--out", str(tmp_path / "faces.csv")])
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines() == ["drift.avi", f"written: {tmp_path / 'faces.csv'}"]
+    assert (tmp_path / "faces.csv").read_text().startswith("seconds,face,x,y")
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "message"),
+    [
+        ("none.mp4", "a.csv", r"none\.mp4: no such video"),
+        ("text.mp4", "a.csv", r"text\.mp4: not a video, or one that OpenCV cannot read"),
+        ("text.mp4", "a.gif", r"a\.gif: must end in \.csv, for a table, or in \.mp4, for a video"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_said(name, out, message, estimator, tmp_path):
+    (tmp_path / "text.mp4").write_text("dear diary")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        read_video(tmp_path / name, tmp_path / out, estimator)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
+
+
+def test_a_damaged_video_is_one_line(tmp_path):
+    (tmp_path / "text.mp4").write_text("dear diary")
+    command = [sys.executable, "-m", "ssrlib", "video", "text.mp4", "--out", "a.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "text.mp4",
+        "error: text.mp4: not a video, or one that OpenCV cannot read",
+    ]
+
+
+def test_a_full_disk_is_said(video, estimator, small_disk):
+    disk, _ = small_disk
+    (disk / "taken").write_bytes(b"0" * 255_000)
+    with pytest.raises(OSError, match=r"written.*disk|No space left"):
+        read_video(video, disk / "drawn.mp4", estimator)
+    assert [path.name for path in disk.iterdir()] == ["taken"]
+
+
+STOPPED = """
+import signal
+from ssrlib import __main__, video
+video._frames = lambda _: signal.raise_signal(signal.SIGINT)
+__main__.main()
+"""
+
+
+def test_stopped_it_leaves_nothing(video, tmp_path):
+    command = [sys.executable, "-c", STOPPED, "video", str(video), "--out", "faces.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr.splitlines()[-1] == "stopped"
+    assert list(tmp_path.iterdir()) == []
