@@ -27,6 +27,7 @@ from ssrlib.finder import TILE, Finder, Refiner, draw_patches, draw_scene, loss,
 from ssrlib.landmarks import TEMPLATE
 from ssrlib.prepare import photo_bytes
 from ssrlib.scenes import Portrait, Portraits, Scene
+from ssrlib.training import WakingReLU
 
 MARKS = [
     f"{point}_{axis}"
@@ -266,6 +267,8 @@ def main() -> None:
     FINDER.mkdir(exist_ok=True)
     torch.manual_seed(0)
     finder, refiner = Finder(), Refiner()
+    # Plain ReLUs all died here in one run: 24 in a row before the answer, at a high rate.
+    refiner.net[-2] = WakingReLU()
     train(finder, portraits, pictures, arguments.out)
     export(finder, FINDER / "finder.onnx", None)
     train(refiner, portraits, pictures, arguments.out)
