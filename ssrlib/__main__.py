@@ -563,6 +563,8 @@ def predict(
         found += [{"photo": str(path)} | _answer(reading) for reading in readings]
         if not readings:
             _say(f"{path}: no face found")
+        if not all(reading.sure for reading in readings):
+            _say(f"{path}: not sure that there is a face in this box")
         if out:
             try:
                 _save_drawing(photo, readings, path, out)

@@ -44,12 +44,12 @@ OWN_FAILURES = {
     "age": """\
 - Rare ages are pulled toward frequent ones: see the bias by age.
 - An interval holds in each decade of true age as a whole. It promises nothing about one face, and where the
-  photos differ from UTKFace's, nothing at all.
+  photos differ from those that taught it, less still.
 """,
     "gender": """\
 - Children are matched least: see the results by age.
 - A probability is calibrated over all faces as a whole. It promises nothing about one face, and where the
-  photos differ from UTKFace's, nothing at all.
+  photos differ from those that taught it, less still.
 """,
 }
 
@@ -57,6 +57,12 @@ LABELS = """\
 Ages in UTKFace were estimated by an algorithm and checked by annotators; gender and race were assigned by
 looking, gender as one of two words, race as one of five. Nobody asked the people in the photos. Every error
 reported here is a distance from such a label, not from the truth.
+"""
+
+# Of the other data sets that the built-in networks learned from.
+OTHER_LABELS = """\
+All-Age-Faces' ages and genders are its makers' labels. APPA-REAL's ages are people's own, or the mean of what
+many others guessed: the copy that was used does not say which.
 """
 
 UNITS = {
@@ -166,6 +172,7 @@ def model_card(name: str, card: Card, metrics: dict[str, Any] | None = None, sha
         FAILURES + OWN_FAILURES.get(target, ""),
         "## Training\n\n" + _list({"SHA-256 of the weights": f"`{sha256}`"} | _training(card)),
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
+        OTHER_LABELS if "All-Age-Faces" in card.get("data", "") else "",
         "## Results\n\n" + _results(card, target),
     ]
     if metrics:

@@ -121,6 +121,13 @@ def test_predict_refuses_boxes_that_are_none(photo, options, message, tmp_path):
     assert message.removeprefix("error: ") in err
 
 
+def test_predict_doubts_a_box_without_a_face(photo):
+    code, out, err = run("predict", photo, "--box", "380,300,90,90")
+    assert code == 0
+    assert "age" in out
+    assert "not sure that there is a face in this box" in err
+
+
 def test_predict_finds_a_face_upside_down_if_asked(tmp_path):
     face_crop.write_photo(np.ascontiguousarray(np.rot90(data.astronaut(), 2)), tmp_path / "flipped.png")
     upright = AgeGenderEstimator(backend="onnx").predict(data.astronaut())[0]

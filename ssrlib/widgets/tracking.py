@@ -54,7 +54,7 @@ class Track:
         passed = max(0.0, now - self.seen)
         # The first readings count equally: one that came first should not weigh longer than the next.
         share = max(1 / self.readings, 1 - math.exp(-passed / READING_SECONDS))
-        values = zip(self.smooth[1:], reading[1:], strict=True)
+        values = zip(self.smooth[1:-1], reading[1:-1], strict=True)
         box_share = 1 - math.exp(-passed / BOX_SECONDS)
         x, y, width, height = (
             old + (new - old) * box_share

@@ -150,7 +150,7 @@ def _as_json(number: int, latest: Reading, smooth: Reading) -> dict[str, Any]:
     values = {
         name: None if np.isnan(value) else float(value)
         for name, value in smooth._asdict().items()
-        if name != "box"
+        if name not in ("box", "sure")
     }
     box = [float(value) for value in smooth.box[:4]]
     return values | {"track": number, "box": box, "gender": smooth.gender, "latest": latest.age}
