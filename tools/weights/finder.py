@@ -35,7 +35,7 @@ MARKS = [
     for axis in "xy"
 ]
 BATCH, RATE, DECAY, SMOOTHING = 32, 4e-3, 1e-4, 0.998
-STEPS = {"finder": 7500, "refiner": 5000}
+STEPS = {"finder": 7500, "refiner": 4000}
 SAVE_EVERY = 100
 # From this share of the finder's steps on, every eighth scene has a background in which it saw faces.
 MINE_FROM, MINED_OF, MINED_SHARE = 0.5, 4000, 8
