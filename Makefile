@@ -80,7 +80,7 @@ lint: $(READY)  ## style and types
 	$(BIN)/mypy
 	$(BIN)/deno fmt --check
 	$(BIN)/deno lint
-	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js
+	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js book/_static/*.js
 
 bench: $(READY) browsers  ## every benchmark, best on an idle machine
 	$(BIN)/python -m benchmarks.prepare

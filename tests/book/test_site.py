@@ -157,6 +157,58 @@ def test_a_word_is_found(page, address):
     assert "stagewise" in page.locator("article").inner_text().lower()
 
 
+@pytest.mark.parametrize(
+    ("word", "where"), [("webcam", "11-in-front-of-the-camera"), ("colab", "book/index")]
+)
+def test_words_that_people_use_are_found_with_an_excerpt(word, where, page, address):
+    page.goto(f"{address}search.html?q={word}")
+    hit = page.locator("#search-results li", has=page.locator(f'a[href*="{where}"]'))
+    hit.first.wait_for()
+    assert word in hit.first.locator(".context").inner_text().lower()
+    icon = page.locator("article .bd-search i, .bd-search-container .bd-search i").first.bounding_box()
+    field = page.locator(".bd-search-container input[type=search]")
+    padding = field.evaluate("it => parseFloat(getComputedStyle(it).paddingLeft)")
+    assert field.bounding_box()["x"] + padding >= icon["x"] + icon["width"]
+
+
+def test_a_figure_fits_a_phone_and_a_tap_enlarges_it(page, address):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address + CHAPTERS[1])
+    figures = page.locator("article figure img")
+    rights = figures.evaluate_all("all => all.map((one) => one.getBoundingClientRect().right)")
+    assert rights
+    assert max(rights) <= 390
+    page.locator("article figure button.enlarge").first.press("Enter")
+    assert page.locator("dialog.enlarged img").bounding_box()["width"] > 800
+    page.keyboard.press("Escape")
+    page.locator("dialog.enlarged").wait_for(state="detached")
+    figures.first.click()
+    page.locator("dialog.enlarged img").click(position={"x": 5, "y": 5})
+    page.locator("dialog.enlarged").wait_for(state="detached")
+
+
+def test_columns_of_numbers_do_not_touch(page, address):
+    page.goto(address + CHAPTERS[7])
+    padding = page.locator("table.dataframe td").first.evaluate("it => getComputedStyle(it).paddingLeft")
+    assert float(padding.removesuffix("px")) >= 6
+
+
+def test_the_landing_page_leads_on_before_anyone_scrolls(page, address):
+    for width, height in ((1280, 900), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(address + PAGES[0])
+        button = page.get_by_role("link", name="Try it on your face")
+        assert button.bounding_box()["y"] + button.bounding_box()["height"] < height
+        assert page.locator(".hook img").bounding_box()["y"] < height - 200
+    doors = page.locator(".sd-card a.sd-stretched-link")
+    links = doors.evaluate_all("all => all.map((one) => one.getAttribute('href'))")
+    assert [link.split("#")[0] for link in links] == ["try-it.html", "01-photo-to-age.html", ""]
+    page.emulate_media(reduced_motion="reduce")
+    assert page.locator(".hook img").evaluate("it => it.currentSrc").endswith("film-still.webp")
+    page.get_by_role("link", name="Try it on your face").click()
+    page.wait_for_url("**/try-it.html*")
+
+
 def test_theme_is_switched_and_remembered(page, address):
     page.goto(address + CHAPTERS[0], wait_until="networkidle")
     ground = "getComputedStyle(document.body).backgroundColor"

@@ -5,6 +5,8 @@
   what mathematics needs.
 - Pages load nothing from elsewhere and nothing they do not use: no thebe, no ipywidgets, no second set of
   icons.
+- The landing page's film is the README's, made small enough for a phone, and its first picture for those who
+  want nothing to move.
 - Each page says what it is to those who share it (Open Graph). `SITE_URL=https://... make book` makes the
   addresses whole, which most sites ask for.
 """
@@ -17,6 +19,7 @@ from pathlib import Path
 from docutils import nodes
 from fontTools import subset
 from latex2mathml.converter import convert
+from PIL import Image, ImageSequence
 from sphinx.util.math import get_node_equation_number
 
 # Latin, Greek, letterlike, arrows and operators; the slanted letters that MathML draws variables with.
@@ -105,6 +108,7 @@ def _finish(app, error) -> None:
     for debugging in static.rglob("*.map"):
         debugging.unlink()
     _write_math_font(static / "math.woff")
+    _write_film(Path(app.srcdir) / "book" / "images" / "demo.webp", static)
 
 
 def _write_math_font(path: Path) -> None:
@@ -116,3 +120,15 @@ def _write_math_font(path: Path) -> None:
     subsetter.populate(unicodes=CHARACTERS)
     subsetter.subset(font)
     subset.save_font(font, str(path), options)
+
+
+def _write_film(film: Path, folder: Path) -> None:
+    """Write every second picture of a film at half its size, and its first one by itself."""
+    if (folder / "film.webp").exists():
+        return
+    with Image.open(film) as images:
+        still, *rest = [image.convert("RGB").reduce(2) for image in ImageSequence.Iterator(images)][::2]
+        # Pillow tells how long a picture stays once it is decoded.
+        stays = 2 * images.info["duration"]
+    still.save(folder / "film-still.webp", quality=60)
+    still.save(folder / "film.webp", save_all=True, append_images=rest, duration=stays, loop=0, quality=50)
