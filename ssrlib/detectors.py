@@ -35,8 +35,8 @@ LOWER = 0.1
 # The finder's photo is halved until its longer side has at most this many pixels.
 SMALLEST_COPY = 48
 # What deserves a second look, what both looks together take for a face, and what is still one a moment later:
-# chances from 0 to 1, chosen on validation photos.
-POSSIBLE, CERTAIN, STILL = 0.25, 0.75, 0.5
+# chances from 0 to 1. tools/weights/threshold.py chose the second on validation photos.
+POSSIBLE, CERTAIN, STILL = 0.25, 0.7, 0.5
 # Two finds that share more than this part of what they cover together are one face.
 SAME = 0.35
 
