@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
@@ -108,28 +107,29 @@ def stages(
     weight p. An orange line carries the value down, and an arrow shows what the stage adds.
     """
     figure, axes = _figure(8, 0.9 + 0.95 * len(p))
-    value, width, right = 0.0, float(value_range), float(value_range)
+    value, width, right, room = 0.0, float(value_range), 0.0, 0.0
     for k, (weights, shifts, scale) in enumerate(zip(p, eta, delta, strict=True)):
         s = len(weights)
         width = width / (s * (1 + scale))
         top = max(1.0, max(weights))
-        # Where bins lie upon one another, each writes its number on a line of its own.
-        gaps = np.diff(np.sort(np.arange(s) + shifts)) * width
-        crowded = s > 1 and gaps.min() < min(width, value_range / 14) * 0.8
+        # Where bins would lie upon one another, each gets a lane of its own, and its number beside it.
+        crowded = s > 1 and np.diff(np.sort(np.arange(s) + shifts)).min() < 0.9
         for i in range(s):
             left, strength = value + (i + shifts[i]) * width, weights[i] / top
-            bin_ = Rectangle((left, k + 0.16), width, 0.52, fc=BLUE, ec="white", lw=2)
+            lane, height = (k + 0.12 + 0.62 / s * i, 0.54 / s) if crowded else (k + 0.16, 0.52)
+            bin_ = Rectangle((left, lane), width, height, fc=BLUE, ec="white", lw=0.5 if crowded else 2)
             bin_.set_alpha(0.12 + 0.88 * strength)
             axes.add_patch(bin_)
-            if width > value_range / 14:
+            middle = lane + height / 2
+            if crowded:
+                text = f"  bin {i}, p = {weights[i]:.2f}"
+                axes.text(max(left + width, value), middle, text, ha="left", va="center", fontsize=8)
+            elif width > value_range / 14:
                 label = f"bin {i}" if weights[i] in (0, 1) else f"bin {i}\np = {weights[i]:.2f}"
-                look: dict[str, Any] = {"color": "white" if strength > 0.5 else "black"}
-                if crowded:
-                    label = f"{i}: {weights[i]:.2f}"
-                    look = {"color": "black", "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
-                height = k + (0.27 + 0.15 * (i % 3) if crowded else 0.42)
-                axes.text(left + width / 2, height, label, ha="center", va="center", fontsize=8, **look)
-            right = max(right, left + width)
+                color = "white" if strength > 0.5 else "black"
+                axes.text(left + width / 2, middle, label, ha="center", va="center", fontsize=8, color=color)
+            right = max(right, left + width, value)
+            room = max(room, 0.16 * right if crowded else 0.08 * right)
         new = value + width * sum((i + shifts[i]) * weights[i] for i in range(s))
         axes.plot([value, value], [k - 0.12, k + 0.78], color=ORANGE, lw=2)
         if new != value:
@@ -138,7 +138,7 @@ def stages(
         axes.text(max(new, value), k + 0.85, f"  {new:.3g} {unit}", color=ORANGE, va="center", fontsize=9)
         value = new
     axes.plot([value, value], [len(p) - 0.15, len(p)], color=ORANGE, lw=2)
-    axes.set(ylim=(len(p), -0.15), xlim=(-0.03 * value_range, right * 1.08), xlabel=unit)
+    axes.set(ylim=(len(p), -0.15), xlim=(-0.03 * right, right + room), xlabel=unit)
     axes.set_yticks([k + 0.42 for k in range(len(p))], [f"stage {k + 1}" for k in range(len(p))])
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,10 +130,14 @@ def test_maps_of_squares_end_where_the_middles_of_the_squares_do():
     assert figure.axes[0].get_xlim() == (0, 64)
 
 
-def test_numbers_of_bins_that_lie_upon_one_another_do_not():
+def test_bins_that_lie_upon_one_another_get_lanes_of_their_own():
     figure = plots.stages([[0.4, 0.7, 0.9]], [[1.0, 0.0, -1.0]], [0.0], 90.0)
+    lanes = sorted((bin_.get_y(), bin_.get_y() + bin_.get_height()) for bin_ in figure.axes[0].patches)
+    assert all(above[1] <= below[0] for above, below in itertools.pairwise(lanes))
     heights = {
-        text.get_text(): text.get_position()[1] for text in figure.axes[0].texts if ":" in text.get_text()
+        text.get_text().strip(): text.get_position()[1]
+        for text in figure.axes[0].texts
+        if "p =" in text.get_text()
     }
-    assert list(heights) == ["0: 0.40", "1: 0.70", "2: 0.90"]
+    assert list(heights) == ["bin 0, p = 0.40", "bin 1, p = 0.70", "bin 2, p = 0.90"]
     assert len(set(heights.values())) == 3
