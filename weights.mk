@@ -12,7 +12,7 @@ TRAIN = $(RUN) ssrlib train --store $(STORE:/store.json=) --target $(1) --fast $
 GO_ON = $(RUN) ssrlib train --store $(1) --target $(2) --fast --balanced --epochs $(or $(EPOCHS),$(EPOCHS_$(2))) \
 	--learning-rate 0.0025
 EPOCHS_age := 24
-EPOCHS_gender := 10
+EPOCHS_gender := 16
 
 AGE_RUNS := $(SEEDS:%=runs/%/age/finished)
 TAUGHT_RUNS := $(SEEDS:%=runs/taught-%/age/finished)

@@ -57,7 +57,7 @@ def goes_on(store: str, target: str, epochs: int, *more: str) -> str:
 STARTS = [f"--start ssrlib/pretrained/utkface/{target}.safetensors" for target in ("age", "gender")]
 MIXTURES = [
     goes_on("faces", "age", 24, STARTS[0], "--seed 0 --out runs/mixture-0"),
-    goes_on("faces", "gender", 10, STARTS[1], "--seed 0 --out runs/mixture-0"),
+    goes_on("faces", "gender", 16, STARTS[1], "--seed 0 --out runs/mixture-0"),
 ]
 WITHOUT = [
     goes_on("without-aaf", "age", 24, STARTS[0], "--out runs/without-aaf"),
