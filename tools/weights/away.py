@@ -48,9 +48,10 @@ def learned(table: pd.DataFrame, target: Target) -> Calibration:
 def rows_of(
     name: str, path: Path, store: FaceStore, target: Target, known: list[str], asked: list[str]
 ) -> list[dict[str, Any]]:
-    """One row for each source that is asked, calibrated on the sources that are known."""
+    """One row for each source that is asked, calibrated as the card says, or else on the sources known."""
     table = answers(weights.load(path), store, target)
-    calibration = learned(table[table["source"].isin(known)], target)
+    calibration = weights.read_card(path).get("calibration")
+    calibration = calibration or learned(table[table["source"].isin(known)], target)
     rows = []
     for source in asked:
         part = table[(table["source"] == source) & (table["split"] == "test")]
