@@ -599,8 +599,8 @@ def _whole(photo: "np.ndarray", estimator: "AgeGenderEstimator") -> "Reading":
     from ssrlib.face_crop import resize
 
     height, width = photo.shape[:2]
-    values = (float(column[0]) for column in estimator.predict_faces(resize(photo)[None]))
-    return Reading(Box(0, 0, width, height), *values)
+    age, low, high, p_male = (float(column[0]) for column in estimator.predict_faces(resize(photo)[None]))
+    return Reading(Box(0, 0, width, height), age, low, high, p_male)
 
 
 def _save_drawing(photo: "np.ndarray", readings: list["Reading"], path: Path, out: Path) -> None:

@@ -94,7 +94,7 @@ def _table(path: Path, _video: cv2.VideoCapture) -> Iterator[Take]:
 
 
 def _row(seconds: float, track: Track) -> list[object]:
-    box, age, low, high, p_male = track.smooth
+    box, age, low, high, p_male, _ = track.smooth
     bounds = ["" if np.isnan(bound) else f"{bound:.1f}" for bound in (low, high)]
     place = [round(value) for value in box[:4]]
     return [

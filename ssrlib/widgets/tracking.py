@@ -60,7 +60,8 @@ class Track:
             old + (new - old) * box_share
             for old, new in zip(self.smooth.box[:4], reading.box[:4], strict=True)
         )
-        self.smooth = Reading(Box(x, y, width, height), *(old + (new - old) * share for old, new in values))
+        age, low, high, p_male = (old + (new - old) * share for old, new in values)
+        self.smooth = Reading(Box(x, y, width, height), age, low, high, p_male)
         self.latest, self.seen = reading, now
 
 
