@@ -6,6 +6,8 @@ function enlarge(picture) {
   dialog.className = "enlarged";
   dialog.append(picture.cloneNode());
   dialog.addEventListener("click", () => dialog.close());
+  // Sphinx listens to Escape everywhere, and would keep it from the dialog.
+  dialog.addEventListener("keydown", (event) => event.stopPropagation());
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
