@@ -238,7 +238,7 @@ def join(
 ) -> None:
     """Several prepared stores as one, to train on them together; each face keeps its split and its source.
 
-    Example: ssrlib prepare join data/utkface data/aaf data/appa --out data/faces
+    Example: ssrlib prepare join data/aaf data/appa data/utkface --out data/faces
     """
     from ssrlib.store import FaceStore
     from ssrlib.store import join as joined

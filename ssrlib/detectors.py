@@ -203,14 +203,14 @@ def look_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
     return [box for box, score in _boxes(*seen) if score >= STILL]
 
 
-def sees_faces(photo: np.ndarray, boxes: Sequence[Box]) -> list[bool]:
-    """Whether the built-in finder's second look takes what is in each box for a face.
+def sees_face(photo: np.ndarray, box: Box) -> bool:
+    """Whether the built-in finder's second look takes what is in a box for a face.
 
-    >>> sees_faces(np.zeros((100, 100, 3), np.uint8), [Box(10, 10, 60, 60)])
-    [False]
+    >>> sees_face(np.zeros((100, 100, 3), np.uint8), Box(10, 10, 60, 60))
+    False
     """
-    points = np.reshape([points_of(box) for box in boxes], (-1, 5, 2))
-    return [bool(score >= STILL) for score in _second_look(photo, points)[1]]
+    _, scores = _second_look(photo, points_of(box)[None])
+    return bool(scores[0] >= STILL)
 
 
 def _boxes(points: np.ndarray, scores: np.ndarray) -> list[tuple[Box, float]]:

@@ -12,7 +12,7 @@ import numpy as np
 from ssrlib import runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import Box, detector_named, find, sees_faces
+from ssrlib.detectors import Box, detector_named, find, sees_face
 from ssrlib.face_crop import crop_face, read_photo
 from ssrlib.inference import flip_average
 
@@ -27,7 +27,8 @@ class Reading(NamedTuple):
     ages that the face is compatible with: in each decade of age, 90 % of people are meant to be
     inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
     without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
-    to 1. `sure` is False for a box that its user placed, and in which the built-in finder sees no face.
+    to 1. `sure` is False for a box that its user placed, and in which the finder sees no face; other
+    detectors cannot be asked about a box.
     """
 
     box: Box
@@ -112,7 +113,8 @@ class AgeGenderEstimator:
             boxes = find(photo, self.crop.detector, any_angle)
             sure = [True] * len(boxes)
         else:
-            sure = [bool(box.landmarks) or sees_faces(photo, [box])[0] for box in boxes]
+            asked = self.crop.detector == "finder"  # whose own boxes have landmarks
+            sure = [not asked or bool(box.landmarks) or sees_face(photo, box) for box in boxes]
         if not boxes:
             return []
         found = np.stack([crop_face(photo, box, self.crop) for box in boxes])

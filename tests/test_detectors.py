@@ -26,7 +26,11 @@ def scene(side: float, roll: float) -> tuple[np.ndarray, np.ndarray]:
     return frame, points
 
 
-@pytest.mark.parametrize("roll", [-45, -30, -15, 0, 15, 30, 45])
+CAT = pytest.mark.xfail(strict=True, reason="the finder takes a cat's face for one")
+WRONG = pytest.mark.xfail(strict=True, reason="beyond what the finder promises")
+
+
+@pytest.mark.parametrize("roll", [-60, -45, -30, -15, 0, 15, 30, 45, pytest.param(60, marks=WRONG)])
 def test_a_head_is_found_at_any_tilt_and_its_points_tell_the_tilt(roll):
     frame, points = scene(100, roll)
     (box,) = detectors.find(frame)
@@ -69,17 +73,20 @@ def test_a_head_is_found_at_any_size(side):
         lambda photo: photo[:, ::-1],
         lambda photo: np.stack([photo.mean(-1).astype(np.uint8)] * 3, -1),
         lambda photo: (photo * 0.12).astype(np.uint8),
-        lambda photo: cv2.GaussianBlur(photo, (0, 0), 3),
+        pytest.param(
+            lambda photo: cv2.GaussianBlur(photo, (0, 0), 3),
+            marks=pytest.mark.xfail(reason="in so much blur, her suit is taken for a second face"),
+        ),
         lambda photo: photo[:, :230],  # half a face at the border
         lambda photo: photo[70:185, 160:290],  # fills the frame
     ],
 )
 def test_mirrored_grey_dark_blurred_cut_off_and_close(changed):
     boxes = detectors.find(np.ascontiguousarray(changed(PHOTO)))
-    assert boxes
+    assert len(boxes) == 1
 
 
-@pytest.mark.parametrize("thing", THINGS)
+@pytest.mark.parametrize("thing", [*THINGS, pytest.param(data.cat(), marks=CAT)])
 def test_things_are_no_faces(thing):
     assert detectors.find(thing) == []
 

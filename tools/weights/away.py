@@ -15,50 +15,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ssrlib import FaceStore, SSRNet, inference, metrics, results, weights
-from ssrlib.calibration import Calibration, age_interval, fit, probability
-from ssrlib.targets import TARGETS, Target
+from ssrlib import FaceStore, inference, metrics, results, weights
+from ssrlib.calibration import fit
+from ssrlib.targets import TARGETS, target_of
 
-KEPT = ("mae", "bias", "coverage", "width", "accuracy", "intervals")
-
-
-def answers(network: SSRNet, store: FaceStore, target: Target) -> pd.DataFrame:
-    """What a network says to all validation and test faces, not calibrated."""
-    return pd.concat([inference.predict_split(network, store, split) for split in ("validation", "test")])
-
-
-def measured(table: pd.DataFrame, calibration: Calibration, target: Target) -> dict[str, Any]:
-    """The metrics of some answers, with that calibration."""
-    values, differences = table["value"].to_numpy(), table["difference"].to_numpy()
-    if target.classes:
-        table = table.assign(value=probability(calibration, values))
-    else:
-        low, high = age_interval(calibration, values, differences)
-        table = table.assign(low=low, high=high)
-    found = metrics.summary(metrics.metrics_per_face(table))
-    return {"faces": len(table)} | {name: found[name] for name in KEPT if name in found}
-
-
-def learned(table: pd.DataFrame, target: Target) -> Calibration:
-    """The calibration that a network's answers to validation faces teach."""
-    chosen = table[table["split"] == "validation"]
-    return fit(target, *(chosen[name].to_numpy() for name in ("value", "difference", "truth")))
+KEPT = ("faces", "mae", "bias", "coverage", "width", "accuracy", "intervals")
 
 
 def rows_of(
-    name: str, path: Path, store: FaceStore, target: Target, known: list[str], asked: list[str]
+    name: str, path: Path, store: FaceStore, known: list[str], asked: list[str]
 ) -> list[dict[str, Any]]:
     """One row for each source that is asked, calibrated as the card says, or else on the sources known."""
-    table = answers(weights.load(path), store, target)
+    network = weights.load(path)
+    target = target_of(network)
     calibration = weights.read_card(path).get("calibration")
-    calibration = calibration or learned(table[table["source"].isin(known)], target)
-    rows = []
-    for source in asked:
-        part = table[(table["source"] == source) & (table["split"] == "test")]
-        if len(part):
-            row = {"target": target.name, "network": name, "source": source}
-            rows.append(row | measured(part, calibration, target))
-    return rows
+    if not calibration:
+        table = inference.predict_split(network, store, "validation")
+        table = table[table["source"].isin(known)]
+        columns = (table[column].to_numpy() for column in ("value", "difference", "truth"))
+        calibration = fit(target, *columns)
+    table = inference.predict_split(network, store, "test", calibration)
+    table = table[table["source"].isin(asked)]
+    row = {"target": target.name, "network": name}
+    return [
+        row | {"source": group["group"]} | {key: group[key] for key in KEPT if key in group}
+        for group in metrics.by_group(metrics.metrics_per_face(table), table["source"])
+    ]
 
 
 def main() -> None:
@@ -72,13 +54,13 @@ def main() -> None:
     for target in TARGETS.values():
         name = f"{target.name}.safetensors"
         home, built_in = weights.PRETRAINED / "utkface" / name, weights.PRETRAINED / name
-        found += rows_of("UTKFace alone", home, store, target, ["utkface"], sources)
-        found += rows_of("built in", built_in, store, target, sources, sources)
+        found += rows_of("UTKFace alone", home, store, ["utkface"], sources)
+        found += rows_of("built in", built_in, store, sources, sources)
         for source, run in arguments.without:
             path = Path(run) / target.name / "best.safetensors"
             if path.is_file():
                 others = [other for other in sources if other != source]
-                found += rows_of("without it", path, store, target, others, [source])
+                found += rows_of("without it", path, store, others, [source])
     shown = pd.DataFrame(found).drop(columns="intervals").replace({np.nan: None})
     print(shown.round(3).to_string(index=False))
     results.record("book/results/away.json", found, weights=weights.built_in(), store=store, split="test")

@@ -77,7 +77,7 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
     labelled = store.rows[~np.isnan(target.labels(store.rows))]
     counts = labelled.groupby(["source", "split"]).size().unstack(fill_value=0)
     sources = [source for source in NAMES if source in counts.index]
-    names = " and ".join(NAMES[source] for source in sources)
+    names = ", ".join(NAMES[source] for source in sources)
     card: Card = {
         "data": "; ".join(f"{NAMES[source]}: {counts.loc[source].to_dict()}" for source in sources),
         "command": command_of(folders[kept], trained, folders, store, target),

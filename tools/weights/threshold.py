@@ -27,10 +27,8 @@ def scores(photos: Photos, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.n
     rng, faces = np.random.default_rng(3), []
     for number in range(EACH * len(QUESTIONS)):
         _, sides, tilts = QUESTIONS[number % len(QUESTIONS)]
-        side, tilt = (
-            float(np.exp(rng.uniform(*np.log(sides)))),
-            float(rng.uniform(*tilts)) * rng.choice([-1, 1]),
-        )
+        side = float(np.exp(rng.uniform(*np.log(sides))))
+        tilt = float(rng.uniform(*tilts)) * rng.choice([-1, 1])
         portrait = photos[int(rng.integers(len(photos)))]
         frame, points = scene(rng, portrait, pictures[number % len(pictures)], side, tilt)
         found = [score for box, score in detectors.look(frame) if hit(box, points)]
