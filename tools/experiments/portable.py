@@ -104,15 +104,16 @@ def run(chapter: Path, setting: str) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         report, log = Path(folder) / "report.xml", Path(folder) / "log"
         try:
-            subprocess.run(
-                [*command, "--junitxml", str(report)],
-                cwd=ROOT,
-                env=environment(setting),
-                stdin=subprocess.DEVNULL,
-                stdout=log.open("w"),
-                stderr=subprocess.STDOUT,
-                timeout=CHAPTER_SECONDS,
-            )
+            with log.open("w") as said:
+                subprocess.run(
+                    [*command, "--junitxml", str(report)],
+                    cwd=ROOT,
+                    env=environment(setting),
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    timeout=CHAPTER_SECONDS,
+                )
         except subprocess.TimeoutExpired:
             return {"all": f"stopped after {CHAPTER_SECONDS} seconds"}
         return differing(report) if report.is_file() else {"all": log.read_text()[-2000:]}
