@@ -9,6 +9,7 @@
  * @property {(event: string, listener: (...about: any[]) => void) => void} on
  * @property {(event: string, listener: (...about: any[]) => void) => void} off
  * @property {(content: object, callbacks?: object, buffers?: ArrayBuffer[]) => void} [send]
+ * @property {{ kernel?: { interrupt: () => Promise<void> } | null }} [widget_manager]
  */
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -28,6 +28,7 @@ import { button, h, listen, onWidth, s, shell } from "./dom.js";
  * @property {Point[]} loss by epoch
  * @property {Record<string, number>[]} history
  * @property {{ ages: string, mae: number, faces: number }[]} by_age
+ * @property {Point[][]} earlier runs of this kernel: their metrics by epoch
  */
 
 const PHASES = {
@@ -48,6 +49,7 @@ class TrainingMonitor {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
+    this.stopping = false; // was asked for, though the kernel may not have heard it yet
     this.stop = this.button("Stop", "stop");
     this.resume = this.button("Resume", "resume");
     this.phase = h("p", { className: "ssr-phase", role: "status" });
@@ -56,6 +58,7 @@ class TrainingMonitor {
     this.best = h("p", { className: "ssr-sumline" });
     this.bar = h("progress", { className: "ssr-progress", max: 1, "aria-label": "Share of the steps done" });
     const [curvesText, agesText] = HINTS.map((text) => h("p", { className: "ssr-hint" }, text));
+    this.hint = curvesText;
     this.curves = new Chart(HEIGHT, MARGIN, curvesText);
     this.ages = new Chart(HEIGHT, MARGIN, agesText);
     const texts = [h("div", {}, this.phase, this.numbers), h("div", {}, this.latest, this.best)];
@@ -73,15 +76,28 @@ class TrainingMonitor {
 
   /**
    * @param {string} text
-   * @param {string} kind of the message to Python
+   * @param {"stop" | "resume"} kind of the message to Python
    */
   button(text, kind) {
     const press = () => {
       pressed.disabled = true;
-      this.model.send?.({ kind });
+      this.stopping = kind === "stop";
+      this.ask(kind);
+      if (this.stopping) this.show();
     };
     const pressed = button(press, { className: "ssr-button ssr-main", hidden: true }, text);
     return pressed;
+  }
+
+  /**
+   * While a cell waits for training, the kernel keeps messages until the cell has ended. An interrupt reaches
+   * it, and ends the waiting and training. Only notebooks whose widgets know their kernel can send one.
+   * @param {"stop" | "resume"} kind
+   */
+  ask(kind) {
+    const kernel = this.model.widget_manager?.kernel;
+    if (kind === "stop" && kernel && this.model.get("waiting")) kernel.interrupt();
+    else this.model.send?.({ kind });
   }
 
   gone() {
@@ -90,7 +106,9 @@ class TrainingMonitor {
   }
 
   show() {
-    const state = /** @type {State} */ (this.model.get("state"));
+    const state = { .../** @type {State} */ (this.model.get("state")) };
+    this.stopping &&= ["running", "stopping"].includes(state.phase);
+    if (this.stopping) state.phase = "stopping";
     const live = Boolean(this.model.send);
     this.phase.textContent = [PHASES[state.phase], state.message].filter(Boolean).join(" ");
     this.stop.hidden = !live || !["running", "stopping"].includes(state.phase);
@@ -118,9 +136,10 @@ class TrainingMonitor {
   }
 
   /** @param {State} state */
-  drawCurves({ loss, history, epochs, metric }) {
+  drawCurves({ loss, history, epochs, metric, earlier }) {
+    this.hint.textContent = HINTS[0] + (earlier.length ? "; earlier runs in grey" : "");
     const points = history.map((row) => /** @type {Point} */ ([row.epoch, row[metric.name]]));
-    const high = 1.15 * Math.max(most(loss), most(points)) || 1;
+    const high = 1.15 * Math.max(...[loss, points, ...earlier].map(most)) || 1;
     const marks = ticks(0, epochs, Math.min(epochs, 8));
     const last = points.at(-1);
     const summary = last
@@ -132,7 +151,9 @@ class TrainingMonitor {
     if (!scales) return;
     /** @param {Point[]} all @returns {Point[]} */
     const inside = (all) => all.map(([epoch, value]) => [epoch, Math.min(value, high)]);
+    const seen = earlier.map((run) => inside(run.filter(([epoch]) => epoch <= epochs)));
     this.curves.svg.append(
+      ...seen.map((run) => line("ssr-earlier", run, scales)),
       line("ssr-loss", inside(loss), scales),
       line("ssr-value", inside(points), scales),
       ...inside(points).map(([epoch, value]) =>

@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import itertools
 import sys
 import tempfile
 import threading
@@ -25,10 +26,17 @@ from ssrlib.widgets.base import STYLE, Widget, module
 # How often the browser is told (seconds), over how long the speed is measured, and into how many
 # points the loss of all steps is averaged.
 TELL_EVERY, SPEED_SECONDS, POINTS = 0.25, 5.0, 300
+# How many earlier runs are shown. Those of this kernel, by the number of their monitor: the target, and its
+# metric by epoch.
+EARLIER = 5
+_ended: dict[int, tuple[str, list[list[float]]]] = {}
+_numbers = itertools.count()
 
 
 class TrainingMonitor(Widget):
     """Run `fit` in the background and show how it goes; Stop keeps a checkpoint, Resume goes on from it.
+
+    Earlier runs of the same target are shown in grey, to compare with.
 
         monitor = TrainingMonitor(network, store, recipe, "runs/age")
         monitor.start()
@@ -44,7 +52,9 @@ class TrainingMonitor(Widget):
     Attributes:
         state: what is shown: `phase` ("ready", "running", "stopping", "stopped", "finished" or "failed"),
             `step`, `steps`, `rate` (faces a second), `left` (seconds), `loss` (pairs of epoch and loss),
-            `history`, `metric` (which of the history's columns is shown, and how) and `by_age`.
+            `history`, `metric` (which of the history's columns is shown, and how), `by_age`, and `earlier`
+            (the same column of earlier runs).
+        waiting: whether a cell waits for the end of training.
 
     Random numbers that other cells draw from torch meanwhile mix with those of training.
     """
@@ -53,6 +63,7 @@ class TrainingMonitor(Widget):
     _css = STYLE
 
     state = traitlets.Dict().tag(sync=True)
+    waiting = traitlets.Bool().tag(sync=True)
 
     def __init__(self, network: SSRNet, store: FaceStore, recipe: Recipe, folder: str | Path | None = None):
         unknown: dict[str, Any] = {
@@ -61,6 +72,7 @@ class TrainingMonitor(Widget):
             "loss": [],
             "history": [],
             "by_age": [],
+            "earlier": [],
             "message": "",
         }
         begin = {
@@ -72,6 +84,7 @@ class TrainingMonitor(Widget):
         }
         super().__init__(state=begin | unknown | {"metric": _metric(target_named(recipe.target))})
         self._network, self._store, self._recipe = network, store, recipe
+        self._number = next(_numbers)
         self._folder = folder or tempfile.mkdtemp(prefix="ssrlib-")
         # Fit recognizes its checkpoint by the weights that training began with.
         self._start_weights = copy.deepcopy(network.state_dict())
@@ -79,7 +92,7 @@ class TrainingMonitor(Widget):
         self._handle: DisplayHandle | None = None
         self._history: pd.DataFrame | None = None
         self._error: Exception | None = None
-        self._stop = threading.Event()
+        self._stop, self._done = threading.Event(), threading.Event()
         self._sums: dict[int, list[float]] = {}
         self.on_msg(self._heard)
 
@@ -95,11 +108,11 @@ class TrainingMonitor(Widget):
         if self.state["phase"] not in ("running", "stopping"):
             if self._thread is not None:
                 self._thread.join()  # it has said that it is done; it may not quite have ended
-            self._stop, self._error = threading.Event(), None
+            self._stop, self._done, self._error = threading.Event(), threading.Event(), None
             self._began, self._told = time.monotonic(), 0.0
             self._first = 0
             self._recent: deque[tuple[float, int]] = deque()
-            self.state = self.state | {"phase": "running", "message": ""}
+            self.state = self.state | {"phase": "running", "message": "", "earlier": self._earlier()}
             _let_go_of_threads()
             self._thread = threading.Thread(target=self._train, args=(self.watch,), daemon=True)
             self._thread.start()
@@ -112,24 +125,25 @@ class TrainingMonitor(Widget):
     def wait(self) -> pd.DataFrame:
         """Wait until training has ended or was stopped; return what `fit` returns.
 
-        Interrupting this stops training as the button does.
+        Interrupting this stops training and returns, and so the button Stop does it: of all that a browser
+        can send, an interrupt alone reaches a kernel that runs a cell.
 
         Raises:
             RuntimeError: it was not started.
             Exception: whatever ended training.
         """
-        thread = self._thread
-        if thread is None and self._history is None:
+        if self._thread is None and self._history is None:
             raise RuntimeError("training was not started: call start() first")
         try:
-            while thread is not None and thread.is_alive():
-                thread.join(0.1)
+            self.waiting = True
+            # An interrupted join would take the thread for ended.
+            while not self._done.wait(0.1):
+                pass
         except KeyboardInterrupt:
             self.stop()
-            if thread is not None:
-                thread.join()
-            raise
+            self._done.wait()
         finally:
+            self.waiting = False
             if self._handle is not None:
                 self._handle.update(self)  # so that the page, which has no kernel, shows the end
         if self._error:
@@ -176,11 +190,23 @@ class TrainingMonitor(Widget):
             self._network.load_state_dict(self._start_weights)
             self._history = fit(self._network, self._store, self._recipe, self._folder, watch)
             ended = len(self._history) == self._recipe.all_epochs
+            if points := self._points():
+                _ended[self._number] = (self._recipe.target, points)
             self.state = self.state | {"phase": "finished" if ended else "stopped", "left": None}
         except Exception as error:
             # Raised again by wait(); a thread's exception would only end up in a log.
             self._error = error
             self.state = self.state | {"phase": "failed", "message": str(error)}
+        finally:
+            self._done.set()
+
+    def _points(self) -> list[list[float]]:
+        name = self.state["metric"]["name"]
+        return [[row["epoch"], row[name]] for row in self.state["history"]]
+
+    def _earlier(self) -> list[list[list[float]]]:
+        others = {number: run for number, run in _ended.items() if number != self._number}
+        return [points for target, points in others.values() if target == self._recipe.target][-EARLIER:]
 
     def _heard(self, _widget: object, asked: dict[str, Any], _buffers: list[bytes]) -> None:
         action = {"stop": self.stop, "resume": self.start}.get(asked.get("kind", ""))

@@ -310,3 +310,11 @@ def test_training_monitor_stops_and_goes_on(lab, page, screenshot):
     page.get_by_text("Stopped, with a checkpoint.").wait_for()
     assert opened.run("monitor.state['step']") > step
     screenshot("monitor-lab-dark")
+
+
+def test_training_is_stopped_while_a_cell_waits_for_it(lab, page, screenshot):
+    opened = lab("waiting", MONITOR, "history = monitor.wait()")
+    page.wait_for_function("() => document.querySelectorAll('.ssr-monitor circle').length >= 2")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("Stopped, with a checkpoint.").wait_for()
+    assert opened.run("len(history)") >= 2

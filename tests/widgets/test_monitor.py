@@ -1,5 +1,6 @@
 import copy
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -110,6 +111,66 @@ def test_long_training_sends_few_points(in_notebook, drawn_store):
         watched.watch(Progress(step, 5000, 32, 10.0, [], []))
     assert len(watched.state["loss"]) == monitor.POINTS
     assert all(loss == pytest.approx(10.0) for _, loss in watched.state["loss"])
+
+
+def test_an_interrupt_while_a_cell_waits_stops_training_and_keeps_what_is_done(
+    in_notebook, drawn_store, monkeypatch
+):
+    recipe = Recipe(epochs=1000, batch_size=64)
+    watched = TrainingMonitor(new_network(recipe), drawn_store, recipe)
+    seen = []
+
+    def interrupt(change) -> None:
+        if change["new"]["history"] and not seen:
+            seen.append(watched.waiting)
+            signal.raise_signal(signal.SIGINT)
+
+    watched.observe(interrupt, "state")
+    history = watched.start().wait()
+    assert seen == [True]
+    assert watched.waiting is False
+    assert watched.state["phase"] == "stopped"
+    assert 1 <= len(history) < 1000
+
+
+def test_earlier_runs_of_the_same_target_stay_to_compare_with(
+    in_notebook, drawn_store, page, screenshot, tmp_path
+):
+    first = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE).start()
+    history = first.wait()
+    for recipe in (Recipe(target="gender", epochs=1, batch_size=64), RECIPE):
+        other = TrainingMonitor(new_network(recipe), drawn_store, recipe).start()
+        other.wait()
+    assert other.state["earlier"][-1] == history[["epoch", "mae"]].to_numpy().tolist()
+    assert all(len(points[0]) == 2 for points in other.state["earlier"])
+    own = len(other.state["earlier"])
+    path = tmp_path / "page.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8>{other.page()}")
+    page.goto(path.as_uri())
+    page.get_by_text("earlier runs in grey").wait_for()
+    assert page.locator(".ssr-earlier").count() == own
+    screenshot("monitor-earlier-light")
+
+
+# What a notebook adds to a page: messages to the kernel, and a way to interrupt it.
+NOTEBOOK = """;window.told = [];
+Object.assign(model, {
+    send: (message) => told.push(message.kind),
+    widget_manager: { kernel: { interrupt: () => told.push("interrupt") } },
+});
+render({ model,"""
+
+
+@pytest.mark.parametrize(("waiting", "told"), [(True, ["interrupt"]), (False, ["stop"])])
+def test_stop_says_so_at_once_and_gets_through_to_a_kernel_that_waits(page, drawn_store, waiting, told):
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE)
+    watched.state = watched.state | {"phase": "running", "step": 1, "steps": 9}
+    watched.waiting = waiting
+    page.set_content(watched.page().replace(";render({ model,", NOTEBOOK))
+    page.get_by_role("button", name="Stop").click()
+    assert page.locator(".ssr-phase").inner_text().startswith("Stopping")
+    assert page.get_by_role("button", name="Stop").is_disabled()
+    assert page.evaluate("told") == told
 
 
 def test_what_is_drawn_is_the_targets_metric(page, drawn_store, tmp_path):
