@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from ssrlib import files
-from ssrlib.network import SSRNet
+from ssrlib.network import FaceNetwork
 from ssrlib.store import FaceStore
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -31,7 +31,7 @@ Job = dict[str, str | float]
 
 
 def job(
-    network: SSRNet,
+    network: FaceNetwork,
     store: FaceStore,
     recipe: dict[str, Any],
     soft_targets: np.ndarray | None,
@@ -137,5 +137,5 @@ def signals_kept() -> Iterator[list[int]]:
         signal.raise_signal(received)
 
 
-def _flat(network: SSRNet) -> Tensor:
+def _flat(network: FaceNetwork) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in network.parameters()]).cpu()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from ssrlib.network import SSRNet
+    from ssrlib.network import FaceNetwork
     from ssrlib.store import FaceStore
 
 BATCH = 512
@@ -66,7 +66,7 @@ def flip_average(
 
 
 def predict_split(
-    network: SSRNet, store: FaceStore, split: str, calibration: Calibration | None = None
+    network: FaceNetwork, store: FaceStore, split: str, calibration: Calibration | None = None
 ) -> pd.DataFrame:
     """Read one split's faces as `AgeGenderEstimator` does, each with its mirror image.
 
@@ -112,7 +112,7 @@ def predict_split(
     return rows.assign(low=low, high=high)
 
 
-def calibrate(network: SSRNet, store: FaceStore) -> Calibration:
+def calibrate(network: FaceNetwork, store: FaceStore) -> Calibration:
     """Learn from a store's validation split how sure a network is; see `calibration.fit`."""
     answers = predict_split(network, store, "validation")
     columns = (answers[name].to_numpy() for name in ("value", "difference", "truth"))

@@ -71,6 +71,15 @@ def soft_stagewise_regression(
     return value
 
 
+def two_streams() -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Return the two streams, of 32 and 16 channels, four blocks each (paper, section 3.3)."""
+    # A maximum may be taken before a tanh, which only grows: the same result for a quarter of the work.
+    return (
+        _stream(32, [nn.ReLU(), nn.AvgPool2d(2)], nn.ReLU()),
+        _stream(16, [nn.MaxPool2d(2), nn.Tanh()], nn.Tanh()),
+    )
+
+
 def _stream(channels: int, activations: Sequence[nn.Module], last: nn.Module) -> nn.ModuleList:
     """Four blocks of 3x3 convolution, batch norm, activation and 2x2 pooling; the last has no pooling."""
 
@@ -107,7 +116,23 @@ class Fusion(nn.Module):
             return Stage(self.p(hidden), self.eta(hidden), self.delta(a * b).squeeze(1))
 
 
-class SSRNet(nn.Module):
+class FaceNetwork(nn.Module):
+    """What networks share that `fit` can train: settings, which name their "target", and a normalization.
+
+    They take N x 3 x 64 x 64 faces. In inference they return N values; in training, what their loss reads.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: dict[str, Any]):
+        super().__init__()
+        self.settings = settings
+        self.register_buffer("mean", torch.full((1, 3, 1, 1), 127.5))
+        self.register_buffer("std", torch.full((1, 3, 1, 1), 127.5))
+
+
+class SSRNet(FaceNetwork):
     """The network: N x 3 x 64 x 64 faces in, N values out.
 
     Args:
@@ -134,8 +159,6 @@ class SSRNet(nn.Module):
     # The block that stage k reads, the pooling of its map, and the values that remain.
     STAGES = ((3, 1, 160), (1, 4, 90), (0, 8, 90))
 
-    mean: Tensor
-    std: Tensor
     # torch's types do not say what a ModuleList holds.
     stream1: Any
     stream2: Any
@@ -150,10 +173,9 @@ class SSRNet(nn.Module):
         dropout: float = 0.2,
         target: str = "age",
     ):
-        super().__init__()
         if not 1 <= len(bins) <= 3 or min(bins) < 1:
             raise ValueError(f"bins must be one to three positive counts, one a stage, not {tuple(bins)}")
-        self.settings: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "value_range": float(value_range),
             "bins": list(bins),
             "lambda_eta": float(lambda_eta),
@@ -161,18 +183,15 @@ class SSRNet(nn.Module):
             "dropout": float(dropout),
             "target": target,
         }
-        self.register_buffer("mean", torch.full((1, 3, 1, 1), 127.5))
-        self.register_buffer("std", torch.full((1, 3, 1, 1), 127.5))
+        super().__init__(settings)
         for k, s in enumerate(bins):
             self.register_buffer(f"indices{k}", torch.arange(s, dtype=torch.float32), persistent=False)
-        self.stream1 = _stream(32, [nn.ReLU(), nn.AvgPool2d(2)], nn.ReLU())
-        # A maximum may be taken before a tanh, which only grows: the same result for a quarter of the work.
-        self.stream2 = _stream(16, [nn.MaxPool2d(2), nn.Tanh()], nn.Tanh())
+        self.stream1, self.stream2 = two_streams()
         self.fusions = nn.ModuleList(
             Fusion(s, pool, features, dropout)
             for s, (_, pool, features) in zip(bins, self.STAGES, strict=False)
         )
-        self.apply(_initialize)
+        self.apply(initialize)
 
     def forward(self, faces: Tensor, return_stages: bool = False) -> Tensor | tuple[Tensor, list[Stage]]:
         """Return N values, or `(values, stages)` with one `Stage` a stage.
@@ -180,7 +199,7 @@ class SSRNet(nn.Module):
         Raises:
             ValueError: the shape or the type of `faces` breaks the contract above.
         """
-        _check(faces)
+        check_faces(faces)
         map1 = map2 = (faces.float() - self.mean) / self.std
         maps = []
         for block1, block2 in zip(self.stream1, self.stream2, strict=True):
@@ -198,7 +217,7 @@ class SSRNet(nn.Module):
         return (values, stages) if return_stages else values
 
 
-def _initialize(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Glorot uniform weights and zero biases, as the authors' code has it."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
@@ -206,7 +225,12 @@ def _initialize(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _check(faces: Tensor) -> None:
+def check_faces(faces: Tensor) -> None:
+    """Refuse what is not a batch of faces.
+
+    Raises:
+        ValueError: it says what was expected, and what came.
+    """
     expected = f"faces must be N x 3 x {FACE_SIZE} x {FACE_SIZE}, RGB, 0 to 255"
     shape = " x ".join(map(str, faces.shape))
     if faces.ndim == 4 and faces.shape[3] == 3 and faces.shape[1] != 3:

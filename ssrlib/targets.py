@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ssrlib.network import SSRNet
+    from ssrlib.network import FaceNetwork
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def target_named(name: str) -> Target:
     return TARGETS[name]
 
 
-def target_of(network: SSRNet) -> Target:
+def target_of(network: FaceNetwork) -> Target:
     """Return what a network reads from a face: its settings name it.
 
     >>> from ssrlib.network import SSRNet

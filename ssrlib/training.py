@@ -29,13 +29,14 @@ from ssrlib.augment import MILD, PAPER, augment
 from ssrlib.cards import Card
 from ssrlib.inference import BATCH, flip_average, predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
-from ssrlib.network import SSRNet
+from ssrlib.network import FaceNetwork, SSRNet
 from ssrlib.store import FaceStore
 from ssrlib.targets import AGE, TARGETS, Target, target_named, target_of
 
 BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
 AUGMENTATIONS = {"mild": MILD, "paper": PAPER, "none": None}
+Loss = Callable[[Tensor, Tensor], Tensor]
 # Smooth L1 turns quadratic below a twentieth of the value range.
 LOSSES = {
     "l1": lambda values, truth, value_range: F.l1_loss(values, truth),
@@ -242,7 +243,7 @@ def start_from(path: str | Path, recipe: Recipe) -> SSRNet:
     return network
 
 
-def new_optimizer(network: SSRNet, recipe: Recipe) -> Optimizer:
+def new_optimizer(network: FaceNetwork, recipe: Recipe) -> Optimizer:
     """Return AdamW over a network's parameters, its weight decay on the convolutions' kernels only."""
     kernels = [weight for weight in network.parameters() if weight.ndim == 4]
     rest = [weight for weight in network.parameters() if weight.ndim != 4]
@@ -273,12 +274,13 @@ def new_schedule(optimizer: Optimizer, recipe: Recipe, rate: float, epochs: int,
 
 
 def fit(
-    network: SSRNet,
+    network: FaceNetwork,
     store: FaceStore,
     recipe: Recipe = Recipe(),
     folder: str | Path | None = None,
     watch: Callable[[Progress], object] | None = None,
     soft_targets: np.ndarray | None = None,
+    loss: Loss | None = None,
 ) -> pd.DataFrame:
     """Train a network in place on a store's train split; it ends with its best epoch's weights.
 
@@ -302,6 +304,7 @@ def fit(
         soft_targets: what teachers say about each of the store's faces, on the scale of its labels, NaN
             where they say nothing; see `soft_targets`. A train face is then trained on the mean of
             its label and its soft target.
+        loss: from the network's outputs in training and the labels to one number; by default the recipe's.
 
     Returns:
         One row an epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae` and
@@ -324,8 +327,9 @@ def fit(
     if not steps:
         raise ValueError(f"{len(rows)} train faces do not fill a batch of {recipe.batch_size}")
 
-    if recipe.waking:
+    if recipe.waking and isinstance(network, SSRNet):
         _let_heads_wake(network)
+    loss = loss or partial(LOSSES[recipe.loss], value_range=target.value_range)
     job = checkpoint.job(network, store, asdict(recipe), soft_targets, fabric.world_size)
     optimizer = new_optimizer(network, recipe)
     schedule = new_schedule(optimizer, recipe, recipe.learning_rate, recipe.epochs, steps)
@@ -334,7 +338,7 @@ def fit(
     model, stepper = fabric.setup(trained, optimizer)
     average = AveragedModel(network, multi_avg_fn=_warm_average(recipe.ema))
     averaged = average.module
-    assert isinstance(averaged, SSRNet)
+    assert isinstance(averaged, FaceNetwork)
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
     read, labels = _reader(store, rows, fabric.device), fabric.to_device(torch.from_numpy(truth))
     # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
@@ -357,12 +361,12 @@ def fit(
             network.train()
             batch = batch[fabric.global_rank :: fabric.world_size]
             torch.manual_seed(_mixed(recipe.seed, run["step"], fabric.global_rank))
-            loss = _step(fabric, model, stepper, read(batch), labels[batch], recipe)
+            lost = _step(fabric, model, stepper, read(batch), labels[batch], recipe, loss)
             schedule.step()
             average.update_parameters(network)
             run["step"] += 1
-            run["total"] += loss
-            if not math.isfinite(loss):
+            run["total"] += lost
+            if not math.isfinite(lost):
                 raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
             epoch_ends = run["step"] % steps == 0
             if epoch_ends:
@@ -370,7 +374,7 @@ def fit(
                 values = predict(averaged, validation_faces)
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
             progress = Progress(
-                run["step"], recipe.all_epochs * steps, len(batch), loss, run["history"], run["by_age"]
+                run["step"], recipe.all_epochs * steps, len(batch), lost, run["history"], run["by_age"]
             )
             wish = bool(fabric.is_global_zero and watch(progress)) or bool(signals)
             stop = bool(fabric.all_reduce(torch.tensor(float(wish)), reduce_op="sum"))  # one's is all's
@@ -480,7 +484,7 @@ def _fabric(precision: str) -> Fabric:
 
 
 def _begin_second_phase(
-    network: SSRNet,
+    network: FaceNetwork,
     average: AveragedModel,
     optimizer: Optimizer,
     recipe: Recipe,
@@ -534,20 +538,30 @@ def _batches(shares: Tensor, recipe: Recipe, start: int) -> Iterator[Tensor]:
 
 
 def _step(
-    fabric: Fabric, model: nn.Module, optimizer: Optimizer, faces: Tensor, truth: Tensor, recipe: Recipe
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: Optimizer,
+    faces: Tensor,
+    truth: Tensor,
+    recipe: Recipe,
+    loss: Loss,
 ) -> float:
     augmentation = AUGMENTATIONS[recipe.augmentation]
     faces = faces.float() if augmentation is None else augment(faces, torch.default_generator, **augmentation)
-    values = model(faces.contiguous(memory_format=torch.channels_last))
-    loss = LOSSES[recipe.loss](values, truth, TARGETS[recipe.target].value_range)
+    lost = loss(model(faces.contiguous(memory_format=torch.channels_last)), truth)
     optimizer.zero_grad()
-    fabric.backward(loss)
+    fabric.backward(lost)
     optimizer.step()
-    return loss.item()
+    return lost.item()
 
 
 def _end_epoch(
-    run: dict[str, Any], steps: int, values: np.ndarray, truth: np.ndarray, target: Target, network: SSRNet
+    run: dict[str, Any],
+    steps: int,
+    values: np.ndarray,
+    truth: np.ndarray,
+    target: Target,
+    network: FaceNetwork,
 ) -> None:
     """Note an epoch's metrics on validation, and its weights if they are the best so far."""
     epoch = run["step"] // steps
@@ -585,7 +599,12 @@ def _keep(
 
 
 def _publish(
-    folder: Path, job: checkpoint.Job, network: SSRNet, run: dict[str, Any], store: FaceStore, recipe: Recipe
+    folder: Path,
+    job: checkpoint.Job,
+    network: FaceNetwork,
+    run: dict[str, Any],
+    store: FaceStore,
+    recipe: Recipe,
 ) -> None:
     """Write a table of all epochs, and the best weights if they are not written yet."""
     history, best = run["history"], run["best"]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssrlib.cards import Card, check_card
 from ssrlib.files import atomic_write
-from ssrlib.network import SSRNet
+from ssrlib.network import FaceNetwork, SSRNet
 from ssrlib.targets import TARGETS
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -29,7 +29,7 @@ MOST_BINS = 1000
 FOREIGN = ": a safetensors file, but not of an SSRNet saved by ssrlib"
 
 
-def save(network: SSRNet, path: str | Path, card: Card | None = None) -> Path:
+def save(network: FaceNetwork, path: str | Path, card: Card | None = None) -> Path:
     """Write a network's weights, settings and card to a safetensors file.
 
     The file is written beside its place and moved in whole, so that `path` is never half a file. Its
@@ -137,7 +137,7 @@ def weights_sha256(path: str | Path) -> str:
     return _checksum(metadata["ssrnet"], Path(path).read_bytes())
 
 
-def network_sha256(network: SSRNet) -> str:
+def network_sha256(network: FaceNetwork) -> str:
     """Return what `weights_sha256` would say about the file of a network.
 
     >>> network_sha256(load(pretrained("age"))) == weights_sha256(pretrained("age"))
@@ -180,7 +180,7 @@ def built_in() -> list[Path]:
     return sorted(PRETRAINED.glob("*.safetensors"))
 
 
-def _tensors(network: SSRNet) -> dict[str, Tensor]:
+def _tensors(network: FaceNetwork) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
