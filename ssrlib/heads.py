@@ -141,12 +141,16 @@ def one_stage(outputs: Tensor) -> Tensor:
     return soft_stagewise_regression([p], [eta], [delta.squeeze(1)], VALUE_RANGE)
 
 
-class Product(nn.Sequential):
+class Product(nn.Module):
     """Layers that read the product of both streams' features."""
 
+    def __init__(self, *layers: nn.Module):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        product: Tensor = super().forward(a * b)
-        return product
+        outputs: Tensor = self.layers(a * b)
+        return outputs
 
 
 def linear(features: int, outputs: int) -> nn.Module:

@@ -38,9 +38,8 @@ def place_of(runs: Path, name: str, seed: int, epochs: int) -> Path:
 def train(name: str, seed: int, epochs: int, store: Path, runs: Path) -> str:
     """Train one contestant, or go on where it stopped."""
     network, recipe, loss = contestant(name, recipe_of(seed, epochs))
-    history = fit(
-        network, FaceStore(store), recipe, place_of(runs, name, seed, epochs), lambda _: None, loss=loss
-    )
+    place = place_of(runs, name, seed, epochs)
+    history = fit(network, FaceStore(store), recipe, place, lambda _: None, loss=loss)
     return f"{name}, seed {seed}: {history['mae'].min():.2f} years on validation"
 
 
@@ -65,10 +64,11 @@ def main(store: Path, runs: Path, epochs: int, seeds: list[int], jobs: int, test
     faces = FaceStore(store)
     rows = []
     for split in ["validation", *(["test"] if test else [])]:
-        said = list(in_parallel(jobs, answers, [(*run, split) for run in everyone]))
+        all_answers = in_parallel(jobs, answers, [(*run, split) for run in everyone])
+        said = dict(zip(everyone, all_answers, strict=True))
         truth = faces.rows.loc[faces.rows["split"] == split, "age"].to_numpy()
         errors = {
-            name: np.stack([np.abs(values - truth) for values, run in zip(said, everyone) if run[0] == name])
+            name: np.stack([np.abs(said[run] - truth) for run in everyone if run[0] == name])
             for name in CONTEST
         }
         rows += [
