@@ -1,11 +1,11 @@
 """Which head is best? Sixteen ways to read an age, trained alike on UTKFace with three seeds each.
 
-    python -m tools.experiments.contest --store data/utkface --epochs 8 --jobs 2
+    python -m tools.experiments.contest --store data/utkface --epochs 6 --jobs 2
 
 trains them: validation faces choose each run's best epoch and compare the heads. Stopped, the same command
 goes on. Then, once, when nothing is left to choose:
 
-    python -m tools.experiments.contest --store data/utkface --epochs 8 --jobs 2 --test
+    python -m tools.experiments.contest --store data/utkface --epochs 6 --jobs 2 --test
 
 Writes book/results/contest.json.
 """
@@ -87,7 +87,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
     parser.add_argument("--runs", type=Path, default=Path("runs/contest"))
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="processes at once, of one thread each")
     parser.add_argument("--test", action="store_true", help="open the test split, once, at the end")
