@@ -1,5 +1,7 @@
 """Random changes to a batch of faces that keep their age and gender, made on the batch's device."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,27 +13,24 @@ PAPER = {"rotation": 20.0, "shift": 0.2, "zoom": 0.2, "shear": 0.2, "chance": 0.
 """Each change happens to a quarter of the faces, and is large: the authors' code."""
 
 
-def augment(
-    faces: Tensor,
-    generator: torch.Generator,
-    rotation: float = 0.0,
-    shift: float = 0.0,
-    zoom: float = 0.0,
-    shear: float = 0.0,
-    light: float = 0.0,
-    chance: float = 1.0,
-) -> Tensor:
+class Changes(NamedTuple):
+    """Random changes of N faces: a 2 x 3 matrix each, and factors of contrast and brightness (N x 1 x 1 x 1).
+
+    The matrix leads from a new pixel's place to the old one's; both run from -1 to 1.
+    """
+
+    matrix: Tensor
+    contrast: Tensor
+    brightness: Tensor
+
+
+def augment(faces: Tensor, generator: torch.Generator, **limits: float) -> Tensor:
     """Flip half of the faces, and turn, shift, zoom, shear and light them at random.
 
     Args:
         faces: N x 3 x 64 x 64, 0 to 255, uint8 or float.
         generator: where the random numbers come from; on the CPU.
-        rotation: the largest turn either way, in degrees.
-        shift: the largest shift either way, as a share of the face's side.
-        zoom: the largest relative change of size either way.
-        shear: the largest shear either way.
-        light: the largest relative change of brightness and of contrast either way.
-        chance: how likely each of these changes happens to a face.
+        limits: see `draw_changes`.
 
     Returns:
         N x 3 x 64 x 64, float, 0 to 255. What moves in from outside repeats the border.
@@ -40,7 +39,31 @@ def augment(
     >>> augment(faces, torch.Generator().manual_seed(0), **MILD).shape
     torch.Size([2, 3, 64, 64])
     """
-    n = len(faces)
+    return change(faces, draw_changes(len(faces), generator, **limits))
+
+
+def draw_changes(
+    n: int,
+    generator: torch.Generator,
+    rotation: float = 0.0,
+    shift: float = 0.0,
+    zoom: float = 0.0,
+    shear: float = 0.0,
+    light: float = 0.0,
+    chance: float = 1.0,
+) -> Changes:
+    """Draw the random changes of N faces.
+
+    Args:
+        n: the number of faces.
+        generator: where the random numbers come from; on the CPU.
+        rotation: the largest turn either way, in degrees.
+        shift: the largest shift either way, as a share of the face's side.
+        zoom: the largest relative change of size either way.
+        shear: the largest shear either way.
+        light: the largest relative change of brightness and of contrast either way.
+        chance: how likely each of these changes happens to a face.
+    """
 
     def uniform(limit: float) -> Tensor:
         happens = torch.rand(n, generator=generator) < chance
@@ -49,7 +72,6 @@ def augment(
     angle, scale, slant = torch.deg2rad(uniform(rotation)), 1 + uniform(zoom), uniform(shear)
     mirror = torch.randint(0, 2, (n,), generator=generator) * 2 - 1
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-    # One 2 x 3 matrix a face, from the new pixel's place to the old one's; both run from -1 to 1.
     matrix = torch.stack(
         [
             mirror * cos,
@@ -61,10 +83,21 @@ def augment(
         ],
         dim=1,
     ).reshape(n, 2, 3)
+    contrast, brightness = (1 + uniform(light).reshape(n, 1, 1, 1) for _ in range(2))
+    return Changes(matrix, contrast, brightness)
+
+
+def change(faces: Tensor, changes: Changes) -> Tensor:
+    """Return N x 3 x 64 x 64 faces, changed, as float from 0 to 255, on their device.
+
+    >>> faces = torch.zeros(2, 3, 64, 64)
+    >>> change(faces, draw_changes(2, torch.Generator())).equal(faces)
+    True
+    """
+    # Nobody waits for these few numbers to arrive on a GPU: its own work is in line behind them.
+    matrix, contrast, brightness = (part.to(faces.device, non_blocking=True) for part in changes)
     faces = faces.float()
-    grid = F.affine_grid(matrix.to(faces.device), list(faces.shape), align_corners=False)
+    grid = F.affine_grid(matrix, list(faces.shape), align_corners=False)
     moved = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
-    contrast, brightness = (1 + uniform(light) for _ in range(2))
-    contrast, brightness = (v.reshape(n, 1, 1, 1).to(faces.device) for v in (contrast, brightness))
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
     return (((moved - mean) * contrast + mean) * brightness).clamp(0, 255)

@@ -35,7 +35,6 @@ def job(
     store: FaceStore,
     recipe: dict[str, Any],
     soft_targets: np.ndarray | None,
-    processes: int,
 ) -> Job:
     """What two runs must share for one to go on where the other stopped."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
@@ -46,7 +45,6 @@ def job(
         "faces": store.info["sha256"]["faces.npy"][:12],
         "rows": store.info["sha256"]["rows.parquet"][:12],
         "soft targets": taught,
-        "processes": processes,
     }
 
 

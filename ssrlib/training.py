@@ -21,13 +21,14 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.distributed import all_reduce, get_world_size
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
 
 from ssrlib import checkpoint, files, weights
-from ssrlib.augment import MILD, PAPER, augment
+from ssrlib.augment import MILD, PAPER, Changes, change, draw_changes
 from ssrlib.cards import Card
 from ssrlib.inference import BATCH, flip_average, predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
@@ -37,6 +38,8 @@ from ssrlib.targets import AGE, TARGETS, Target, target_named, target_of
 
 BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
+# How many steps a GPU works through before the CPU asks it for their losses, and waits.
+STEPS_UNASKED = 16
 AUGMENTATIONS = {"mild": MILD, "paper": PAPER, "none": None}
 Loss = Callable[[Tensor, Tensor], Tensor]
 # Smooth L1 turns quadratic below a twentieth of the value range.
@@ -160,8 +163,9 @@ class Recipe:
 class Progress(NamedTuple):
     """What `fit` tells its watcher after a step.
 
-    `step` runs from 1 to `steps`; `faces` is how many this step took; `loss` is this step's; `history` has
-    a dict an epoch so far, and `by_age` is `metrics.errors_by_age` at the last validation.
+    `step` runs from 1 to `steps`; `faces` is how many were learned from since the last time; `loss` is this
+    step's; `history` has a dict an epoch so far, and `by_age` is `metrics.errors_by_age` at the last
+    validation.
     """
 
     step: int
@@ -201,6 +205,65 @@ class _Waking(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return torch.where((x > 0) | (gradient < 0), gradient, 0)
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Batch norm with the mean and the variance of all processes' faces, so that each sees the whole batch.
+
+    Of a batch of 32, four processes would otherwise normalize by eight faces each. (PyTorch's own
+    SyncBatchNorm does the same on GPUs only.)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        flat = x.float().transpose(0, 1).flatten(1)
+        mean = _mean_of_all(flat.mean(dim=1))
+        variance = _mean_of_all((flat - mean[:, None]).square().mean(dim=1))
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked += 1
+            keep = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+            n = flat.shape[1] * get_world_size()
+            self.running_mean.lerp_(mean, keep)
+            self.running_var.lerp_(variance * n / (n - 1), keep)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        normalized: Tensor = x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return normalized
+
+
+def _mean_of_all(x: Tensor) -> Tensor:
+    total: Tensor = _SumOfAll.apply(x)  # type: ignore[no-untyped-call]
+    return total / get_world_size()
+
+
+class _SumOfAll(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        all_reduce(total)
+        return total
+
+
+def _share_statistics(network: nn.Module) -> None:
+    for module in network.modules():
+        for name, layer in module.named_children():
+            if type(layer) is nn.BatchNorm2d:
+                shared = SharedBatchNorm(layer.num_features, layer.eps, layer.momentum).to(
+                    layer.weight.device
+                )
+                shared.load_state_dict(layer.state_dict())
+                setattr(module, name, shared)
 
 
 def _let_heads_wake(network: SSRNet) -> None:
@@ -294,15 +357,16 @@ def fit(
     and ends with the same weights, bit for bit on the same machine. A run that was finished is not run
     again. Of the last two states one is always whole.
 
-    Started with `torchrun`, the processes share each batch.
+    Started with `torchrun`, the processes share each batch and its statistics, so that they learn what one
+    process would. A run may go on with another number of them.
 
     Args:
         network: trained in place; left in inference mode.
         store: the faces.
         recipe: how to train.
         folder: where `checkpoint.pt`, `best.safetensors` and `history.csv` are kept up to date, if anywhere.
-        watch: called after each step; what it returns, if true, ends training after this step. By
-            default a progress bar.
+        watch: called after each step, on a GPU after every 16th; what it returns, if true, ends training
+            after this step. By default a progress bar.
         soft_targets: what teachers say about each of the store's faces, on the scale of its labels, NaN
             where they say nothing; see `soft_targets`. A train face is then trained on the mean of
             its label and its soft target.
@@ -314,8 +378,8 @@ def fit(
 
     Raises:
         ValueError: the store lacks train or validation faces with a known label; the soft targets are not
-            one for each face; the loss stopped being a number, or the head died; or the folder holds
-            another run.
+            one for each face; the processes cannot share a batch alike; the loss stopped being a number, or
+            the head died; or the folder holds another run.
         OSError: another process trains in the folder, or it could not be written in the end.
     """
     _keep_memory()
@@ -329,17 +393,26 @@ def fit(
     steps = len(rows) // recipe.batch_size
     if not steps:
         raise ValueError(f"{len(rows)} train faces do not fill a batch of {recipe.batch_size}")
+    if recipe.batch_size % fabric.world_size:
+        raise ValueError(
+            f"{fabric.world_size} processes cannot share {recipe.batch_size} faces alike: "
+            "choose a batch size that they divide"
+        )
 
     if recipe.waking and isinstance(network, SSRNet):
         _let_heads_wake(network)
+    if fabric.world_size > 1:
+        _share_statistics(network)
     loss = loss or partial(LOSSES[recipe.loss], value_range=target.value_range)
-    job = checkpoint.job(network, store, asdict(recipe), soft_targets, fabric.world_size)
+    job = checkpoint.job(network, store, asdict(recipe), soft_targets)
     optimizer = new_optimizer(network, recipe)
     schedule = new_schedule(optimizer, recipe, recipe.learning_rate, recipe.epochs, steps)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: Any = torch.compile(network) if recipe.compile else network
     model, stepper = fabric.setup(trained, optimizer)
-    average = AveragedModel(network, multi_avg_fn=_warm_average(recipe.ema))
+    # To ask for this count in the update itself would have the CPU wait for the GPU.
+    warm_average = _warm_average(recipe.ema, lambda: int(average.n_averaged))
+    average = AveragedModel(network, multi_avg_fn=warm_average)
     averaged = average.module
     assert isinstance(averaged, FaceNetwork)
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
@@ -350,6 +423,7 @@ def fit(
     still = _order(shares, recipe.seed, epoch=-1)[:BATCH_NORM_FACES].split(recipe.batch_size)
     watch = watch or progress_bar()
     saved = time.monotonic()
+    unasked: list[Tensor] = []
 
     place = Path(folder) if folder and fabric.is_global_zero else None
     with files.alone(place) if place else nullcontext(), checkpoint.signals_kept() as signals:
@@ -362,23 +436,27 @@ def fit(
                 schedule = _begin_second_phase(network, average, optimizer, recipe, steps, run["best"])
                 parts["schedule"] = schedule
             network.train()
+            changes = _changes(recipe, run["step"], fabric)
             batch = batch[fabric.global_rank :: fabric.world_size]
-            torch.manual_seed(_mixed(recipe.seed, run["step"], fabric.global_rank))
-            lost = _step(fabric, model, stepper, read(batch), labels[batch], recipe, loss)
+            answers = labels[batch.to(fabric.device, non_blocking=True)]
+            unasked.append(_step(fabric, model, stepper, read(batch), changes, answers, loss))
             schedule.step()
             average.update_parameters(network)
             run["step"] += 1
-            run["total"] += lost
-            if not math.isfinite(lost):
-                raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
             epoch_ends = run["step"] % steps == 0
+            if fabric.device.type != "cpu" and run["step"] % STEPS_UNASKED and not epoch_ends:
+                continue
+            lost = torch.stack(unasked).tolist()
+            unasked.clear()
+            run["total"] += sum(lost)
+            if not math.isfinite(run["total"]):
+                raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
             if epoch_ends:
                 update_bn((read(part) for part in still), averaged)
                 values = predict(averaged, validation_faces)
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
-            progress = Progress(
-                run["step"], recipe.all_epochs * steps, len(batch), lost, run["history"], run["by_age"]
-            )
+            faces, all_steps = len(lost) * len(batch), recipe.all_epochs * steps
+            progress = Progress(run["step"], all_steps, faces, lost[-1], run["history"], run["by_age"])
             wish = bool(fabric.is_global_zero and watch(progress)) or bool(signals)
             stop = bool(fabric.all_reduce(torch.tensor(float(wish)), reduce_op="sum"))  # one's is all's
             if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
@@ -440,7 +518,7 @@ def progress_bar() -> Callable[[Progress], None]:
         if progress.history:
             last = {name: f"{value:.4g}" for name, value in progress.history[-1].items()}
             bar.set_postfix(last, refresh=False)
-        bar.update()
+        bar.update(progress.step - bar.n)
         if progress.step == progress.steps:
             bar.close()
             bar = None
@@ -513,11 +591,11 @@ def _begin_second_phase(
     return new_schedule(optimizer, recipe, recipe.learning_rate / 2, recipe.second_epochs, steps)
 
 
-def _warm_average(keep: float) -> Callable[..., None]:
+def _warm_average(keep: float, steps: Callable[[], int]) -> Callable[..., None]:
     """An average that forgets the first, bad weights fast: early on it spans a tenth of the steps so far."""
 
-    def update(averages: list[Tensor], new: list[Tensor], steps: Tensor) -> None:
-        torch._foreach_lerp_(averages, new, max(1 - keep, 10 / (10 + int(steps))))
+    def update(averages: list[Tensor], new: list[Tensor], _: Tensor) -> None:
+        torch._foreach_lerp_(averages, new, max(1 - keep, 10 / (10 + steps())))
 
     return update
 
@@ -552,22 +630,34 @@ def _batches(shares: Tensor, recipe: Recipe, start: int) -> Iterator[Tensor]:
         yield from order.split(recipe.batch_size)[max(0, start - epoch * steps) :]
 
 
+def _changes(recipe: Recipe, step: int, fabric: Fabric) -> Changes | None:
+    """This process's part of the random changes of a step's faces: the same however many share them.
+
+    What is random after them, such as dropout, is each process's own.
+    """
+    torch.manual_seed(_mixed(recipe.seed, step, 0))
+    augmentation = AUGMENTATIONS[recipe.augmentation]
+    drawn = augmentation and draw_changes(recipe.batch_size, torch.default_generator, **augmentation)
+    if fabric.global_rank:
+        torch.manual_seed(_mixed(recipe.seed, step, fabric.global_rank))
+    return Changes(*(part[fabric.global_rank :: fabric.world_size] for part in drawn)) if drawn else None
+
+
 def _step(
     fabric: Fabric,
     model: nn.Module,
     optimizer: Optimizer,
     faces: Tensor,
+    changes: Changes | None,
     truth: Tensor,
-    recipe: Recipe,
     loss: Loss,
-) -> float:
-    augmentation = AUGMENTATIONS[recipe.augmentation]
-    faces = faces.float() if augmentation is None else augment(faces, torch.default_generator, **augmentation)
+) -> Tensor:
+    faces = change(faces, changes) if changes else faces.float()
     lost = loss(model(faces.contiguous(memory_format=torch.channels_last)), truth)
     optimizer.zero_grad()
     fabric.backward(lost)
     optimizer.step()
-    return lost.item()
+    return lost.detach()
 
 
 def _end_epoch(
@@ -642,7 +732,7 @@ def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callabl
     """Return how to get a batch of a store's faces: from the device's memory if they fit, else streamed."""
     if device.type == "cuda" and len(rows) * store.faces[0].nbytes < torch.cuda.mem_get_info()[0] / 2:
         kept = torch.from_numpy(store.faces[rows]).to(device)
-        return lambda batch: kept[batch.to(device)].permute(0, 3, 1, 2)
+        return lambda batch: kept[batch.to(device, non_blocking=True)].permute(0, 3, 1, 2)
     return lambda batch: torch.from_numpy(store.faces[rows[batch.numpy()]]).to(device).permute(0, 3, 1, 2)
 
 

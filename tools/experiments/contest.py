@@ -1,11 +1,12 @@
 """Which head is best? Sixteen ways to read an age, trained alike on UTKFace with three seeds each.
 
-    python -m tools.experiments.contest --store data/utkface --epochs 6 --jobs 2
+    python -m tools.experiments.contest --store data/utkface --epochs 12 --jobs 2
 
-trains them: validation faces choose each run's best epoch and compare the heads. Stopped, the same command
-goes on. Then, once, when nothing is left to choose:
+trains them. All start with the two streams of a network that learned gender and has never been told an age:
+that saves each of them ten epochs. Validation faces choose each run's best epoch and compare the heads.
+Stopped, the same command goes on. Then, once, when nothing is left to choose:
 
-    python -m tools.experiments.contest --store data/utkface --epochs 6 --jobs 2 --test
+    python -m tools.experiments.contest --store data/utkface --epochs 12 --jobs 2 --test
 
 Writes book/results/contest.json.
 """
@@ -19,11 +20,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ssrlib import FaceStore, Recipe, fit, inference, results
+from ssrlib import FaceStore, Recipe, fit, inference, results, weights
 from ssrlib.heads import CONTEST, contestant
 from ssrlib.metrics import compare
 
 RIVAL = "SSR"
+START = weights.PRETRAINED / "utkface" / "gender.safetensors"
 RESULT = "book/results/contest.json"
 
 
@@ -38,6 +40,9 @@ def place_of(runs: Path, name: str, seed: int, epochs: int) -> Path:
 def train(name: str, seed: int, epochs: int, store: Path, runs: Path) -> str:
     """Train one contestant, or go on where it stopped."""
     network, recipe, loss = contestant(name, recipe_of(seed, epochs))
+    start = weights.load(START)
+    for stream in ("stream1", "stream2"):
+        getattr(network, stream).load_state_dict(getattr(start, stream).state_dict())
     place = place_of(runs, name, seed, epochs)
     history = fit(network, FaceStore(store), recipe, place, lambda _: None, loss=loss)
     return f"{name}, seed {seed}: {history['mae'].min():.2f} years on validation"
@@ -79,7 +84,7 @@ def main(store: Path, runs: Path, epochs: int, seeds: list[int], jobs: int, test
     for row in rows:
         print(f"{row['split']:10} {row['mae']:5.2f} years  {row['head']}")
     results.record(
-        RESULT, rows, weights=(), store=faces, data="UTKFace", seeds=seeds, epochs=epochs, rival=RIVAL
+        RESULT, rows, weights=[START], store=faces, data="UTKFace", seeds=seeds, epochs=epochs, rival=RIVAL
     )
 
 
@@ -87,7 +92,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
     parser.add_argument("--runs", type=Path, default=Path("runs/contest"))
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="processes at once, of one thread each")
     parser.add_argument("--test", action="store_true", help="open the test split, once, at the end")
