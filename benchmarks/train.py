@@ -1,36 +1,49 @@
-"""Training, side by side: the usual way and `ssrlib.fit`, on the same faces and network, in turn.
+"""Training, one change at a time: from the usual way to `ssrlib.fit`, on the same faces and network.
 
     python -m benchmarks.train
 
 The usual way is a `Dataset` that opens JPEGs with Pillow and changes each face by itself, a `DataLoader`
-with a process a core, and an eager network in float32 in PyTorch's usual memory layout. Ours is `fit` with
-`--fast`: packed faces, changed as a batch, in bfloat16, compiled. Both do the same changes, see the same
-number of faces, and are timed after a first epoch that warms up. With a GPU, both use it.
+with a process a core, and an eager network in float32 in PyTorch's usual memory layout. Each row below adds
+one change to the row before it. The rows run in turn, three rounds of them, each in a process of its own that
+warms up first; a row's speed is the median. On a GPU, there are three rows more. The result's file is named
+after the device, so that those of several devices lie side by side.
 """
 
+import argparse
+import json
 import os
+import re
+import subprocess
+import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ssrlib import FaceStore, Recipe, fit, results
 from ssrlib.augment import MILD, augment
 from ssrlib.datasets import synthetic
-from ssrlib.training import new_network
+from ssrlib.training import keep_memory, new_network
 
-EPOCHS = 3
-RECIPE = Recipe(epochs=EPOCHS, batch_size=64)
+ROUNDS = 3
+WARM_UP, TIMED = 20, 100  # steps
+BATCH = 64
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+LARGE = 2048
+
+Batches = Iterator[tuple[Tensor, Tensor]]
 
 
-class Photos(Dataset):
+class Photos(Dataset[tuple[Tensor, np.float32]]):
     """Faces as they lie in most repositories: one JPEG of 200 x 200 pixels each."""
 
     def __init__(self, files: list[Path], ages: np.ndarray):
@@ -47,53 +60,129 @@ class Photos(Dataset):
         return augment(batch, generator, **MILD)[0], self.ages[index]
 
 
-def usual(store: FaceStore, folder: Path) -> float:
+def loaded(store: FaceStore) -> Batches:
+    """Batches as most repositories make them."""
     faces, rows = store.split("train")
-    files = []
-    for i, face in enumerate(faces):
-        files.append(folder / f"{i}.jpg")
-        large = cv2.resize(face[..., ::-1], (200, 200), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(files[-1]), large)
-    data = Photos(files, rows["age"].to_numpy(np.float32))
-    workers = os.cpu_count() or 0
-    loader = DataLoader(data, RECIPE.batch_size, shuffle=True, drop_last=True, num_workers=workers)
-    network = new_network(RECIPE).to(DEVICE).train()
-    optimizer = torch.optim.Adam(network.parameters(), RECIPE.learning_rate)
-    for epoch in range(EPOCHS):
-        if epoch == 1:
-            start = time.perf_counter()
-        for batch, ages in loader:
-            loss = (network(batch.to(DEVICE)) - ages.to(DEVICE)).abs().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    loss.item()
-    return (EPOCHS - 1) * len(loader) * RECIPE.batch_size / (time.perf_counter() - start)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{i}.jpg" for i in range(len(faces))]
+        for file, face in zip(files, faces, strict=True):
+            large = cv2.resize(face[..., ::-1], (200, 200), interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(file), large)
+        data = Photos(files, rows["age"].to_numpy(np.float32))
+        workers = os.cpu_count() or 0
+        loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=workers)
+        while True:
+            yield from ((batch.to(DEVICE), ages.to(DEVICE)) for batch, ages in loader)
 
 
-def ours(store: FaceStore) -> float:
-    """Validation, which the usual way does without here, falls into an epoch's last step: left out."""
-    recipe, times = replace(RECIPE, precision="bf16-mixed", compile=True), []
-    fit(new_network(recipe), store, recipe, watch=lambda _: times.append(time.perf_counter()))
-    epochs = np.array(times).reshape(EPOCHS, -1)
-    steps = np.diff(epochs[1:, :-1])
-    return float(recipe.batch_size / steps.mean())
+def packed(store: FaceStore, place: torch.device, size: int) -> Batches:
+    """Batches of faces that lie in one array, there or on the GPU, and are changed all at once."""
+    faces, rows = store.split("train")
+    kept = torch.from_numpy(faces).to(place)
+    ages = torch.from_numpy(rows["age"].to_numpy(np.float32)).to(place)
+    while True:
+        chosen = torch.randint(len(kept), (size,), device=place)
+        batch = kept[chosen].to(DEVICE).permute(0, 3, 1, 2)
+        yield augment(batch, torch.default_generator, **MILD), ages[chosen].to(DEVICE)
+
+
+def loop(batches: Batches, changes: list[str]) -> Callable[[], Tensor]:
+    """A plain training loop; each call of what it returns is one step."""
+    last = torch.channels_last if "channels last" in changes else torch.contiguous_format
+    network = new_network(Recipe()).to(DEVICE).train()
+    network.to(memory_format=last)  # type: ignore[call-overload]
+    model = torch.compile(network) if "compiled" in changes else network
+    optimizer = torch.optim.Adam(network.parameters(), 0.005)
+    precise = "bfloat16" not in changes
+
+    def step() -> Tensor:
+        faces, ages = next(batches)
+        with nullcontext() if precise else torch.autocast(DEVICE.type, dtype=torch.bfloat16):
+            loss = (model(faces.contiguous(memory_format=last)) - ages).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+CHANGES = ["packed faces", "channels last", "bfloat16", "compiled", "memory kept"]
+ON_GPU = ["faces on the GPU", "nobody waits", f"batches of {LARGE:,}"]
+
+
+def speed(store: FaceStore, row: str) -> float:
+    """Faces a second of one row, in a process of its own."""
+    order = [*CHANGES, *ON_GPU]
+    changes = order[: order.index(row) + 1] if row in order else []
+    size = LARGE if ON_GPU[2] in changes else BATCH
+    if row == "ssrlib.fit":
+        return fitted(store)
+    if "memory kept" in changes:
+        keep_memory()
+    place = DEVICE if ON_GPU[0] in changes else torch.device("cpu")
+    step = loop(packed(store, place, size) if changes else loaded(store), changes)
+    for number in range(WARM_UP + TIMED):
+        if number == WARM_UP:
+            start = settled()
+        loss = step()
+        if ON_GPU[1] not in changes:
+            loss.item()
+    return TIMED * size / (settled() - start)
+
+
+def settled() -> float:
+    """The time when all work is done."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def fitted(store: FaceStore) -> float:
+    """`fit` with `--fast`, which does more: averaged weights, a schedule, a watcher; without validation."""
+    recipe = Recipe(epochs=3, batch_size=BATCH, precision="bf16-mixed", compile=True)
+    told: list[tuple[int, float]] = []
+    fit(
+        new_network(recipe),
+        store,
+        recipe,
+        watch=lambda progress: told.append((progress.step, time.perf_counter())),
+    )
+    an_epoch = told[-1][0] // recipe.epochs
+    steps, seconds = 0, 0.0
+    for (before, begin), (after, end) in pairwise(told):
+        if before > an_epoch and after % an_epoch and before % an_epoch:
+            steps, seconds = steps + after - before, seconds + end - begin
+    return steps * BATCH / seconds
 
 
 def main() -> None:
     results.check_committed()
+    rows = ["the usual way", *CHANGES, *(ON_GPU if DEVICE.type == "cuda" else []), "ssrlib.fit"]
     with tempfile.TemporaryDirectory() as folder:
         store = synthetic.store(4000, path=Path(folder) / "drawn")
-        speeds = {"usual": usual(store, Path(folder)), "ours": ours(store)}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    for name, speed in speeds.items():
-        print(f"{name:6} {speed:8.0f} faces a second")
-    ratio = speeds["ours"] / speeds["usual"]
-    print(f"ours is {ratio:.1f} times as fast, on {device}")
-    measured = {"faces a second": speeds, "times as fast": ratio, "device": device}
-    place, data = "book/results/benchmark-train.json", "4,000 drawn faces"
-    results.record(place, measured, weights=(), data=data, seed=0)
+        command = [sys.executable, "-m", "benchmarks.train", "--store", str(store.path), "--row"]
+        times: dict[str, list[float]] = {row: [] for row in rows}
+        for _ in range(ROUNDS):
+            for row in rows:
+                done = subprocess.run([*command, row], check=True, stdout=subprocess.PIPE, text=True)
+                times[row].append(json.loads(done.stdout.splitlines()[-1]))
+    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
+    speeds = {row: float(np.median(measured)) for row, measured in times.items()}
+    for row, faces in speeds.items():
+        print(f"{faces:10,.0f} faces a second, {faces / speeds['the usual way']:6.1f} times: {row}")
+    name = re.sub(r"[^a-z0-9]+", "-", device.lower())
+    measured = {"faces a second": speeds, "all rounds": times, "device": device, "batch": BATCH}
+    data = "4,000 drawn faces"
+    results.record(f"book/results/benchmark-train-{name}.json", measured, weights=(), data=data, seed=0)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--row", help="measure this row only, and print its faces a second")
+    parser.add_argument("--store", type=Path, help="for --row: a folder of faces")
+    arguments = parser.parse_args()
+    if arguments.row:
+        print(speed(FaceStore(arguments.store), arguments.row))
+    else:
+        main()

@@ -382,7 +382,7 @@ def fit(
             the head died; or the folder holds another run.
         OSError: another process trains in the folder, or it could not be written in the end.
     """
-    _keep_memory()
+    keep_memory()
     fabric = _fabric(recipe.precision)
     target = TARGETS[recipe.target]
     rows, truth = _labelled(store, "train", target)
@@ -551,11 +551,13 @@ def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
     return log
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let the process keep what it frees, where the C library is glibc.
 
     Each step allocates the same large tensors. By default they are handed back to the system and fetched
     again page by page, which costs a quarter of a small network's training.
+
+    >>> keep_memory()
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         trim_threshold, mmap_threshold = -1, -3  # malloc.h

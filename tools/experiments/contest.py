@@ -3,7 +3,7 @@
     python -m tools.experiments.contest --store data/utkface --epochs 12 --jobs 2
 
 trains them. All start with the two streams of a network that learned gender and has never been told an age:
-that saves each of them ten epochs. Validation faces choose each run's best epoch and compare the heads.
+that saves epochs for all alike. Validation faces choose each run's best epoch and compare the heads.
 Stopped, the same command goes on. Then, once, when nothing is left to choose:
 
     python -m tools.experiments.contest --store data/utkface --epochs 12 --jobs 2 --test
@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from ssrlib import FaceStore, Recipe, fit, inference, results, weights
 from ssrlib.heads import CONTEST, contestant
 from ssrlib.metrics import compare
+from ssrlib.network import FaceNetwork
 
 RIVAL = "SSR"
 START = weights.PRETRAINED / "utkface" / "gender.safetensors"
@@ -37,12 +38,17 @@ def place_of(runs: Path, name: str, seed: int, epochs: int) -> Path:
     return runs / f"{epochs}-epochs" / "".join(c if c.isalnum() else "-" for c in name) / str(seed)
 
 
-def train(name: str, seed: int, epochs: int, store: Path, runs: Path) -> str:
-    """Train one contestant, or go on where it stopped."""
-    network, recipe, loss = contestant(name, recipe_of(seed, epochs))
+def begin(network: FaceNetwork) -> None:
+    """Give a network the two streams of one that learned gender."""
     start = weights.load(START)
     for stream in ("stream1", "stream2"):
         getattr(network, stream).load_state_dict(getattr(start, stream).state_dict())
+
+
+def train(name: str, seed: int, epochs: int, store: Path, runs: Path) -> str:
+    """Train one contestant, or go on where it stopped."""
+    network, recipe, loss = contestant(name, recipe_of(seed, epochs))
+    begin(network)
     place = place_of(runs, name, seed, epochs)
     history = fit(network, FaceStore(store), recipe, place, lambda _: None, loss=loss)
     return f"{name}, seed {seed}: {history['mae'].min():.2f} years on validation"
