@@ -232,10 +232,11 @@ def check_faces(faces: Tensor) -> None:
         ValueError: it says what was expected, and what came.
     """
     expected = f"faces must be N x 3 x {FACE_SIZE} x {FACE_SIZE}, RGB, 0 to 255"
-    shape = " x ".join(map(str, faces.shape))
-    if faces.ndim == 4 and faces.shape[3] == 3 and faces.shape[1] != 3:
-        raise ValueError(f"{expected}; got {shape}, channels last: use faces.permute(0, 3, 1, 2)")
     if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, FACE_SIZE, FACE_SIZE):
+        # Written here only: a compiled network would be compiled again for each N that it has to write.
+        shape = " x ".join(map(str, faces.shape))
+        if faces.ndim == 4 and faces.shape[3] == 3:
+            shape += ", channels last: use faces.permute(0, 3, 1, 2)"
         raise ValueError(f"{expected}; got {shape}")
     if faces.dtype != torch.uint8 and not faces.is_floating_point():
         raise ValueError(f"{expected}, as uint8 or float; got {faces.dtype}")

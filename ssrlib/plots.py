@@ -387,6 +387,38 @@ def lying_bars(values: dict[str, float], label: str) -> Figure:
     return figure
 
 
+def roofline(layers: dict[str, float], peak: float, bandwidth: float) -> Figure:
+    """What a device can compute at most, over how much there is to compute for each byte.
+
+    Under the slope the memory is the limit, under the flat roof the arithmetic.
+
+    Args:
+        layers: operations a byte, by the layer's name.
+        peak: operations a second.
+        bandwidth: bytes a second.
+    """
+    figure, axes = _figure(6, 3.2)
+    intensity = np.geomspace(min(layers.values()) / 2, 4 * max(peak / bandwidth, *layers.values()), 200)
+    _plain(axes).loglog(intensity, np.minimum(peak, bandwidth * intensity) / 1e9, color=BLUE, lw=2)
+    for name, x in layers.items():
+        y = min(peak, bandwidth * x) / 1e9
+        axes.plot(x, y, "o", color=ORANGE)
+        axes.annotate(name, (x, y), (6, -12), textcoords="offset points")
+    axes.set(xlabel="operations a byte", ylabel="billion operations a second")
+    return figure
+
+
+def timeline(spans: dict[str, Sequence[tuple[float, float]]], label: str) -> Figure:
+    """When each kind of work was done: rows of (start, length) on one axis of time."""
+    figure, axes = _figure(7, 0.5 + 0.4 * len(spans))
+    for row, (work, color) in enumerate(zip(spans.values(), (BLUE, ORANGE, GREY) * 3, strict=False)):
+        _plain(axes).broken_barh(list(work), (row - 0.35, 0.7), color=color)
+    axes.set_yticks(range(len(spans)), list(spans))
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    return figure
+
+
 def histogram(values: np.ndarray, lines: Sequence[float], label: str) -> Figure:
     """How often values occur, with lines at some of them."""
     figure, axes = _figure(6, 2.4)

@@ -138,14 +138,27 @@ def load(name: str) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is no result of this name; the message lists those that there are.
     """
-    package = Path(__file__).parent
-    checkout, installed = package.parent / "book" / "results", package / "published"
-    folder = installed if installed.is_dir() else checkout
+    folder = _published()
     if not (folder / f"{name}.json").is_file():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
         raise FileNotFoundError(f"the book has no result {name!r}; it has {known}")
     result: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
     return result
+
+
+def names(pattern: str) -> list[str]:
+    """Return the names of the book's results that fit a pattern, as `load` takes them.
+
+    >>> names("age-t*")
+    ['age-test']
+    """
+    return sorted(path.stem for path in _published().glob(f"{pattern}.json"))
+
+
+def _published() -> Path:
+    package = Path(__file__).parent
+    checkout, installed = package.parent / "book" / "results", package / "published"
+    return installed if installed.is_dir() else checkout
 
 
 def load_evaluation(path: str | Path) -> dict[str, Any]:

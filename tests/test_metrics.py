@@ -176,3 +176,23 @@ def test_predict_leaves_training_mode_as_it_was(age_network):
     assert values.shape == (600,)
     assert np.allclose(values, values[0])
     assert inference.predict(age_network, faces[:0]).shape == (0,)
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 3), st.just(40)), elements=st.floats(0, 60)), st.floats(-5, 5)
+)
+def test_a_paired_comparison_drops_what_is_hard_for_both(errors, shift):
+    """Each run off by the same: whatever the faces, the difference is sure. Runs that differ are not."""
+    alike = np.repeat(errors[:1], 3, axis=0)
+    told = metrics.compare(alike + shift, alike)
+    assert told["difference"] == pytest.approx(shift, abs=1e-9)
+    assert told["interval"] == pytest.approx([shift, shift], abs=1e-9)
+
+
+def test_a_comparison_of_runs_that_scatter_is_unsure():
+    rng = np.random.default_rng(1)
+    errors = rng.exponential(5, size=(3, 500))
+    told = metrics.compare(errors + np.array([[-1.0], [0], [1]]), errors)
+    low, high = told["interval"]
+    assert low < 0 < high
+    assert 1 < high - low < 4

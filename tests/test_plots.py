@@ -122,6 +122,20 @@ def test_bars_keep_their_order():
     ]
 
 
+def test_a_roof_is_as_high_as_the_memory_or_the_arithmetic_allows():
+    (axes,) = plots.roofline({"copies": 0.25, "multiplies": 50.0}, peak=1e12, bandwidth=1e11).axes
+    roof, *dots = axes.lines
+    assert roof.get_ydata().max() == 1000
+    assert [dot.get_ydata()[0] for dot in dots] == [25, 1000]
+    assert [text.get_text() for text in axes.texts] == ["copies", "multiplies"]
+
+
+def test_a_timeline_has_a_row_for_each_kind_of_work():
+    (axes,) = plots.timeline({"read": [(0, 1), (2, 3)], "write": [(1, 1)]}, "ms").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["read", "write"]
+    assert [len(row.get_paths()) for row in axes.collections] == [2, 1]
+
+
 def test_maps_of_squares_end_where_the_middles_of_the_squares_do():
     figure = plots.heat_maps(FACES[0], {"some": np.eye(14)}, inset=4)
     face, shown = figure.axes[0].get_images()

@@ -470,6 +470,46 @@ def torchrun(processes, program, store, out, *more):
     )
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_nobody_waits_for_a_gpu_but_where_losses_are_asked_for(drawn_store, monkeypatch):
+    real = training._step
+
+    def step(*arguments):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return real(*arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(training, "_step", step)
+    told = []
+    fit(new_network(QUICK), drawn_store, QUICK, watch=told.append)
+    assert [progress.step for progress in told] == [5, 10]
+    assert [progress.faces for progress in told] == [160, 160]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_a_gpu_learns_what_a_cpu_does(drawn_store, precision):
+    recipe = replace(QUICK, precision=precision)
+    history = fit(new_network(recipe), drawn_store, recipe, watch=lambda _: None)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+
+
+def test_a_loss_of_ones_own_is_trained(drawn_store):
+    seen = []
+
+    def loss(outputs, ages):
+        seen.append(len(ages))
+        return outputs.sum() * 0 + 7
+
+    history = fit(new_network(QUICK), drawn_store, QUICK, watch=lambda _: None, loss=loss)
+    assert history["loss"].tolist() == [7, 7]
+    assert seen == [32] * 10
+
+
 @pytest.fixture(scope="module")
 def two_processes(drawn_store, tmp_path_factory):
     out = tmp_path_factory.mktemp("two")

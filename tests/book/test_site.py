@@ -158,7 +158,7 @@ def test_a_word_is_found(page, address):
 
 
 @pytest.mark.parametrize(
-    ("word", "where"), [("webcam", "11-in-front-of-the-camera"), ("colab", "book/index")]
+    ("word", "where"), [("webcam", "12-in-front-of-the-camera"), ("colab", "book/index")]
 )
 def test_words_that_people_use_are_found_with_an_excerpt(word, where, page, address):
     page.goto(f"{address}search.html?q={word}")
@@ -222,7 +222,7 @@ def test_theme_is_switched_and_remembered(page, address):
 
 
 def test_the_checklist_can_be_ticked(page, address):
-    page.goto(f"{address}book/12-using-it-well.html")
+    page.goto(f"{address}book/13-using-it-well.html")
     box = page.get_by_label("I can say in one sentence")
     box.check()
     assert box.is_checked()
