@@ -261,7 +261,10 @@ def train(
         int | None, typer.Option(help="passes of a second phase, from the best weights, at half the rate")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="the schedule's peak")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="faces in one step")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="faces in one step, of all processes together; scales our learning rate"),
+    ] = None,
     loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
     balanced: Annotated[
         bool, typer.Option("--balanced", help="show faces of rare sources and ages more often")
@@ -273,13 +276,13 @@ def train(
     ] = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="compile the network, and multiply in bfloat16; needs a C++ compiler"),
+        typer.Option("--fast", help="compile the network, and multiply in 16 bits; needs a C++ compiler"),
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also log for TensorBoard")] = False,
 ) -> None:
     """Train a network; the best epoch on validation ends in OUT/TARGET/best.safetensors.
 
-    Interrupted? The same command goes on. With torchrun, several processes or machines share the work:
+    Interrupted? The same command goes on. With torchrun, several processes or machines share each batch:
     torchrun --nproc-per-node 2 -m ssrlib train ...
 
     Example: ssrlib train --store data/utkface --target age --fast
@@ -301,7 +304,7 @@ def train(
         "loss": loss,
     }
     changes = {name: value for name, value in chosen.items() if value is not None} | {"seed": seed}
-    changes |= {"precision": "bf16-mixed", "compile": True} if fast else {}
+    changes |= training.fast() if fast else {}
     changes |= {"balanced": True} if balanced else {}
     plan = getattr(training.Recipe, recipe.value)(target=target.value, **changes)
     watchers = [training.progress_bar()]

@@ -11,26 +11,18 @@ import argparse
 from pathlib import Path
 
 from ssrlib import FaceStore, Recipe, fit, results
-from ssrlib.training import new_network
+from ssrlib.training import fast, new_network
 from tools.experiments.contest import START, begin, in_parallel
 
 EPOCHS = 6
-USUAL = Recipe()
 POWERS = {"root": 0.5, "linear": 1.0}
 RUNS = [(size, rule) for size in (32, 128, 512, 2048) for rule in POWERS if size > 32 or rule == "root"]
 
 
 def train(size: int, rule: str, store: Path, runs: Path) -> list[float]:
     """The errors after each epoch, in years."""
-    recipe = Recipe(
-        epochs=EPOCHS,
-        batch_size=size,
-        learning_rate=USUAL.learning_rate * (size / USUAL.batch_size) ** POWERS[rule],
-        # The average spans as many faces as it does for the usual batch.
-        ema=USUAL.ema ** (size / USUAL.batch_size),
-        precision="bf16-mixed",
-        compile=True,
-    )
+    rate = Recipe.learning_rate * (size / Recipe.batch_size) ** POWERS[rule]
+    recipe = Recipe.best(epochs=EPOCHS, batch_size=size, learning_rate=rate, **fast())
     network = new_network(recipe)
     begin(network)
     history = fit(network, FaceStore(store), recipe, runs / f"{size}-{rule}", lambda _: None)

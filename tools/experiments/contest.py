@@ -24,6 +24,7 @@ from ssrlib import FaceStore, Recipe, fit, inference, results, weights
 from ssrlib.heads import CONTEST, contestant
 from ssrlib.metrics import compare
 from ssrlib.network import FaceNetwork
+from ssrlib.training import fast
 
 RIVAL = "SSR"
 START = weights.PRETRAINED / "utkface" / "gender.safetensors"
@@ -31,7 +32,7 @@ RESULT = "book/results/contest.json"
 
 
 def recipe_of(seed: int, epochs: int) -> Recipe:
-    return Recipe(epochs=epochs, seed=seed, precision="bf16-mixed", compile=True)
+    return Recipe(epochs=epochs, seed=seed, **fast())
 
 
 def place_of(runs: Path, name: str, seed: int, epochs: int) -> Path:
