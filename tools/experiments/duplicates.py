@@ -1,0 +1,97 @@
+"""The same photo twice: near-duplicates within UTKFace, also across its splits, and what they are worth.
+
+    python -m tools.experiments.duplicates --store data/utkface
+
+Two faces count as one photo if a difference hash, the sign of 256 differences between neighboring patches, is
+the same in all but a few places, also when one of them is mirrored. Of random pairs half of the places
+differ. Writes book/results/duplicates.json.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from ssrlib import FaceStore, results, weights
+from ssrlib.inference import predict_split
+from ssrlib.metrics import metrics_per_face, summary
+
+SIDE = 16
+# Distances to the nearest other photo have two heaps: copies below 20, other photos from 30 on.
+ALIKE = 24
+CHUNK = 512
+SIDES = (("first", "second"), ("second", "first"))
+
+
+def difference_hash(faces: np.ndarray) -> np.ndarray:
+    """Is each patch brighter than its left neighbor? N x 256, as -1 and 1."""
+    signs = []
+    for face in faces:
+        grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(grey, (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA).astype(int)
+        signs.append(np.where(np.diff(small) > 0, 1, -1).ravel())
+    return np.array(signs, np.float32)
+
+
+def alike(store: FaceStore) -> pd.DataFrame:
+    """All pairs of faces that seem to be one photo: `first`, `second` and `distance`, from 0 to 256."""
+    plain = difference_hash(store.faces)
+    mirrored = difference_hash(store.faces[:, :, ::-1])
+    pairs = []
+    for start in range(0, len(plain), CHUNK):
+        part = plain[start : start + CHUNK]
+        apart = (SIDE**2 - np.maximum(part @ plain.T, part @ mirrored.T)) / 2
+        first, second = np.nonzero(apart <= ALIKE)
+        later = second > first + start
+        first, second = first[later], second[later]
+        pairs.append(
+            pd.DataFrame({"first": first + start, "second": second, "distance": apart[first, second]})
+        )
+    return pd.concat(pairs, ignore_index=True)
+
+
+def main(store: FaceStore) -> None:
+    pairs, rows = alike(store), store.rows.reset_index(drop=True)
+    ages = [rows["age"].to_numpy()[pairs[side]] for side in ("first", "second")]
+    splits = [rows["split"].to_numpy()[pairs[side]] for side in ("first", "second")]
+    differ = np.abs(ages[0] - ages[1])
+    between = pd.Series([" and ".join(sorted(pair)) for pair in zip(*splits, strict=True)])
+    path = weights.pretrained("age")
+    measured: dict[str, Any] = {
+        "faces": len(store),
+        "pairs": len(pairs),
+        "pairs between": between.value_counts().to_dict(),
+        "labels differ": {
+            "share of pairs": float((differ > 0).mean()),
+            "mean years": float(differ.mean()),
+            "years at most, of 90 %": float(np.percentile(differ, 90)),
+        },
+    }
+    in_train = rows["split"].to_numpy() == "train"
+    seen = {side: set(pairs[side][in_train[pairs[other]]]) for side, other in SIDES}
+    copied = np.isin(np.arange(len(rows)), list(seen["first"] | seen["second"]))
+    for split in ("validation", "test"):
+        table = predict_split(weights.load(path), store, split, weights.read_card(path).get("calibration"))
+        per_face = metrics_per_face(table)
+        known = copied[rows["split"] == split]
+        measured[split] = {
+            "faces": len(table),
+            "with a copy in train": int(known.sum()),
+            "all": summary(per_face[["mae"]]),
+            "without those": summary(per_face.loc[~known, ["mae"]]),
+            "those alone": summary(per_face.loc[known, ["mae"]]),
+        }
+        print(split, {name: value for name, value in measured[split].items() if name != "faces"})
+    print(measured["pairs between"], measured["labels differ"])
+    results.record("book/results/duplicates.json", measured, weights=[path], store=store, data="UTKFace")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("data/utkface"))
+    arguments = parser.parse_args()
+    results.check_committed()
+    main(FaceStore(arguments.store))
