@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 from skimage import data
 
+SETTINGS = Path(__file__).resolve().parents[1] / "tools" / "site" / "lab"  # as `make lab` has them
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = [
     "--no-sandbox",
@@ -86,9 +87,7 @@ def run_jupyter(folder: Path):
         "--IdentityProvider.token=",
     ]
     options += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"]
-    quiet = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    quiet.parent.mkdir(parents=True)
-    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    options.append(f"--LabApp.app_settings_dir={SETTINGS}")
     own = {
         name: str(folder / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
     }
