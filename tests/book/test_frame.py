@@ -128,6 +128,22 @@ def test_labels_are_given_once_in_the_whole_book():
     assert sorted(labels) == sorted(set(labels))
 
 
+def test_the_start_page_in_jupyterlab_lists_every_chapter_and_its_question():
+    listed = re.findall(
+        r"^\| (\d+) \| \[(.+)\]\((.+)\) \| (.+) \|$", (ROOT / "book/start.md").read_text(), re.M
+    )
+    table = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+    files = [page["file"] for part in table if part.get("numbered") for page in part["chapters"]]
+    expected = []
+    for number, file in enumerate(files, start=1):
+        path = next(ROOT.glob(f"{file}.*"))
+        text = jupytext.read(path).cells[0].source
+        title = re.search(r"^# (.+)", text, re.M)[1]
+        question = re.search(r"^\*([^*]+)\*$", text, re.M)[1].replace("\n", " ")
+        expected.append((str(number), title, path.name, question))
+    assert listed == expected
+
+
 def test_every_citation_is_in_the_bibliography():
     known = set(parse_file(ROOT / "book" / "references.bib").entries)
     texts = [path.read_text() for path in (ROOT / "book").rglob("*.md")]

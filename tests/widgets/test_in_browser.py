@@ -29,6 +29,15 @@ def package(p, eta, delta, value_range) -> float:
     return soft_stagewise_regression(p, eta, delta, value_range).item()
 
 
+def test_jupyterlab_opens_texts_as_texts_and_shows_no_news(page, jupyter):
+    address, folder = jupyter
+    (folder / "start.md").write_text("# Hello\n\n[chapter](one.ipynb)\n")
+    page.goto(f"{address}lab/tree/start.md?reset")
+    page.locator(".jp-MarkdownViewer h1", has_text="Hello").wait_for()
+    page.wait_for_timeout(3000)  # news would come by now
+    assert not page.locator(".Toastify__toast").count()
+
+
 def test_explorer_in_lab_moves_python_and_is_moved_by_it(lab, page, screenshot):
     opened = lab("explorer", EXPLORER)
     assert shown(page) == pytest.approx(50.0)
