@@ -411,7 +411,8 @@ def roofline(layers: dict[str, float], peak: float, bandwidth: float) -> Figure:
 def timeline(spans: dict[str, Sequence[tuple[float, float]]], label: str) -> Figure:
     """When each kind of work was done: rows of (start, length) on one axis of time."""
     figure, axes = _figure(7, 0.5 + 0.4 * len(spans))
-    for row, (work, color) in enumerate(zip(spans.values(), (BLUE, ORANGE, GREY) * 3, strict=False)):
+    colors = cycle((BLUE, ORANGE, GREY, GREEN))
+    for row, (work, color) in enumerate(zip(spans.values(), colors, strict=False)):
         _plain(axes).broken_barh(list(work), (row - 0.35, 0.7), color=color)
     axes.set_yticks(range(len(spans)), list(spans))
     axes.invert_yaxis()
