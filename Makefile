@@ -12,7 +12,7 @@ ifeq ($(shell test -w "$$HOME" || echo no),no)
 export HOME := $(shell mktemp -d)
 endif
 
-.PHONY: help book pdf lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers
+.PHONY: help book pdf lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers reset
 
 # What `make` alone shows: each target's name and the words behind its ##.
 help:
@@ -98,6 +98,9 @@ notebooks: $(READY)  ## after editing book/text: the notebooks and their stored 
 	$(BIN)/jupytext --sync book/text/*.md
 	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 $(CHAPTERS)
 	$(BIN)/python -m tools.site.tidy $(CHAPTERS)
+
+reset: $(READY)  ## for a class: the chapters without outputs and answers, in exercises/
+	$(BIN)/python -m tools.site.blank
 
 # Both files are installed as by a stranger, and read the astronaut of the README's film.
 dist:  ## wheel and sdist for PyPI, each tried
