@@ -24,7 +24,7 @@ LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
 TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,away.json int8.json why.json utkface.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json int8.json why.json duplicates.json utkface.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json photos.json benchmark-webcam.json)
@@ -111,6 +111,9 @@ $(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
 
 $(RESULTS)/why.json: tools/weights/why.py $(CALIBRATED)
 	$(RUN) tools.weights.why
+
+$(RESULTS)/duplicates.json: tools/experiments/duplicates.py $(CALIBRATED)
+	$(RUN) tools.experiments.duplicates
 
 $(RESULTS)/utkface.json: tools/weights/utkface.py $(CALIBRATED)
 	$(NEEDS_UTKFACE)

@@ -73,7 +73,8 @@ MEASURES = [
     "tools.weights.away --without aaf runs/without-aaf --without appa_real runs/without-appa "
     "--without utkface runs/without-utkface"
 ]
-MEASURES += ["benchmarks.int8", "tools.weights.why", "tools.weights.utkface photos"]
+MEASURES += ["benchmarks.int8", "tools.weights.why", "tools.experiments.duplicates"]
+MEASURES += ["tools.weights.utkface photos"]
 MEASURES += ["tools.experiments.attack_inputs --keras h5"]
 SHOWS = ["tools.weights.cards", "tools.site.animate"]
 # They measure times, so they come last and in this order.
