@@ -119,9 +119,9 @@ def iou(a: Box, b: Box) -> float:
 
 
 def _find_haar(photo: np.ndarray) -> list[Box]:
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    smallest = max(24, max(grey.shape) // 30)
-    found = _cascade().detectMultiScale(grey, 1.08, 5, minSize=(smallest, smallest))
+    gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    smallest = max(24, max(gray.shape) // 30)
+    found = _cascade().detectMultiScale(gray, 1.08, 5, minSize=(smallest, smallest))
     return [Box(*box.tolist()) for box in np.reshape(found, (-1, 4))]
 
 

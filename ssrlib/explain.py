@@ -17,7 +17,7 @@ from ssrlib.network import SSRNet, soft_stagewise_regression
 def occlusion(network: nn.Module, faces: np.ndarray, patch: int = 12, stride: int = 4) -> np.ndarray:
     """Return how far a network's answer moves when a square of each face is covered.
 
-    The square gets the face's own mean color: a fixed grey would be a strange sight for a network
+    The square gets the face's own mean color: a fixed gray would be a strange sight for a network
     that knows faces. Average the maps over many aligned faces; the map of one face is noisy.
 
     Args:

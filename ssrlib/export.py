@@ -1,7 +1,7 @@
 """A trained network as a file for ONNX Runtime, for ncnn, or in 8-bit integers.
 
 Every export is checked before it is kept: the new file reads faces that no network has trained on,
-and its answers are held against PyTorch's. A file that differs is not written.
+and its answers are compared with PyTorch's. A file that differs is not written.
 """
 
 import copy

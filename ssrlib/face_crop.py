@@ -29,7 +29,7 @@ DECODED_SIDE = 120
 
 # OpenCV decodes a JPEG at reduced size faster than Pillow, but takes a truncated one for whole.
 JPEG_END = b"\xff\xd9"
-# The flags of reduced grey plus the one of RGB: OpenCV has no name for reduced RGB.
+# The flags of reduced gray plus the one of RGB: OpenCV has no name for reduced RGB.
 REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -129,7 +129,7 @@ class CroppedAlready(Crop):
 def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | None = None) -> np.ndarray:
     """Decode a photo from a file or from a file's bytes: uint8, height x width x 3, RGB, upright.
 
-    All that Pillow reads, and HEIC with `pip install 'ssrlib[heic]'`. Grey, 16-bit, CMYK and RGBA images
+    All that Pillow reads, and HEIC with `pip install 'ssrlib[heic]'`. Gray, 16-bit, CMYK and RGBA images
     are converted; EXIF rotation is applied; alpha is dropped.
 
     Args:
@@ -191,7 +191,7 @@ def _decoded(image: Image.Image, source: bytes, at_least: int | None) -> np.ndar
         photo = _read_reduced(source, min(image.size) // at_least)
         if photo is not None:
             return photo
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+    if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would cut off at 255
         image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
     return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 

@@ -344,7 +344,7 @@ def intervals(truth: np.ndarray, ages: np.ndarray, low: np.ndarray, high: np.nda
 
 
 def heat_maps(face: np.ndarray, maps: dict[str, np.ndarray], inset: float = 0) -> Figure:
-    """Maps of any square size over a grey face; above 0 in red, below in blue, deeper is stronger.
+    """Maps of any square size over a gray face; above 0 in red, below in blue, deeper is stronger.
 
     Args:
         face: uint8, 64 x 64 x 3.
@@ -493,7 +493,7 @@ def map_sheet(rows: dict[str, np.ndarray]) -> Figure:
 
 
 def windows(face: np.ndarray, panels: Sequence[dict[str, Box]]) -> Figure:
-    """A grey face in each panel, and named windows on it."""
+    """A gray face in each panel, and named windows on it."""
     figure, axes = _grid(3.4 * len(panels), 3.9, columns=len(panels))
     for axis, named in zip(axes.flat, panels, strict=True):
         axis.imshow(face.mean(axis=2), cmap="gray")

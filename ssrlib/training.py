@@ -391,10 +391,10 @@ def fit(
     keep_memory()
     fabric = _fabric(recipe.precision)
     target = TARGETS[recipe.target]
-    rows, truth = _labelled(store, "train", target)
+    rows, truth = _labeled(store, "train", target)
     if soft_targets is not None:
         truth = _softened(truth, soft_targets, rows, store)
-    validation_rows, validation_truth = _labelled(store, "validation", target)
+    validation_rows, validation_truth = _labeled(store, "validation", target)
     validation_faces = store.faces[validation_rows]
     steps = len(rows) // recipe.batch_size
     if not steps:
@@ -782,7 +782,7 @@ def soft_targets(teachers: Sequence[SSRNet], store: FaceStore, target: Target) -
     for number, teacher in enumerate(teachers, start=1):
         if target_of(teacher) is not target:
             raise ValueError(f"teacher {number} reads {target_of(teacher).name}, not {target.name}")
-    rows, _ = _labelled(store, "train", target)
+    rows, _ = _labeled(store, "train", target)
     batches = np.split(rows, range(BATCH, len(rows), BATCH))
     answers = [
         np.concatenate([flip_average(partial(predict, teacher), store.faces[batch])[0] for batch in batches])
@@ -802,7 +802,7 @@ def _softened(truth: np.ndarray, soft_targets: np.ndarray, rows: np.ndarray, sto
     return np.where(np.isnan(soft), truth, (truth + soft) / 2)
 
 
-def _labelled(store: FaceStore, split: str, target: Target) -> tuple[np.ndarray, np.ndarray]:
+def _labeled(store: FaceStore, split: str, target: Target) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of one split's rows whose target is known, and their targets."""
     truth = target.labels(store.rows)
     chosen = np.flatnonzero((store.rows["split"] == split).to_numpy() & ~np.isnan(truth))

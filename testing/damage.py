@@ -31,7 +31,7 @@ def photos() -> dict[str, bytes]:
         "JPEG": _encoded(large, "JPEG"),
         "JPEG, progressive": _encoded(large, "JPEG", progressive=True),
         "JPEG, with EXIF": _encoded(large.rotate(90), "JPEG", exif=turned),
-        "JPEG, grey": _encoded(large.convert("L"), "JPEG"),
+        "JPEG, gray": _encoded(large.convert("L"), "JPEG"),
         "JPEG, CMYK": _encoded(large.convert("CMYK"), "JPEG"),
         "MPO": _encoded(large, "MPO", save_all=True, append_images=[large]),
         "JPEG 2000": _encoded(small, "JPEG2000"),

@@ -60,7 +60,7 @@ KINDS = {
     "png": encoded(BGR, ".png"),
     "jpeg": encoded(BGR, ".jpg"),
     "webp": encoded(BGR, ".webp"),
-    "grey": encoded(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2GRAY), ".png"),
+    "gray": encoded(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2GRAY), ".png"),
     "16 bit": encoded(BGR.astype(np.uint16) * 257, ".png"),
     "rgba": encoded(np.dstack([BGR, np.full(BGR.shape[:2], 255, np.uint8)]), ".png"),
     "exif": exif_rotated(),
@@ -72,7 +72,7 @@ KINDS = {
 def test_every_kind_of_photo_becomes_upright_rgb(kind):
     photo = face_crop.read_photo(KINDS[kind])
     expected = (
-        np.repeat(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2GRAY)[..., None], 3, 2) if kind == "grey" else PHOTO
+        np.repeat(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2GRAY)[..., None], 3, 2) if kind == "gray" else PHOTO
     )
     assert photo.dtype == np.uint8
     assert photo.shape == PHOTO.shape

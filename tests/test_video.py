@@ -1,4 +1,4 @@
-"""A video in, its faces out: the astronaut drifts over a grey wall, leaves, and comes back."""
+"""A video in, its faces out: the astronaut drifts over a gray wall, leaves, and comes back."""
 
 import csv
 import os

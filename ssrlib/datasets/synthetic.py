@@ -155,8 +155,8 @@ def draw(age: float, gender: str, rng: np.random.Generator) -> np.ndarray:
     skin = SKINS[int(tone)] + (tone % 1) * (SKINS[int(tone) + 1] - SKINS[int(tone)])
     skin = skin * rng.uniform(0.94, 1.04) + np.array([6, 0, 0]) * (1 - grown) - np.array([4, 6, 10]) * old
     hair = HAIRS[rng.integers(2 if tone > 2.5 else len(HAIRS))] * rng.uniform(0.8, 1.2)
-    grey = _ramp(looks + rng.normal(0, 6), 38, 78)
-    hair = hair * (1 - grey) + np.array([208, 208, 212]) * grey
+    gray = _ramp(looks + rng.normal(0, 6), 38, 78)
+    hair = hair * (1 - gray) + np.array([208, 208, 212]) * gray
     shade = skin * np.array([0.62, 0.52, 0.48])
 
     canvas = Canvas(_background(rng), *_pose(rng))

@@ -137,7 +137,7 @@ class TrainingMonitor {
 
   /** @param {State} state */
   drawCurves({ loss, history, epochs, metric, earlier }) {
-    this.hint.textContent = HINTS[0] + (earlier.length ? "; earlier runs in grey" : "");
+    this.hint.textContent = HINTS[0] + (earlier.length ? "; earlier runs in gray" : "");
     const points = history.map((row) => /** @type {Point} */ ([row.epoch, row[metric.name]]));
     const high = 1.15 * Math.max(...[loss, points, ...earlier].map(most)) || 1;
     const marks = ticks(0, epochs, Math.min(epochs, 8));

@@ -36,7 +36,7 @@ _numbers = itertools.count()
 class TrainingMonitor(Widget):
     """Run `fit` in the background and show how it goes; Stop keeps a checkpoint, Resume goes on from it.
 
-    Earlier runs of the same target are shown in grey, to compare with.
+    Earlier runs of the same target are shown in gray, to compare with.
 
         monitor = TrainingMonitor(network, store, recipe, "runs/age")
         monitor.start()

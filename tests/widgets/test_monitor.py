@@ -147,7 +147,7 @@ def test_earlier_runs_of_the_same_target_stay_to_compare_with(
     path = tmp_path / "page.html"
     path.write_text(f"<!doctype html><meta charset=utf-8>{other.page()}")
     page.goto(path.as_uri())
-    page.get_by_text("earlier runs in grey").wait_for()
+    page.get_by_text("earlier runs in gray").wait_for()
     assert page.locator(".ssr-earlier").count() == own
     screenshot("monitor-earlier-light")
 

@@ -30,8 +30,8 @@ def difference_hash(faces: np.ndarray) -> np.ndarray:
     """Is each patch brighter than its left neighbor? N x 256, as -1 and 1."""
     signs = []
     for face in faces:
-        grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
-        small = cv2.resize(grey, (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA).astype(int)
+        gray = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(gray, (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA).astype(int)
         signs.append(np.where(np.diff(small) > 0, 1, -1).ravel())
     return np.array(signs, np.float32)
 
