@@ -263,7 +263,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="the schedule's peak")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="faces in one step, of all processes together; the rate scales"),
+        typer.Option(help="faces in one step, of all processes; our rate grows with its root"),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
     balanced: Annotated[

@@ -54,10 +54,13 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
         _mend(Path(folder))
     fabric.barrier()
     path = Path(folder) / NEWEST if folder else None
-    if not path or not path.is_file():
+    if not path or not fabric.broadcast(path.is_file()):
         return {"step": 0, "total": 0.0, "history": [], "by_age": [], "best": None}
+    if not path.is_file():
+        raise ValueError(f"{path}: the first machine has it, and this one does not; all need the same folder")
     try:
-        state = torch.load(path, map_location=fabric.device, weights_only=True)
+        # Each part takes what it needs to its device. On a GPU, Adam would wait for its count of steps.
+        state = torch.load(path, map_location="cpu", weights_only=True)
         theirs = state["job"]
     except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
         raise ValueError(f"{path}{UNREADABLE}") from error

@@ -6,7 +6,7 @@ three scales. `HEADS` has them by name; one more is one more entry.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -61,7 +61,7 @@ def absolute_error(read: Callable[[Tensor], Tensor], outputs: Tensor, ages: Tens
 
 
 def label_distribution(ages: Tensor, spread: float = 2.0) -> Tensor:
-    """Return N x 101 classes' shares: a normal distribution around each age (Gao, 2017, eq. 2).
+    """Return N x 101 classes' shares: a normal distribution around each age (DLDL: Gao, 2017).
 
     >>> label_distribution(torch.tensor([30.0]))[0, 28:33]
     tensor([0.1210, 0.1760, 0.1995, 0.1760, 0.1210])
@@ -76,12 +76,12 @@ def distribution_loss(logits: Tensor, ages: Tensor) -> Tensor:
 
 
 def distribution_and_error(logits: Tensor, ages: Tensor) -> Tensor:
-    """Return that divergence, plus the expected value's error in years (DLDL-v2: Gao, 2018, eq. 10)."""
+    """Return that divergence, plus the expected value's error in years (DLDL-v2: Gao, 2018)."""
     return distribution_loss(logits, ages) + absolute_error(expected_value, logits, ages)
 
 
 def mean_variance(logits: Tensor, ages: Tensor) -> Tensor:
-    """Return cross entropy + 0.2 x half the mean's squared error + 0.05 x the variance (Pan, 2018, eq. 6).
+    """Return cross entropy + 0.2 x half the mean's squared error + 0.05 x the variance (Pan, 2018).
 
     >>> sure = torch.full((1, 101), -100.0)
     >>> sure[0, 30] = 0
@@ -104,7 +104,10 @@ def answers_of(ages: Tensor) -> Tensor:
 
 
 def questions_loss(logits: Tensor, ages: Tensor) -> Tensor:
-    """Return the questions' cross entropies, summed for each face (OR-CNN: Niu, 2016; CORAL: Cao, 2020)."""
+    """Return the questions' cross entropies, summed for each face (OR-CNN: Niu, 2016; CORAL: Cao, 2020).
+
+    OR-CNN can also weigh the questions by how many faces answer them; here each counts alike.
+    """
     cost = F.binary_cross_entropy_with_logits(logits, answers_of(ages), reduction="none")
     return cost.sum(dim=1).mean()
 
@@ -119,7 +122,7 @@ def count_of_yes(logits: Tensor) -> Tensor:
 
 
 def conditional_loss(logits: Tensor, ages: Tensor) -> Tensor:
-    """Return CORN's cross entropy (Shi, 2023, eq. 7): "older than k?" is asked of who is older than k - 1."""
+    """Return CORN's cross entropy (Shi, 2023): "older than k?" is asked of who is older than k - 1."""
     answers = answers_of(ages)
     asked = F.pad(answers[:, :-1], (1, 0), value=1.0)
     cost = F.binary_cross_entropy_with_logits(logits, answers, weight=asked, reduction="sum")
@@ -318,11 +321,11 @@ def _with_softmax(recipe: Recipe) -> SSRNet:
 
 SSR: dict[str, Callable[[Recipe], SSRNet]] = {
     "SSR": new_network,
-    "SSR as published": new_network,
+    "SSR, plain ReLUs": new_network,
     "SSR with softmax": _with_softmax,
     "SSR without dynamic range": partial(new_network, lambda_eta=0.0, lambda_delta=0.0),
 }
-"""SSR-Net's own head, and three variants; as published, its ReLUs cannot wake up."""
+"""SSR-Net's head with ReLUs that can wake up, as `fit` trains it, and three variants; the paper's are plain."""
 
 CONTEST = [*SSR, *HEADS]
 
@@ -337,7 +340,7 @@ def contestant(name: str, recipe: Recipe) -> tuple[FaceNetwork, Recipe, Loss | N
     40481
     """
     if name in SSR:
-        recipe = Recipe(**(vars(recipe) | {"waking": name != "SSR as published"}))
+        recipe = replace(recipe, waking=name != "SSR, plain ReLUs")
         return SSR[name](recipe), recipe, None
     torch.manual_seed(recipe.seed)
     return Contestant(name), recipe, HEADS[name].loss

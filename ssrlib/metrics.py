@@ -239,7 +239,7 @@ def compare(errors: np.ndarray, rival: np.ndarray) -> dict[str, Any]:
 
     Both methods read the same faces, so a hard face is hard for both, and drops out of the difference. 1,000
     times, faces are drawn with repetition, the same for both, and each method's training runs are, too: the
-    interval is about other faces and other seeds.
+    interval is about other faces and other seeds. With few runs it is too narrow for the seeds.
 
     Args:
         errors, rival: runs x faces.

@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
 
 from ssrlib import checkpoint, files, weights
-from ssrlib.augment import MILD, PAPER, Changes, change, draw_changes
+from ssrlib.augment import MILD, PAPER, Changes, change, draw_changes, sent
 from ssrlib.cards import Card
 from ssrlib.inference import BATCH, flip_average, predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
@@ -223,21 +223,21 @@ class SharedBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        flat = x.float().transpose(0, 1).flatten(1)
-        mean = _mean_of_all(flat.mean(dim=1))
-        variance = _mean_of_all((flat - mean[:, None]).square().mean(dim=1))
+        exact = x.float()
+        mean = _mean_of_all(exact.mean(dim=(0, 2, 3)))
+        variance = _mean_of_all((exact - mean[:, None, None]).square().mean(dim=(0, 2, 3)))
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
             assert self.num_batches_tracked is not None
             self.num_batches_tracked += 1
             keep = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
-            n = flat.shape[1] * get_world_size()
+            n = x.numel() // x.shape[1] * get_world_size()
             self.running_mean.lerp_(mean, keep)
             self.running_var.lerp_(variance * n / (n - 1), keep)
         scale = self.weight * (variance + self.eps).rsqrt()
-        normalized: Tensor = x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
-        return normalized
+        normalized: Tensor = exact * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return normalized.to(x.dtype)
 
 
 def _mean_of_all(x: Tensor) -> Tensor:
@@ -360,7 +360,8 @@ def fit(
 
     With a folder, the state is saved there every minute, after every epoch, and before Ctrl-C or SIGTERM
     does what it does. A run that was stopped at any moment goes on when it is started again the same way,
-    and ends with the same weights, bit for bit on the same machine. A run that was finished is not run
+    and ends with the same weights, bit for bit on the same machine (but in float16, whose scale of losses
+    begins anew). A run that was finished is not run
     again. Of the last two states one is always whole.
 
     Started with `torchrun`, the processes share each batch and its statistics, so that they learn what one
@@ -416,9 +417,7 @@ def fit(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: Any = torch.compile(network) if recipe.compile else network
     model, stepper = fabric.setup(trained, optimizer)
-    # To ask for this count in the update itself would have the CPU wait for the GPU.
-    warm_average = _warm_average(recipe.ema, lambda: int(average.n_averaged))
-    average = AveragedModel(network, multi_avg_fn=warm_average)
+    average = AveragedModel(network)
     averaged = average.module
     assert isinstance(averaged, FaceNetwork)
     parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
@@ -444,10 +443,10 @@ def fit(
             network.train()
             changes = _changes(recipe, run["step"], fabric)
             batch = batch[fabric.global_rank :: fabric.world_size]
-            answers = labels[batch.to(fabric.device, non_blocking=True)]
+            answers = labels[sent(batch, fabric.device)]
             unasked.append(_step(fabric, model, stepper, read(batch), changes, answers, loss))
             schedule.step()
-            average.update_parameters(network)
+            _update_average(average, network, recipe.ema)
             run["step"] += 1
             epoch_ends = run["step"] % steps == 0
             if fabric.device.type != "cpu" and run["step"] % STEPS_UNASKED and not epoch_ends:
@@ -462,7 +461,7 @@ def fit(
                 update_bn((read(part) for part in still), averaged)
                 values = predict(averaged, validation_faces)
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
-            faces, all_steps = len(lost) * len(batch), recipe.all_epochs * steps
+            faces, all_steps = len(lost) * recipe.batch_size, recipe.all_epochs * steps
             progress = Progress(run["step"], all_steps, faces, lost[-1], run["history"], run["by_age"])
             wish = bool(fabric.is_global_zero and watch(progress)) or bool(signals)
             stop = bool(fabric.all_reduce(torch.tensor(float(wish)), reduce_op="sum"))  # one's is all's
@@ -612,13 +611,22 @@ def _begin_second_phase(
     return new_schedule(optimizer, recipe, recipe.learning_rate / 2, recipe.second_epochs, steps)
 
 
-def _warm_average(keep: float, steps: Callable[[], int]) -> Callable[..., None]:
-    """An average that forgets the first, bad weights fast: early on it spans a tenth of the steps so far."""
+@torch.no_grad()
+def _update_average(average: AveragedModel, network: nn.Module, keep: float) -> None:
+    """Average weights and forget the first, bad ones fast: early on over a tenth of the steps so far.
 
-    def update(averages: list[Tensor], new: list[Tensor], _: Tensor) -> None:
-        torch._foreach_lerp_(averages, new, max(1 - keep, 10 / (10 + steps())))
-
-    return update
+    `AveragedModel` would copy its count of steps to the GPU each time, and wait for it.
+    """
+    steps = int(average.n_averaged)
+    mine: list[Tensor] = list(average.module.parameters())
+    new: list[Tensor] = list(network.parameters())
+    if steps:
+        torch._foreach_lerp_(mine, new, max(1 - keep, 10 / (10 + steps)))
+    else:
+        torch._foreach_copy_(mine, new)
+    for kept, buffer in zip(average.module.buffers(), network.buffers(), strict=True):
+        kept.copy_(buffer)
+    average.n_averaged += 1
 
 
 def _order(shares: Tensor, seed: int, epoch: int, balanced: bool = False) -> Tensor:
@@ -753,7 +761,7 @@ def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callabl
     """Return how to get a batch of a store's faces: from the device's memory if they fit, else streamed."""
     if device.type == "cuda" and len(rows) * store.faces[0].nbytes < torch.cuda.mem_get_info()[0] / 2:
         kept = torch.from_numpy(store.faces[rows]).to(device)
-        return lambda batch: kept[batch.to(device, non_blocking=True)].permute(0, 3, 1, 2)
+        return lambda batch: kept[sent(batch, device)].permute(0, 3, 1, 2)
     return lambda batch: torch.from_numpy(store.faces[rows[batch.numpy()]]).to(device).permute(0, 3, 1, 2)
 
 
