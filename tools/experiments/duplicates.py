@@ -20,7 +20,7 @@ from ssrlib.inference import predict_split
 from ssrlib.metrics import metrics_per_face, summary
 
 SIDE = 16
-# Up to here the labels of a pair differ by about as much as those of identical files; beyond, by more and more.
+# Up to here the labels of a pair differ by about as much as those of identical files; beyond, by more.
 ALIKE = 24
 LIMITS = (-1, 0, 8, 16, 24, 32, 40)
 CHUNK = 512
@@ -79,8 +79,8 @@ def main(store: FaceStore) -> None:
         "labels differ": _apart(pairs["years"]),
         "labels of identical files differ": _apart(pairs["years"][identical]),
         "by distance": [
-            {"up to": int(places.right), "pairs": int(row["size"]), "mean years": float(row["mean"])}
-            for places, row in by_distance.iterrows()
+            {"up to": limit, "pairs": int(row["size"]), "mean years": float(row["mean"])}
+            for limit, (_, row) in zip(LIMITS[1:], by_distance.iterrows(), strict=True)
         ],
     }
     in_train = rows["split"].to_numpy() == "train"
