@@ -325,7 +325,7 @@ SSR: dict[str, Callable[[Recipe], SSRNet]] = {
     "SSR with softmax": _with_softmax,
     "SSR without dynamic range": partial(new_network, lambda_eta=0.0, lambda_delta=0.0),
 }
-"""SSR-Net's head with ReLUs that can wake up, as `fit` has them, and three variants; the paper's are plain."""
+"""SSR-Net's head with ReLUs that can wake up, as in `fit`; three variants. The paper's are plain."""
 
 CONTEST = [*SSR, *HEADS]
 

@@ -474,16 +474,18 @@ def torchrun(processes, program, store, out, *more):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_nobody_waits_for_a_gpu_but_where_losses_are_asked_for(drawn_store, monkeypatch):
-    real = training._step
+    changes, update = training._changes, training._update_average
 
-    def step(*arguments):
+    def first(*arguments):
         torch.cuda.set_sync_debug_mode("error")
-        try:
-            return real(*arguments)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+        return changes(*arguments)
 
-    monkeypatch.setattr(training, "_step", step)
+    def last(*arguments):
+        update(*arguments)
+        torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(training, "_changes", first)
+    monkeypatch.setattr(training, "_update_average", last)
     told = []
     fit(new_network(QUICK), drawn_store, QUICK, watch=told.append)
     assert [progress.step for progress in told] == [5, 10]
