@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from ssrlib import FaceStore, Recipe, fit, results
 from ssrlib.augment import MILD, augment
 from ssrlib.datasets import synthetic
-from ssrlib.training import keep_memory, new_network
+from ssrlib.training import fast, keep_memory, new_network
 
 ROUNDS = 3
 WARM_UP, TIMED = 20, 100  # steps
@@ -140,7 +140,7 @@ def settled() -> float:
 
 def fitted(store: FaceStore) -> float:
     """`fit` with `--fast`, which does more: averaged weights, a schedule, a watcher; without validation."""
-    recipe = Recipe(epochs=3, batch_size=BATCH, precision="bf16-mixed", compile=True)
+    recipe = Recipe(epochs=3, batch_size=BATCH, **fast())
     told: list[tuple[int, float]] = []
     fit(
         new_network(recipe),

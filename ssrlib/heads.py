@@ -14,14 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssrlib.network import (
-    FaceNetwork,
-    SSRNet,
-    check_faces,
-    initialize,
-    soft_stagewise_regression,
-    two_streams,
-)
+from ssrlib.network import FaceNetwork, SSRNet, initialize, soft_stagewise_regression
 from ssrlib.targets import AGE
 from ssrlib.training import Loss, Recipe, WakingReLU, new_network
 
@@ -265,8 +258,6 @@ class Contestant(FaceNetwork):
     """
 
     # torch's types do not say what a ModuleList holds.
-    stream1: Any
-    stream2: Any
     squeeze1: Any
     squeeze2: Any
 
@@ -276,7 +267,6 @@ class Contestant(FaceNetwork):
         super().__init__({"target": AGE.name, "head": name})
         head = HEADS[name]
         self.read = head.read
-        self.stream1, self.stream2 = two_streams()
 
         def squeeze(channels: int, pool: type[nn.Module]) -> nn.ModuleList:
             return nn.ModuleList(
@@ -296,12 +286,7 @@ class Contestant(FaceNetwork):
         Raises:
             ValueError: the shape or the type of `faces` breaks the contract of `SSRNet`.
         """
-        check_faces(faces)
-        map1 = map2 = (faces.float() - self.mean) / self.std
-        maps = []
-        for block1, block2 in zip(self.stream1, self.stream2, strict=True):
-            map1, map2 = block1(map1), block2(map2)
-            maps.append((map1, map2))
+        maps = self.maps(faces)
         read = [maps[block] for block, _, _ in SSRNet.STAGES]
         a, b = (
             torch.cat([layers(pair[stream]) for layers, pair in zip(squeeze, read, strict=True)], dim=1)

@@ -71,15 +71,6 @@ def soft_stagewise_regression(
     return value
 
 
-def two_streams() -> tuple[nn.ModuleList, nn.ModuleList]:
-    """Return the two streams, of 32 and 16 channels, four blocks each (paper, section 3.3)."""
-    # A maximum may be taken before a tanh, which only grows: the same result for a quarter of the work.
-    return (
-        _stream(32, [nn.ReLU(), nn.AvgPool2d(2)], nn.ReLU()),
-        _stream(16, [nn.MaxPool2d(2), nn.Tanh()], nn.Tanh()),
-    )
-
-
 def _stream(channels: int, activations: Sequence[nn.Module], last: nn.Module) -> nn.ModuleList:
     """Four blocks of 3x3 convolution, batch norm, activation and 2x2 pooling; the last has no pooling."""
 
@@ -117,19 +108,42 @@ class Fusion(nn.Module):
 
 
 class FaceNetwork(nn.Module):
-    """What networks share that `fit` can train: settings, which name their "target", and a normalization.
+    """The two streams (paper, section 3.3), their normalization, and settings; what reads them comes after.
 
-    They take N x 3 x 64 x 64 faces. In inference they return N values; in training, what their loss reads.
+    `fit` trains it. In inference a face network returns N values; in training, what its loss reads.
+
+    Args:
+        settings: what builds the network; "target" names what is read.
     """
 
     mean: Tensor
     std: Tensor
+    # torch's types do not say what a ModuleList holds.
+    stream1: Any
+    stream2: Any
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
         self.settings = settings
         self.register_buffer("mean", torch.full((1, 3, 1, 1), 127.5))
         self.register_buffer("std", torch.full((1, 3, 1, 1), 127.5))
+        self.stream1 = _stream(32, [nn.ReLU(), nn.AvgPool2d(2)], nn.ReLU())
+        # A maximum may be taken before a tanh, which only grows: the same result for a quarter of the work.
+        self.stream2 = _stream(16, [nn.MaxPool2d(2), nn.Tanh()], nn.Tanh())
+
+    def maps(self, faces: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return the maps of both streams after each of their four blocks.
+
+        Raises:
+            ValueError: `faces` is not N x 3 x 64 x 64, RGB, uint8 or float.
+        """
+        _check(faces)
+        map1 = map2 = (faces.float() - self.mean) / self.std
+        maps = []
+        for block1, block2 in zip(self.stream1, self.stream2, strict=True):
+            map1, map2 = block1(map1), block2(map2)
+            maps.append((map1, map2))
+        return maps
 
 
 class SSRNet(FaceNetwork):
@@ -159,9 +173,6 @@ class SSRNet(FaceNetwork):
     # The block that stage k reads, the pooling of its map, and the values that remain.
     STAGES = ((3, 1, 160), (1, 4, 90), (0, 8, 90))
 
-    # torch's types do not say what a ModuleList holds.
-    stream1: Any
-    stream2: Any
     fusions: Any
 
     def __init__(
@@ -186,7 +197,6 @@ class SSRNet(FaceNetwork):
         super().__init__(settings)
         for k, s in enumerate(bins):
             self.register_buffer(f"indices{k}", torch.arange(s, dtype=torch.float32), persistent=False)
-        self.stream1, self.stream2 = two_streams()
         self.fusions = nn.ModuleList(
             Fusion(s, pool, features, dropout)
             for s, (_, pool, features) in zip(bins, self.STAGES, strict=False)
@@ -199,12 +209,7 @@ class SSRNet(FaceNetwork):
         Raises:
             ValueError: the shape or the type of `faces` breaks the contract above.
         """
-        check_faces(faces)
-        map1 = map2 = (faces.float() - self.mean) / self.std
-        maps = []
-        for block1, block2 in zip(self.stream1, self.stream2, strict=True):
-            map1, map2 = block1(map1), block2(map2)
-            maps.append((map1, map2))
+        maps = self.maps(faces)
         stages = [
             fusion(*maps[block]) for fusion, (block, _, _) in zip(self.fusions, self.STAGES, strict=False)
         ]
@@ -225,12 +230,7 @@ def initialize(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def check_faces(faces: Tensor) -> None:
-    """Refuse what is not a batch of faces.
-
-    Raises:
-        ValueError: it says what was expected, and what came.
-    """
+def _check(faces: Tensor) -> None:
     expected = f"faces must be N x 3 x {FACE_SIZE} x {FACE_SIZE}, RGB, 0 to 255"
     if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, FACE_SIZE, FACE_SIZE):
         # Written here only: a compiled network would be compiled again for each N that it has to write.

@@ -209,6 +209,17 @@ def test_the_landing_page_leads_on_before_anyone_scrolls(page, address):
     page.wait_for_url("**/try-it.html*")
 
 
+@pytest.mark.parametrize("name", [PAGES[0], "book/12-in-front-of-the-camera.html"])
+def test_the_film_is_small_and_stands_still_for_who_wants_that(name, page, address, folder):
+    for motion, file in (("no-preference", "film.webp"), ("reduce", "film-still.webp")):
+        page.emulate_media(reduced_motion=motion)
+        page.goto(address + name)
+        film = page.locator('img[alt^="The webcam demo"]')
+        assert film.evaluate("it => it.decode().then(() => it.naturalWidth)") > 300
+        assert film.evaluate("it => it.currentSrc").endswith(f"_static/{file}")
+        assert (folder / "_static" / file).stat().st_size < 500_000
+
+
 def test_theme_is_switched_and_remembered(page, address):
     page.goto(address + CHAPTERS[0], wait_until="networkidle")
     ground = "getComputedStyle(document.body).backgroundColor"

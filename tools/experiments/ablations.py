@@ -14,8 +14,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from ssrlib import FaceStore, Recipe, SSRNet, fit, inference, metrics, results
+from ssrlib.heads import SSR
 from ssrlib.targets import AGE
-from ssrlib.training import new_network
+from ssrlib.training import fast, new_network
 
 EPOCHS = 3
 
@@ -38,21 +39,15 @@ def without_stream(network: SSRNet, stream: str) -> SSRNet:
     return network
 
 
-def with_softmax(network: SSRNet) -> SSRNet:
-    for head in network.fusions:
-        head.p[1] = nn.Softmax(dim=1)
-    return network
-
-
 VARIANTS = {
     "as it is": new_network,
-    "no dynamic range (both lambdas 0)": lambda recipe: new_network(recipe, lambda_eta=0, lambda_delta=0),
+    "no dynamic range (both lambdas 0)": SSR["SSR without dynamic range"],
     "one stage of 27 bins": lambda recipe: new_network(recipe, bins=(27,)),
     "one stage of 101 bins": lambda recipe: new_network(recipe, bins=(101,)),
     "three stages of 5 bins": lambda recipe: new_network(recipe, bins=(5, 5, 5)),
     "stream 1 only": lambda recipe: without_stream(new_network(recipe), "stream2"),
     "stream 2 only": lambda recipe: without_stream(new_network(recipe), "stream1"),
-    "softmax instead of ReLU for p": lambda recipe: with_softmax(new_network(recipe)),
+    "softmax instead of ReLU for p": SSR["SSR with softmax"],
     "heads that cannot wake": new_network,
 }
 
@@ -62,8 +57,7 @@ def train(name: str, seed: int, store: FaceStore, folder: Path) -> tuple[SSRNet,
         epochs=EPOCHS,
         seed=seed,
         waking=name != "heads that cannot wake",
-        precision="bf16-mixed",
-        compile=True,
+        **fast(),
     )
     network = VARIANTS[name](recipe)
     history = fit(network, store, recipe, folder / name.replace(" ", "-") / str(seed))

@@ -17,11 +17,11 @@ import numpy as np
 from ssrlib import FaceStore, Recipe, fit, inference, metrics, results, store, weights
 from ssrlib.datasets import synthetic
 from ssrlib.targets import AGE
-from ssrlib.training import chain, new_network
+from ssrlib.training import chain, fast, new_network
 
 SEEDS = (0, 1, 2)
 STEPS = ("drawn", "others", "asian")
-FIRST = Recipe(epochs=12, precision="bf16-mixed", compile=True)
+FIRST = Recipe(epochs=12, **fast())
 LATER = replace(FIRST, epochs=3, learning_rate=0.004)
 ALONE = replace(FIRST, epochs=15)
 

@@ -24,7 +24,6 @@ SIDE = 16
 ALIKE = 24
 LIMITS = (-1, 0, 8, 16, 24, 32, 40)
 CHUNK = 512
-SIDES = (("first", "second"), ("second", "first"))
 
 
 def difference_hash(faces: np.ndarray) -> np.ndarray:
@@ -66,11 +65,12 @@ def main(store: FaceStore) -> None:
         ["size", "mean"]
     )
     pairs = pairs[pairs["distance"] <= ALIKE]
-    identical = np.array(
-        [(store.faces[a] == store.faces[b]).all() for a, b in pairs[list(SIDES[0])].to_numpy()]
+    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
+    identical = (store.faces[first] == store.faces[second]).all(axis=(1, 2, 3))
+    splits = rows["split"].to_numpy()
+    between = pd.Series(
+        [" and ".join(sorted(pair)) for pair in zip(splits[first], splits[second], strict=True)]
     )
-    splits = [rows["split"].to_numpy()[pairs[side]] for side in ("first", "second")]
-    between = pd.Series([" and ".join(sorted(pair)) for pair in zip(*splits, strict=True)])
     path = weights.pretrained("age")
     measured: dict[str, Any] = {
         "faces": len(store),
@@ -83,13 +83,13 @@ def main(store: FaceStore) -> None:
             for limit, (_, row) in zip(LIMITS[1:], by_distance.iterrows(), strict=True)
         ],
     }
-    in_train = rows["split"].to_numpy() == "train"
-    seen = {side: set(pairs[side][in_train[pairs[other]]]) for side, other in SIDES}
-    copied = np.isin(np.arange(len(rows)), list(seen["first"] | seen["second"]))
+    copied = np.zeros(len(rows), bool)
+    copied[first[splits[second] == "train"]] = True
+    copied[second[splits[first] == "train"]] = True
     for split in ("validation", "test"):
         table = predict_split(weights.load(path), store, split, weights.read_card(path).get("calibration"))
         per_face = metrics_per_face(table)
-        known = copied[rows["split"] == split]
+        known = copied[splits == split]
         measured[split] = {
             "faces": len(table),
             "with a copy in train": int(known.sum()),

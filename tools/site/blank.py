@@ -15,40 +15,26 @@ import nbformat
 
 ROOT = Path(__file__).parents[2]
 ANSWER = "# Your answer\n"
-# The text-only form of an answer, and the two ends of one with code between them.
-WHOLE = re.compile(r"^:::\{solution\}.*?^:::\n?", re.M | re.S)
-START = re.compile(r"^:::\{solution-start\}.*", re.M | re.S)
-END = re.compile(r"\A.*?^:::\{solution-end\}\n:::\n?", re.M | re.S)
+MARK = re.compile(r"^(:::\{solution-(?:start|end)\}.*?^:::)$", re.M | re.S)
 
 
 def blank(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return the notebook without outputs, and an empty cell in the place of each answer."""
     cells: list[nbformat.NotebookNode] = []
     answering = False
-
-    def add_text(text: str) -> None:
-        if text.strip():
-            cells.append(nbformat.v4.new_markdown_cell(text.strip()))
-
     for cell in notebook.cells:
         if cell.cell_type == "code":
             if not answering:
-                metadata = {name: cell.metadata[name] for name in ("tags",) if name in cell.metadata}
-                cells.append(nbformat.v4.new_code_cell(cell.source, metadata=metadata))
+                tags = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+                cells.append(nbformat.v4.new_code_cell(cell.source, metadata=tags))
             continue
-        text = cell.source
-        if answering and END.search(text):
-            text, answering = END.sub("", text), False
-        while not answering and (found := WHOLE.search(text) or START.search(text)):
-            add_text(text[: found.start()])
-            cells.append(nbformat.v4.new_code_cell(ANSWER))
-            text = text[found.end() :]
-            if found.re is START:
-                rest = END.sub("", found.group())
-                answering = rest == found.group()
-                text = "" if answering else rest
-        if not answering:
-            add_text(text)
+        for piece in MARK.split(cell.source):
+            if MARK.match(piece):
+                answering = "{solution-start}" in piece
+                if answering:
+                    cells.append(nbformat.v4.new_code_cell(ANSWER))
+            elif piece.strip() and not answering:
+                cells.append(nbformat.v4.new_markdown_cell(piece.strip()))
     answerless: nbformat.NotebookNode = nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
     return answerless
 

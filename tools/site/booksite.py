@@ -5,7 +5,7 @@
   what mathematics needs.
 - Pages load nothing from elsewhere and nothing they do not use: no thebe, no ipywidgets, no second set of
   icons.
-- The landing page's film is the README's, made small enough for a phone, and its first picture for those who
+- The film on the pages is the README's, made small enough for a phone, and its first picture for those who
   want nothing to move.
 - Each page says what it is to those who share it (Open Graph). `SITE_URL=https://... make book` makes the
   addresses whole, which most sites ask for.
@@ -28,6 +28,7 @@ CHARACTERS += [*range(0x2100, 0x2340), *range(0x23B4, 0x23E2), *range(0x27E6, 0x
 CHARACTERS += [*range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
 # A line of a checklist: its box has no label of its own, and could not be ticked.
 TICKED = re.compile(r'<p>(<input class="task-list-item-checkbox") disabled="disabled"(.*?)</p>', re.S)
+FILM = re.compile(r'<img (alt="[^"]*") src="../_images/demo.webp" />')
 UNUSED = re.compile(r"thebe|widget-state", re.I)
 
 
@@ -78,6 +79,7 @@ def _page(app, name, template, context, doctree) -> None:
     context["css_files"] = [style for style in context["css_files"] if "thebe" not in str(style.filename)]
     # Docutils puts bibliography entries, which are no list items, into a list.
     body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+    body = FILM.sub(_small_film, body)
     context["body"] = TICKED.sub(r"<p><label>\1\2</label></p>", body)
     first = doctree and next(iter(doctree.findall(lambda node: _is_prose(node))), None)
     about = re.sub(r"\s+", " ", first.astext()).strip() if first else app.config.html_title
@@ -95,6 +97,11 @@ def _page(app, name, template, context, doctree) -> None:
     context["metatags"] = "\n".join([context.get("metatags", ""), *meta])
 
 
+def _small_film(image: re.Match) -> str:
+    still = '<source media="(prefers-reduced-motion: reduce)" srcset="../_static/film-still.webp">'
+    return f'<picture>{still}<img src="../_static/film.webp" width="320" height="326" {image[1]}></picture>'
+
+
 def _is_prose(node) -> bool:
     return isinstance(node, nodes.paragraph) and isinstance(node.parent, nodes.section)
 
@@ -109,6 +116,7 @@ def _finish(app, error) -> None:
         debugging.unlink()
     _write_math_font(static / "math.woff")
     _write_film(Path(app.srcdir) / "book" / "images" / "demo.webp", static)
+    (static.parent / "_images" / "demo.webp").unlink(missing_ok=True)  # pages show the small one
 
 
 def _write_math_font(path: Path) -> None:
