@@ -63,7 +63,7 @@ reported here is a distance from such a label, not from the truth.
 OTHER_LABELS = """\
 All-Age-Faces' ages and genders are its makers' labels. APPA-REAL's ages are people's own, or the mean of what
 many others guessed: the copy that was used does not say which. Figures on validation are of all these data
-sets together, figures on test of UTKFace alone; chapter 9 has the others.
+sets together, figures on test of UTKFace alone; chapter 10 has the others.
 """
 
 UNITS = {
