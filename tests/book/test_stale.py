@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
 SCRIPTS = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").rglob("*.py")]
 BUILT_IN = {path.name: weights.weights_sha256(path) for path in weights.built_in()}
-# What knows UTKFace alone, from which the built-in networks went on: these trainings made it.
+# What knows UTKFace alone, from which the built-in networks went on: these trainings made it or began with it.
 HOME = {path.name: weights.weights_sha256(path) for path in (weights.PRETRAINED / "utkface").iterdir()}
-OF_HOME = ("age-runs.json", "gender-runs.json")
+OF_HOME = ("age-runs.json", "contest.json", "gender-runs.json")
 
 
 def complaints(result: dict, known: dict[str, str] = BUILT_IN) -> list[str]:
