@@ -12,7 +12,7 @@ ifeq ($(shell test -w "$$HOME" || echo no),no)
 export HOME := $(shell mktemp -d)
 endif
 
-.PHONY: help book pdf lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers reset
+.PHONY: help book pdf slides lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers reset
 
 # What `make` alone shows: each target's name and the words behind its ##.
 help:
@@ -45,6 +45,9 @@ book: $(READY)  ## the rendered book, every chapter executed
 
 pdf: $(READY) browsers  ## the whole book as one PDF, from the stored outputs
 	$(BIN)/python -m tools.site.pdf
+
+slides: $(READY)  ## each chapter as slides for a lecture, from the stored outputs; fetches reveal.js
+	$(BIN)/python -m tools.site.slides
 
 # Saved widgets show in trusted notebooks only. In a container people are root, and JupyterLab wants to hear that this is meant.
 lab: $(READY)  ## the chapters in JupyterLab, in notebooks/, to run and to change

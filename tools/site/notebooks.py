@@ -47,7 +47,7 @@ class Place:
 @cache
 def places() -> dict[str, Place]:
     """Return every label of the book: of pages and sections, equations and figures."""
-    found = {}
+    found: dict[str, Place] = {}
     for path in sorted(BOOK.glob("*.md")):
         found |= {label: Place(path.name) for label in LABEL.findall(path.read_text())}
     for path in sorted(BOOK.glob("*.ipynb")):
