@@ -193,7 +193,8 @@ def one(within: Tag, selector: str) -> Tag:
 def fetch(folder: Path) -> None:
     """Put reveal.js into a folder."""
     cache = folder.parent / "npm"
-    deno = [str(Path(sys.executable).parent / "deno"), "cache", "--quiet", f"npm:reveal.js@{REVEAL}"]
+    deno = [str(Path(sys.executable).parent / "deno"), "cache", "--quiet", "--no-config", "--no-lock"]
+    deno.append(f"npm:reveal.js@{REVEAL}")
     subprocess.run(deno, check=True, env=os.environ | {"DENO_DIR": str(cache)}, cwd=folder)
     package = next(cache.glob(f"npm/*/reveal.js/{REVEAL}"))
     together = b"".join((package / name).read_bytes() for name in FILES)
@@ -209,7 +210,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     built = site.build(folder)
     static = built / "_static" / "reveal"
-    static.mkdir()
+    static.mkdir(exist_ok=True)
     fetch(static)
     (built / "slides").mkdir(exist_ok=True)
     for page in sorted(built.glob("book/[0-9]*.html")):
