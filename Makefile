@@ -12,7 +12,7 @@ ifeq ($(shell test -w "$$HOME" || echo no),no)
 export HOME := $(shell mktemp -d)
 endif
 
-.PHONY: help book pdf lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers reset
+.PHONY: help book pdf slides lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers reset
 
 # What `make` alone shows: each target's name and the words behind its ##.
 help:
@@ -46,11 +46,15 @@ book: $(READY)  ## the rendered book, every chapter executed
 pdf: $(READY) browsers  ## the whole book as one PDF, from the stored outputs
 	$(BIN)/python -m tools.site.pdf
 
+slides: $(READY)  ## each chapter as slides for a lecture, from the stored outputs; fetches reveal.js
+	$(BIN)/python -m tools.site.slides
+
 # Saved widgets show in trusted notebooks only. In a container people are root, and JupyterLab wants to hear that this is meant.
-lab: $(READY)  ## the chapters in JupyterLab, to run and to change
-	$(BIN)/jupyter trust --log-level=ERROR book/*.ipynb > /dev/null
+lab: $(READY)  ## the chapters in JupyterLab, in notebooks/, to run and to change
+	$(BIN)/python -m tools.site.notebooks
+	$(BIN)/jupyter trust --log-level=ERROR notebooks/*.ipynb > /dev/null
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --LabApp.app_settings_dir="$(CURDIR)/tools/site/lab" \
-		--LabApp.default_url=/lab/tree/start.md book
+		--LabApp.default_url=/lab/tree/start.md notebooks
 
 test: $(READY) browsers lint  ## every test, the chapters included
 	OMP_NUM_THREADS=1 $(COMPARE) ssrlib tests book

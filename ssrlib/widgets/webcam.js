@@ -49,6 +49,7 @@ const MESSAGES = {
   start: "Press Start and look into the camera, or drop a photo here.",
   source: "Press Start.",
   page: "This demo needs Python behind it: run this chapter in JupyterLab (make lab).",
+  saved: "This demo needs Python behind it: run this cell (Shift+Enter).",
   waiting: "Python has not answered yet. If it is busy with another cell, the demo goes on by itself; " +
     "if the kernel was restarted, run this cell again.",
   gone: "The kernel has gone. Run this cell again.",
@@ -56,6 +57,11 @@ const MESSAGES = {
   nobodyHere: "No face was found in this photo.",
   image: "The browser cannot read this file as an image.",
 };
+
+/** What to say where no Python answers. Jupyter's own pages, which can run the cell, have their settings in them. */
+function withoutPython() {
+  return document.getElementById("jupyter-config-data") ? MESSAGES.saved : MESSAGES.page;
+}
 
 class WebcamDemo {
   /** @param {Model} model @param {HTMLElement} el */
@@ -93,7 +99,7 @@ class WebcamDemo {
     const again = { again: "press Start", instead: "drop a photo here" };
     this.camera = new Camera({ video, message, ...again, onFrame: () => this.sendVideo(), onGone: lost });
 
-    this.stop(model.send ? this.first : MESSAGES.page);
+    this.stop(model.send ? this.first : withoutPython());
     if (this.source) { for (const part of [this.controls.open, this.controls.mirror]) part.hidden = true; }
     if (!model.send) {
       this.root.classList.add("ssr-note-only");

@@ -16,7 +16,6 @@ from pybtex.database import parse_file
 from benchmarks.notebooks import compared
 from ssrlib import weights
 from tools.site import architecture
-from tools.site.blank import ANSWER, blank
 from tools.site.tidy import tidy
 from tools.weights import cards
 
@@ -59,23 +58,6 @@ def test_chapters_have_all_their_parts(notebook):
     assert text.count(":::{solution-end}") == len(exercises)
     figures, captions, alts = (text.count(f"{word}:") for word in ("  figure", "    caption", "    alt"))
     assert figures == captions == alts >= 3
-
-
-@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
-def test_chapters_for_a_class_ask_and_do_not_tell(notebook):
-    whole = nbformat.read(notebook, 4)
-    cells = blank(nbformat.read(notebook, 4)).cells
-    nbformat.validate(nbformat.v4.new_notebook(cells=cells))
-    text = "\n".join(cell.source for cell in cells)
-    exercises = "\n".join(cell.source for cell in whole.cells).count(":::{exercise}")
-    assert text.count(":::{exercise}") == exercises == sum(cell.source == ANSWER for cell in cells)
-    assert "solution" not in text
-    assert not any(cell.outputs for cell in cells if cell.cell_type == "code")
-    for part in ("## What to remember", "## Read more"):
-        assert part in text
-    code, answers = ([cell for cell in part if cell.cell_type == "code"] for part in (whole.cells, cells))
-    hidden = sum(cell.metadata.get("jupyter", {}).get("source_hidden", False) for cell in code)
-    assert len(answers) - exercises == len(code) - hidden
 
 
 @pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 import re
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from skimage import data
 
 from ssrlib import face_crop, soft_stagewise_regression
 from ssrlib.widgets import StagewiseExplorer
+from tools.site import notebooks
 
 EXPLORER = """
 from ssrlib.widgets import StagewiseExplorer
@@ -36,6 +38,38 @@ def test_jupyterlab_opens_texts_as_texts_and_shows_no_news(page, jupyter):
     page.locator(".jp-MarkdownViewer h1", has_text="Hello").wait_for()
     page.wait_for_timeout(3000)  # news would come by now
     assert not page.locator(".Toastify__toast").count()
+
+
+def test_a_chapter_keeps_its_solutions_folded_and_its_citations_lead_on(page, jupyter):
+    address, folder = jupyter
+    written, name = notebooks.pages(), "04-soft-stagewise-regression.ipynb"
+    chapter = nbformat.reads(written[name], 4)
+    for cell in chapter.cells:
+        if cell.cell_type == "code":
+            cell |= {
+                "source": "1",
+                "outputs": [],
+                "execution_count": None,
+            }  # what it computes is no matter here
+    nbformat.write(chapter, folder / name)
+    (folder / "references.md").write_text(written["references.md"])
+    page.goto(f"{address}lab/tree/{name}?reset")
+    cells = "window.jupyterapp.shell.currentWidget.content.widgets"
+    page.wait_for_function(
+        "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    )
+    solutions = sum(cell.source == "#### Solution" for cell in chapter.cells)
+    page.wait_for_function(f"() => {cells}.filter((cell) => cell.isHidden).length > {solutions}")
+    hidden = page.evaluate(f"{cells}.map((cell) => cell.isHidden)")
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+    page.wait_for_function(
+        f"() => {cells}.every((cell) => cell.model.type !== 'code' || cell.model.executionCount)"
+    )
+    assert page.evaluate(f"{cells}.map((cell) => cell.isHidden)") == hidden
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.scrollToItem(0, 'start') }")
+    assert not page.get_by_text("{cite").count()
+    page.get_by_role("link", name="Yang et al., 2018").first.click()
+    page.locator(".jp-MarkdownViewer h1", has_text="Bibliography").wait_for()
 
 
 def test_explorer_in_lab_moves_python_and_is_moved_by_it(lab, page, screenshot):

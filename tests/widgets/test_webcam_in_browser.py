@@ -1,8 +1,12 @@
 """The webcam demo in a real browser: in JupyterLab, and with a kernel whose answers the test itself gives."""
 
+import os
 import re
+import subprocess
+import sys
 
 import cv2
+import nbformat
 import numpy as np
 import pytest
 from skimage import data
@@ -277,3 +281,17 @@ def test_source_that_has_ended_can_be_played_again(lab, page, tmp_path):
         start(page)
         ended.wait_for(state="hidden")
         ended.wait_for()
+
+
+def test_a_saved_demo_says_what_brings_it_to_life_on_a_page_and_in_jupyterlab(page, jupyter):
+    saved = WebcamDemo().page()
+    page.set_content(f"<!doctype html><meta charset=utf-8><body>{saved}</body>")
+    page.get_by_text("run this chapter in JupyterLab").wait_for()
+    address, folder = jupyter
+    cell = nbformat.v4.new_code_cell("WebcamDemo()")
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": saved})]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "saved.ipynb")
+    trust = [sys.executable, "-m", "jupyter", "trust", str(folder / "saved.ipynb")]
+    subprocess.run(trust, check=True, env=os.environ | {"JUPYTER_DATA_DIR": str(folder / "JUPYTER_DATA_DIR")})
+    page.goto(f"{address}lab/tree/saved.ipynb?reset")
+    page.get_by_text("run this cell (Shift+Enter)").wait_for()
