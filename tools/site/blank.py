@@ -1,5 +1,8 @@
 """The chapters for a class: without outputs and answers, and with an empty cell after each exercise.
 
+A question stays, as a line to answer. Of a solution only its cells with the tag `check` stay: they tell
+learners whether their answer is right.
+
     python -m tools.site.blank
 
 Writes them to exercises/, which is made anew: what learners wrote there is kept under another name first.
@@ -15,20 +18,21 @@ import nbformat
 
 ROOT = Path(__file__).parents[2]
 ANSWER = "# Your answer\n"
+QUESTION = re.compile(r"^:::\{admonition\} ([^\n]+)\n:class: dropdown\n.*?^:::$", re.M | re.S)
 MARK = re.compile(r"^(:::\{solution-(?:start|end)\}.*?^:::)$", re.M | re.S)
 
 
 def blank(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the notebook without outputs, and an empty cell in the place of each answer."""
+    """Return the notebook without outputs, an empty cell and its check in the place of each answer."""
     cells: list[nbformat.NotebookNode] = []
     answering = False
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            if not answering:
-                tags = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+            tags = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+            if not answering or "check" in tags.get("tags", []):
                 cells.append(nbformat.v4.new_code_cell(cell.source, metadata=tags))
             continue
-        for piece in MARK.split(cell.source):
+        for piece in MARK.split(QUESTION.sub(r"1. \1", cell.source)):
             if MARK.match(piece):
                 answering = "{solution-start}" in piece
                 if answering:
