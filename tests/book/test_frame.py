@@ -16,12 +16,14 @@ from pybtex.database import parse_file
 from benchmarks.notebooks import compared
 from ssrlib import weights
 from tools.site import architecture
+from tools.site.notebooks import QUESTION
 from tools.site.tidy import tidy
 from tools.weights import cards
 
 ROOT = Path(__file__).parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+TEXTS = sorted(path for folder in ("book/text", "book") for path in (ROOT / folder).glob("[0-9]*.md"))
 
 
 @pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
@@ -52,12 +54,30 @@ def test_chapters_have_all_their_parts(notebook):
         assert part in text
     for part in ("## What to remember", "## Read more"):
         assert part in text
-    exercises = re.findall(r"^:::\{exercise\}\n:label: (\S+)", text, re.M)
+    exercises = re.findall(r"^:::\{exercise\}.*\n:label: (\S+)", text, re.M)
     assert 2 <= len(exercises) <= 4
     assert exercises == re.findall(r"^:::\{solution-start\} (\S+)\n:class: dropdown", text, re.M)
     assert text.count(":::{solution-end}") == len(exercises)
     figures, captions, alts = (text.count(f"{word}:") for word in ("  figure", "    caption", "    alt"))
     assert figures == captions == alts >= 3
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.stem)
+def test_exercises_have_a_grade_and_questions_a_folded_answer(text):
+    text = text.read_text()
+    grades = re.findall(r"^:::\{exercise\}(?: (\w+))?$", text, re.M)
+    assert set(grades) <= {"Predict", "Derive", "Build", "Project"}
+    asked = re.search(r"^## Questions\n(.+?)^## What to remember$", text, re.M | re.S)[1]
+    assert len(QUESTION.findall(asked)) == asked.count(":::{") == 5
+    assert len(QUESTION.findall(text)) == 5
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
+def test_checks_stand_in_solutions_and_say_what_is_wrong(notebook):
+    for cell in nbformat.read(notebook, 4).cells:
+        if "check" in cell.metadata.get("tags", []):
+            assert cell.metadata["jupyter"]["source_hidden"], "a check belongs into a solution"
+            assert all(isinstance(line, ast.Assert) and line.msg for line in ast.parse(cell.source).body)
 
 
 @pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from tools.site import notebooks
-from tools.site.notebooks import ANSWER, BOOK, chapter
+from tools.site.notebooks import ANSWER, BOOK, QUESTION, chapter
 
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 HEADING = re.compile(r"(?:\(\S+\)=\n)?(#+) ")
@@ -27,6 +27,10 @@ def text_of(cells) -> str:
     return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
+def is_check(cell) -> bool:
+    return "check" in cell.metadata.get("tags", [])
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_solutions_are_folded_and_nothing_else(path):
     cells = written(path)
@@ -39,9 +43,9 @@ def test_solutions_are_folded_and_nothing_else(path):
             folded = len(heading[1]) if cell.metadata.get(FOLDED) else 0
     named = sum(cell.source == "#### Solution" for cell in cells)
     assert named == exercises(path) == sum(cell.source == ANSWER for cell in cells) >= 2
-    asked = [cell.source for cell in written(path, answered=False)]
+    asked = [cell.source for cell in written(path, answered=False) if not is_check(cell)]
     shown = [cell.source for cell in cells if cell not in hidden and cell.source != "#### Solution"]
-    assert shown == asked
+    assert [QUESTION.sub(r"1. \1", source) for source in shown] == asked
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -51,6 +55,15 @@ def test_chapters_for_a_class_ask_and_do_not_tell(path):
     assert text.count("### Exercise") == exercises(path) == sum(cell.source == ANSWER for cell in cells)
     assert "solution" not in text
     assert not any(cell.outputs for cell in cells if cell.cell_type == "code")
+    whole = nbformat.read(path, 4).cells
+    questions = QUESTION.findall(text_of(whole))
+    assert len(questions) == 5
+    assert [line[3:] for line in text.splitlines() if line[3:] in questions] == [
+        notebooks.linked(question, path.name) for question in questions
+    ]
+    assert ":class: dropdown" not in text
+    checks = [cell.source for cell in whole if is_check(cell)]
+    assert [cell.source for cell in cells if is_check(cell)] == checks
     for part in ("## What to remember", "## Read more"):
         assert part in text
 
@@ -66,7 +79,7 @@ def test_jupyterlab_meets_no_citation_or_reference_that_it_cannot_follow(answere
         ) == [] or (name == "16-using-it-well.md")
         links = re.findall(r"\]\(([^)#:\s]+)\)", re.sub(r"```.*?^```", "", text, flags=re.S | re.M))
         here = set(notebooks.LABEL.findall(text))
-        known = {*pages, *here, "images/demo.webp", "try-it.md"}
+        known = {*pages, *here, "images/demo.webp"}
         assert [link for link in links if link not in known] == []
         assert set(re.findall(r"\{eq\}`([^`]+)`", text)) <= set(notebooks.EQUATION.findall(text))
     assert "Yang et al., 2018" in pages["04-soft-stagewise-regression.ipynb"]

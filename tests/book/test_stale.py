@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
 SCRIPTS = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").rglob("*.py")]
 BUILT_IN = {path.name: weights.weights_sha256(path) for path in weights.built_in()}
-# What knows UTKFace alone, from which the built-in networks went on: these trainings made it or began with it.
+# What knows UTKFace alone: these trainings made it, or began with it, as the built-in networks did.
 HOME = {path.name: weights.weights_sha256(path) for path in (weights.PRETRAINED / "utkface").iterdir()}
 OF_HOME = ("age-runs.json", "contest.json", "gender-runs.json")
 

@@ -1,5 +1,8 @@
 """The chapters for a class: without outputs and answers, and with an empty cell after each exercise.
 
+A question stays, as a line to answer. Of a solution only its cells with the tag `check` stay: they tell
+learners whether their answer is right.
+
     python -m tools.site.blank
 
 Writes them to exercises/, which is made anew: what learners wrote there is kept under another name first.

@@ -28,10 +28,12 @@ ANSWER = "# Your answer\n"
 FOLDED = {"jp-MarkdownHeadingCollapsed": True}
 # Pages that only a site can show: its first page, and one that runs code without being a notebook.
 SITE_ONLY = ("index.md", "try-it.md")
+TO_SITE_ONLY = re.compile(r"\[([^]]+)\]\((?:try-it|index)\.md\)")
 
 PARTS = re.compile(r"^(:::\{(?:exercise|solution-start|solution-end)\}.*?^:::)$", re.M | re.S)
 EXERCISE = re.compile(r":::\{exercise\} ?(.*)\n:label: (\S+)\n(.*)^:::", re.M | re.S)
 SOLUTION = re.compile(r"^:::\{solution\}.*?^:::\n", re.M | re.S)  # of text alone, which pages have
+QUESTION = re.compile(r"^:::\{admonition\} ([^\n]+)\n:class: dropdown\n.*?^:::$", re.M | re.S)
 LABEL = re.compile(r"^\((\S+)\)=$", re.M)
 EQUATION = re.compile(r"^```\{math\}\n:label: (\S+)$", re.M)
 
@@ -126,6 +128,7 @@ def linked(text: str, file: str) -> str:
         return f"Fig. {place.number}" if place.file == file else f"[Fig. {place.number}]({place.file})"
 
     text = EQUATION.sub(lambda found: f"{found[0]}\n:enumerator: {places()[found[1]].number}", text)
+    text = TO_SITE_ONLY.sub(r"\1 (on the book's site)", text)
     text = re.sub(r"\{cite:p\}`([^`]+)`", parenthesis, text)
     text = re.sub(r"\{cite:t\}`([^`]+)`", textual, text)
     text = re.sub(r"\{term\}`([^`<]+?)(?: <([^>]+)>)?`", term, text)
@@ -135,7 +138,10 @@ def linked(text: str, file: str) -> str:
 
 
 def chapter(notebook: nbformat.NotebookNode, file: str, answered: bool = True) -> nbformat.NotebookNode:
-    """Return a notebook for JupyterLab: with its outputs and solutions, or, for a class, without."""
+    """Return a notebook for JupyterLab: with its outputs and solutions, or, for a class, without.
+
+    A class keeps its questions, and of a solution the cells with the tag `check`.
+    """
     cells: list[nbformat.NotebookNode] = []
     number, exercise, in_solution = file.split("-")[0].lstrip("0"), 0, False
 
@@ -143,15 +149,16 @@ def chapter(notebook: nbformat.NotebookNode, file: str, answered: bool = True) -
         cells.append(nbformat.v4.new_markdown_cell(linked(text.strip(), file), metadata=metadata))
 
     for cell in notebook.cells:
-        if cell.cell_type == "code" and (answered or not in_solution):
-            tags = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+        tags = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+        if cell.cell_type == "code" and (answered or not in_solution or "check" in tags.get("tags", [])):
             cells.append(nbformat.v4.new_code_cell(cell.source, metadata=tags))
             if answered:
                 cells[-1] |= {"outputs": cell.outputs, "execution_count": cell.execution_count}
             if figure := cell.metadata.get("mystnb", {}).get("figure"):
                 say(f"**Fig. {places()[figure.name].number}.** {figure.caption}")
         elif cell.cell_type == "markdown":
-            for piece in PARTS.split(cell.source):
+            text = cell.source if answered else QUESTION.sub(r"1. \1", cell.source)
+            for piece in PARTS.split(text):
                 if asked := EXERCISE.match(piece):
                     exercise += 1
                     title, label, text = asked.groups()
@@ -179,7 +186,8 @@ def pages(answered: bool = True) -> dict[str, str]:
         written[path.name] = nbformat.writes(notebook) + "\n"
     for path in sorted(BOOK.glob("*.md")):
         if path.name not in SITE_ONLY:
-            text = path.read_text() if answered else SOLUTION.sub("", path.read_text())
+            text = path.read_text()
+            text = text if answered else QUESTION.sub(r"1. \1", SOLUTION.sub("", text))
             written[path.name] = linked(text, path.name)
     return written | {"references.md": references()}
 
