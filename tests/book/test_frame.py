@@ -53,7 +53,7 @@ def test_chapters_have_all_their_parts(notebook):
         assert part in text
     for part in ("## What to remember", "## Read more"):
         assert part in text
-    exercises = re.findall(r"^:::\{exercise\}\n:label: (\S+)", text, re.M)
+    exercises = re.findall(r"^:::\{exercise\}.*\n:label: (\S+)", text, re.M)
     assert 2 <= len(exercises) <= 4
     assert exercises == re.findall(r"^:::\{solution-start\} (\S+)\n:class: dropdown", text, re.M)
     assert text.count(":::{solution-end}") == len(exercises)
