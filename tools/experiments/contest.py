@@ -27,7 +27,8 @@ from ssrlib.metrics import compare
 from ssrlib.network import FaceNetwork
 from ssrlib.training import fast
 
-RIVAL = "SSR"
+# The head as it was published: what the book added to it runs like everybody else.
+RIVAL = "SSR, plain ReLUs"
 START = weights.PRETRAINED / "utkface" / "gender.safetensors"
 RESULT = "book/results/contest.json"
 
