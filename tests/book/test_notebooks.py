@@ -108,4 +108,24 @@ def test_a_newer_book_replaces_what_is_unchanged_and_tells_about_the_rest(tmp_pa
     monkeypatch.setattr(notebooks, "pages", lambda: {"one.md": "new", "two.md": "new"})
     notebooks.main(tmp_path)
     assert [(tmp_path / name).read_text() for name in ("one.md", "two.md")] == ["mine", "new"]
-    assert "one.md has changes of yours" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "one.md has changes of yours" in said
+    assert "two.md" not in said
+
+
+def test_a_page_that_the_book_no_longer_has_goes_if_it_is_unchanged(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(notebooks, "pages", lambda: {"one.md": "old", "two.md": "old", "three.md": "old"})
+    notebooks.main(tmp_path)
+    (tmp_path / "one.md").write_text("mine")
+    (tmp_path / "three.md").unlink()
+    monkeypatch.setattr(notebooks, "pages", dict)
+    notebooks.main(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.md")) == ["one.md"]
+    assert "two.md" not in capsys.readouterr().out
+
+
+def test_without_memory_nothing_is_said_of_pages_that_are_as_they_should_be(tmp_path, capsys):
+    notebooks.main(tmp_path)
+    (tmp_path / ".written.json").unlink()
+    notebooks.main(tmp_path)
+    assert capsys.readouterr().out == ""

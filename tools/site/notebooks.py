@@ -194,19 +194,24 @@ def pages(answered: bool = True) -> dict[str, str]:
 
 def main(folder: Path = ROOT / "notebooks") -> None:
     folder.mkdir(exist_ok=True)
-    shutil.copytree(BOOK / "images", folder / "images", dirs_exist_ok=True)
+    shutil.copytree(BOOK / "images", folder / "images", copy_function=shutil.copyfile, dirs_exist_ok=True)
     memory = folder / ".written.json"  # what was written here: a file that differs has a reader's changes
     before = json.loads(memory.read_text()) if memory.exists() else {}
-    now = dict(before)
-    for name, text in pages().items():
-        path, mark = folder / name, sha256(text.encode()).hexdigest()
-        changed = path.exists() and sha256(path.read_bytes()).hexdigest() != before.get(name)
-        if not changed:
-            path.write_text(text)
-            now[name] = mark
-        elif before.get(name) != mark:
-            print(f"{path} has changes of yours, and stays. Rename it, and the book's new one comes.")
-    memory.write_text(json.dumps(now, indent=1))
+    written = {name: text.encode() for name, text in pages().items()}
+    marks = {name: sha256(here).hexdigest() for name, here in written.items()}
+    for name in before.keys() | written.keys():
+        path, here, mark = folder / name, written.get(name), marks.get(name)
+        found = sha256(path.read_bytes()).hexdigest() if path.exists() else None
+        if found == mark:
+            pass
+        elif found not in (None, before.get(name)):
+            if before.get(name) != mark:
+                print(f"{path} has changes of yours, and stays. Rename it, and the book's new one comes.")
+        elif here:
+            path.write_bytes(here)
+        else:
+            path.unlink()
+    memory.write_text(json.dumps(marks, indent=1))
 
 
 if __name__ == "__main__":

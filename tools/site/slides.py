@@ -10,6 +10,7 @@ them needs no network.
 """
 
 import copy
+import html
 import os
 import re
 import shutil
@@ -140,6 +141,8 @@ def show(block: Tag) -> str:
     classes = set(block.get("class") or ())
     if "solution" in classes or block.name in ("script", "span"):
         return ""
+    if "dropdown" in classes:  # a question: its answer is said, not shown
+        return str(block.select_one(".admonition-title") or "")
     if "cell" not in classes:
         return str(block)
     output = block.select_one(".cell_output")
@@ -173,6 +176,9 @@ def slides(page: str) -> str:
         link.decompose()
     for within in article.select(".exercise section, .solution section"):
         within.name = "div"  # reveal.js takes each section for a slide
+    for link in article.select("a[href]"):
+        if not str(link["href"]).startswith("http"):
+            link.unwrap()  # slides lie in another folder, and nobody follows a link on a wall
     chapter = one(article, "section")
     title, question = one(chapter, "h1"), one(chapter, "p")
     grown = Slides()
@@ -180,7 +186,7 @@ def slides(page: str) -> str:
         grown.section(block)
     learn = "".join(str(box) for box in chapter.select(".admonition-you-will-learn"))
     first = f'<section>{title}<div class="shown">{question}{learn}</div></section>'
-    return PAGE.format(title=title.get_text(), slides=first + grown.html())
+    return PAGE.format(title=html.escape(title.get_text()), slides=first + grown.html())
 
 
 def one(within: Tag, selector: str) -> Tag:
@@ -195,7 +201,8 @@ def fetch(folder: Path) -> None:
     cache = folder.parent / "npm"
     deno = [str(Path(sys.executable).parent / "deno"), "cache", "--quiet", "--no-config", "--no-lock"]
     deno.append(f"npm:reveal.js@{REVEAL}")
-    subprocess.run(deno, check=True, env=os.environ | {"DENO_DIR": str(cache)}, cwd=folder)
+    if subprocess.run(deno, check=False, env=os.environ | {"DENO_DIR": str(cache)}, cwd=folder).returncode:
+        sys.exit(f"reveal.js {REVEAL} could not be fetched: slides need a network once")
     package = next(cache.glob(f"npm/*/reveal.js/{REVEAL}"))
     together = b"".join((package / name).read_bytes() for name in FILES)
     if sha256(together).hexdigest() != CHECKSUM:
