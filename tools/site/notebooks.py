@@ -161,9 +161,9 @@ def chapter(notebook: nbformat.NotebookNode, file: str, answered: bool = True) -
             for piece in PARTS.split(text):
                 if asked := EXERCISE.match(piece):
                     exercise += 1
-                    title, label, text = asked.groups()
+                    title, label, task = asked.groups()
                     name = f"Exercise {number}.{exercise}" + (f": {title}" if title else "")
-                    say(f"({label})=\n### {name}\n\n{text}")
+                    say(f"({label})=\n### {name}\n\n{task}")
                 elif piece.startswith((":::{solution-start}", ":::{solution-end}")):
                     in_solution = "{solution-start}" in piece
                     if in_solution:

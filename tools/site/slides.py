@@ -27,8 +27,7 @@ from testing import site
 REVEAL = "5.2.1"
 CHECKSUM = "87b034324548f9f50fd584b514e0d06e337334cd4ad15b1ee23656b9d0cb1fd6"
 FILES = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js")
-LEFT_OUT = ("Read more",)
-SENTENCE = re.compile(r"(?<=[.?!:]) +(?=[A-Z])", re.S)
+SENTENCE = re.compile(r"(?<=[.?!:]) +(?=[A-Z])")
 PAGE = """<!doctype html>
 <html lang="en" data-theme="light">
 <meta charset="utf-8">
@@ -81,7 +80,7 @@ html, body { background: #fff; color: #1c2530; }
 .reveal table { font-size: 22px; }
 .reveal div.math { font-size: 32px; overflow: visible; }
 .reveal .admonition-title { font-weight: 600; }
-.reveal .headerlink, .reveal .copybtn { display: none; }
+.reveal .copybtn { display: none; }
 """
 
 
@@ -100,7 +99,7 @@ class Slides:
     def section(self, section: Tag) -> None:
         heading = one(section, "h2, h3")
         title = heading.decode_contents()
-        if heading.get_text().strip() in LEFT_OUT:
+        if heading.get_text().strip() == "Read more":
             return
         before = len(self.slides)
         for block in section.find_all(recursive=False):
@@ -116,7 +115,7 @@ class Slides:
 
     def lead(self) -> str:
         """Return the last sentence before something that is shown."""
-        return f"<p>{last_sentence(self.prose[-1])}</p>" if self.prose else ""
+        return f"<p>{sentences(self.prose[-1])[-1]}</p>" if self.prose else ""
 
     def rest(self, title: str, before: int) -> None:
         """Keep prose that nothing follows: for the slide before, or on one of its own."""
@@ -126,7 +125,7 @@ class Slides:
             self.slides[-1][2].extend(str(paragraph) for paragraph in self.prose)
             self.prose = []
         else:
-            self.add(title, *(f"<p>{first_sentence(paragraph)}</p>" for paragraph in self.prose[:5]))
+            self.add(title, *(f"<p>{sentences(paragraph)[0]}</p>" for paragraph in self.prose[:5]))
 
     def html(self) -> str:
         return "\n".join(
@@ -159,14 +158,6 @@ def sentences(paragraph: Tag) -> list[str]:
     for text in list(marked.find_all(string=True, recursive=False)):
         text.replace_with(NavigableString(SENTENCE.sub("\0", re.sub(r"\s+", " ", text))))
     return marked.decode_contents().split("\0")
-
-
-def first_sentence(paragraph: Tag) -> str:
-    return sentences(paragraph)[0]
-
-
-def last_sentence(paragraph: Tag) -> str:
-    return sentences(paragraph)[-1]
 
 
 def slides(page: str) -> str:
