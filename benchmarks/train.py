@@ -156,14 +156,14 @@ def fitted(store: FaceStore) -> float:
     return steps * BATCH / seconds
 
 
-def main() -> None:
+def main(rounds: int) -> None:
     results.check_committed()
     rows = ["the usual way", *CHANGES, *(ON_GPU if DEVICE.type == "cuda" else []), "ssrlib.fit"]
     with tempfile.TemporaryDirectory() as folder:
         store = synthetic.store(4000, path=Path(folder) / "drawn")
         command = [sys.executable, "-m", "benchmarks.train", "--store", str(store.path), "--row"]
         times: dict[str, list[float]] = {row: [] for row in rows}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for row in rows:
                 done = subprocess.run([*command, row], check=True, stdout=subprocess.PIPE, text=True)
                 times[row].append(json.loads(done.stdout.splitlines()[-1]))
@@ -181,8 +181,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--row", help="measure this row only, and print its faces a second")
     parser.add_argument("--store", type=Path, help="for --row: a folder of faces")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
     if arguments.row:
         print(speed(FaceStore(arguments.store), arguments.row))
     else:
-        main()
+        main(arguments.rounds)

@@ -324,11 +324,8 @@ def train(
         assert store is not None
         stores, places = [FaceStore(store)], [place]
         network = training.start_from(start, plan) if start else training.new_network(plan)
-        soft = None
-        if teacher:
-            teachers = [weights.load(path) for path in teacher]
-            soft = training.soft_targets(teachers, stores[0], TARGETS[plan.target])
-        training.fit(network, stores[0], plan, place, watch, soft)
+        teachers = [weights.load(path) for path in teacher or []]
+        training.fit(network, stores[0], plan, place, watch, teachers)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
         for folder, trained_on in zip(places, stores, strict=True):
             _report_training(folder, trained_on, target.value)

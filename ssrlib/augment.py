@@ -6,22 +6,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MILD = {"rotation": 10.0, "shift": 0.05, "zoom": 0.1, "shear": 0.05, "light": 0.15}
+from ssrlib import FACE_SIZE
+
+MILD: dict[str, float] = {"rotation": 10.0, "shift": 0.05, "zoom": 0.1, "shear": 0.05, "light": 0.15}
 """Every face is changed, a little; what we train with."""
 
-PAPER = {"rotation": 20.0, "shift": 0.2, "zoom": 0.2, "shear": 0.2, "chance": 0.25}
+PAPER: dict[str, float] = {"rotation": 20.0, "shift": 0.2, "zoom": 0.2, "shear": 0.2, "chance": 0.25}
 """Each change happens to a quarter of the faces, and is large: the authors' code."""
+
+STRONG: dict[str, float] = {"rotation": 25.0, "shift": 0.1, "zoom": 0.2, "shear": 0.1, "light": 0.5}
+STRONG |= {"blur": 1.0, "noise": 25.0, "cover": 0.5, "chance": 0.5}
+"""Each change happens to half of the faces: for photos that are blurred, dark, grainy or partly hidden."""
+
+# Of the widest blur: a Gaussian curve of two pixels.
+BLUR = torch.exp(-(torch.arange(-5.0, 6.0) ** 2) / 8)
 
 
 class Changes(NamedTuple):
-    """Random changes of N faces: a 2 x 3 matrix each, and factors of contrast and brightness (N x 1 x 1 x 1).
+    """Random changes of N faces; each is N x 1 x 1 x 1, but for the matrix and the box.
 
-    The matrix leads from a new pixel's place to the old one's; both run from -1 to 1.
+    The matrix, 2 x 3 for each face, leads from a new pixel's place to the old one's; both run from -1 to 1.
+    Contrast and brightness are factors. Blur is the share of the blurred face in the changed one, noise the
+    standard deviation of what is added, in gray levels. The box (N x 4: middle and half of its size, x and y,
+    in pixels) is covered by the face's mean color.
     """
 
     matrix: Tensor
     contrast: Tensor
     brightness: Tensor
+    blur: Tensor
+    noise: Tensor
+    box: Tensor
 
 
 def augment(faces: Tensor, generator: torch.Generator, **limits: float) -> Tensor:
@@ -50,6 +65,9 @@ def draw_changes(
     zoom: float = 0.0,
     shear: float = 0.0,
     light: float = 0.0,
+    blur: float = 0.0,
+    noise: float = 0.0,
+    cover: float = 0.0,
     chance: float = 1.0,
 ) -> Changes:
     """Draw the random changes of N faces.
@@ -62,6 +80,9 @@ def draw_changes(
         zoom: the largest relative change of size either way.
         shear: the largest shear either way.
         light: the largest relative change of brightness and of contrast either way.
+        blur: the largest share of a face blurred by two pixels in the changed one.
+        noise: the largest standard deviation of noise, in gray levels.
+        cover: the largest side of a covered box, as a share of the face's.
         chance: how likely each of these changes happens to a face.
     """
 
@@ -84,7 +105,13 @@ def draw_changes(
         dim=1,
     ).reshape(n, 2, 3)
     contrast, brightness = (1 + uniform(light).reshape(n, 1, 1, 1) for _ in range(2))
-    return Changes(matrix, contrast, brightness)
+    box = torch.zeros(n, 4)
+    if cover:
+        side = uniform(cover).abs()
+        box[:, :2] = torch.rand(n, 2, generator=generator) * FACE_SIZE
+        box[:, 2:] = (side * FACE_SIZE / 2)[:, None]
+    softened, grain = ((uniform(limit) if limit else torch.zeros(n)).abs() for limit in (blur, noise))
+    return Changes(matrix, contrast, brightness, softened.reshape(n, 1, 1, 1), grain.reshape(n, 1, 1, 1), box)
 
 
 def change(faces: Tensor, changes: Changes) -> Tensor:
@@ -94,12 +121,37 @@ def change(faces: Tensor, changes: Changes) -> Tensor:
     >>> change(faces, draw_changes(2, torch.Generator())).equal(faces)
     True
     """
-    matrix, contrast, brightness = (sent(part, faces.device) for part in changes)
+    matrix, contrast, brightness, blur, noise, box = (sent(part, faces.device) for part in changes)
     faces = faces.float()
     grid = F.affine_grid(matrix, list(faces.shape), align_corners=False)
     moved = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+    # What happens is asked of the numbers before they were sent: nobody waits for a GPU.
+    if changes.blur.any():
+        moved = moved + blur * (blurred(moved) - moved)
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-    return (((moved - mean) * contrast + mean) * brightness).clamp(0, 255)
+    lit = ((moved - mean) * contrast + mean) * brightness
+    if changes.box.any():
+        place = torch.arange(FACE_SIZE, device=faces.device) + 0.5
+        inside = (place - box[:, :2, None]).abs() <= box[:, 2:, None]
+        hidden = inside[:, None, 1, :, None] & inside[:, None, 0, None, :]
+        lit = torch.where(hidden, lit.mean(dim=(2, 3), keepdim=True), lit)
+    if changes.noise.any():
+        lit = lit + noise * torch.randn_like(lit)
+    return lit.clamp(0, 255)
+
+
+def blurred(faces: Tensor) -> Tensor:
+    """Return N x 3 x 64 x 64 faces, blurred by a Gaussian curve of two pixels.
+
+    >>> dot = torch.zeros(1, 3, 64, 64)
+    >>> dot[:, :, 32, 32] = 255
+    >>> blurred(dot)[0, 0, 32, 32].round()
+    tensor(10.)
+    """
+    curve = (BLUR / BLUR.sum()).to(faces.device).expand(3, 1, 1, -1)
+    for kernel, pad in ((curve, (5, 5, 0, 0)), (curve.transpose(2, 3), (0, 0, 5, 5))):
+        faces = F.conv2d(F.pad(faces, pad, mode="replicate"), kernel, groups=3)
+    return faces
 
 
 def sent(numbers: Tensor, device: torch.device) -> Tensor:

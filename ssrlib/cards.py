@@ -84,17 +84,13 @@ READ: dict[Literal["validation", "test"], str] = {
 }
 
 
-# A name with a space, which a class cannot give.
-_Taught = TypedDict("_Taught", {"soft targets": str}, total=False)
-
-
-class Card(_Taught, total=False):
+class Card(TypedDict, total=False):
     """What weights say about themselves. A card may leave out anything.
 
     `data`, `command` and `terms` are sentences for people: what it learned from, how to repeat that, what
     the weights may be used for. `crop` is the faces' crop, `recipe` the fields of `training.Recipe`, and
-    `epoch` the one whose weights were kept. `soft targets` is a checksum of the teachers' answers, if there
-    were teachers. `validation` and `test` are metrics by name, from `metrics.score`.
+    `epoch` the one whose weights were kept. `teachers` is a checksum of the teachers' weights, if there were
+    any. `validation` and `test` are metrics by name, from `metrics.score`.
     """
 
     data: str
@@ -103,6 +99,7 @@ class Card(_Taught, total=False):
     crop: CropRecord
     recipe: dict[str, Any]
     epoch: int
+    teachers: str
     validation: dict[str, float]
     calibration: Calibration
     test: dict[str, float]

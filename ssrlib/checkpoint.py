@@ -7,13 +7,12 @@ import signal
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -34,17 +33,17 @@ def job(
     network: FaceNetwork,
     store: FaceStore,
     recipe: dict[str, Any],
-    soft_targets: np.ndarray | None,
+    teachers: Sequence[FaceNetwork],
 ) -> Job:
     """What two runs must share for one to go on where the other stopped."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
-    taught = hashlib.sha256(soft_targets.tobytes()).hexdigest()[:12] if soft_targets is not None else "none"
+    taught = hashlib.sha256(b"".join(_flat(teacher).numpy().tobytes() for teacher in teachers))
     return {f"recipe's {name}": value for name, value in recipe.items()} | {
         "network": str(network.settings),
         "starting weights": start.hexdigest()[:12],
         "faces": store.info["sha256"]["faces.npy"][:12],
         "rows": store.info["sha256"]["rows.parquet"][:12],
-        "soft targets": taught,
+        "teachers": taught.hexdigest()[:12] if teachers else "none",
     }
 
 

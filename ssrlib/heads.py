@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssrlib.network import FaceNetwork, SSRNet, initialize, soft_stagewise_regression
+from ssrlib.network import FaceNetwork, SSRNet, TwoStreams, initialize, soft_stagewise_regression
 from ssrlib.targets import AGE
 from ssrlib.training import Loss, Recipe, WakingReLU, new_network
 
@@ -249,7 +249,7 @@ HEADS = {
 }
 
 
-class Contestant(FaceNetwork):
+class Contestant(TwoStreams):
     """SSR-Net's two streams with one of `HEADS`: in training it returns outputs, in inference N ages.
 
     >>> network = Contestant("conditional questions (CORN)")
@@ -307,10 +307,11 @@ def _with_softmax(recipe: Recipe) -> SSRNet:
 SSR: dict[str, Callable[[Recipe], SSRNet]] = {
     "SSR": new_network,
     "SSR, plain ReLUs": new_network,
+    "SSR, plain ReLUs, awake start": lambda recipe: new_network(replace(recipe, waking=True)),
     "SSR with softmax": _with_softmax,
     "SSR without dynamic range": partial(new_network, lambda_eta=0.0, lambda_delta=0.0),
 }
-"""SSR-Net's head with ReLUs that can wake up, as in `fit`; three variants. The paper's are plain."""
+"""SSR-Net's head with ReLUs that can wake up, as in `fit`; four variants. The paper's are plain."""
 
 CONTEST = [*SSR, *HEADS]
 
@@ -325,7 +326,7 @@ def contestant(name: str, recipe: Recipe) -> tuple[FaceNetwork, Recipe, Loss | N
     40481
     """
     if name in SSR:
-        recipe = replace(recipe, waking=name != "SSR, plain ReLUs")
+        recipe = replace(recipe, waking="plain" not in name)
         return SSR[name](recipe), recipe, None
     torch.manual_seed(recipe.seed)
     return Contestant(name), recipe, HEADS[name].loss

@@ -108,7 +108,7 @@ class Fusion(nn.Module):
 
 
 class FaceNetwork(nn.Module):
-    """The two streams (paper, section 3.3), their normalization, and settings; what reads them comes after.
+    """A network that reads faces: their normalization, and settings; its layers come after.
 
     `fit` trains it. In inference a face network returns N values; in training, what its loss reads.
 
@@ -118,15 +118,32 @@ class FaceNetwork(nn.Module):
 
     mean: Tensor
     std: Tensor
-    # torch's types do not say what a ModuleList holds.
-    stream1: Any
-    stream2: Any
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
         self.settings = settings
         self.register_buffer("mean", torch.full((1, 3, 1, 1), 127.5))
         self.register_buffer("std", torch.full((1, 3, 1, 1), 127.5))
+
+    def normalized(self, faces: Tensor) -> Tensor:
+        """Return faces as the first layer wants them.
+
+        Raises:
+            ValueError: `faces` is not N x 3 x 64 x 64, RGB, uint8 or float.
+        """
+        _check(faces)
+        return (faces.float() - self.mean) / self.std
+
+
+class TwoStreams(FaceNetwork):
+    """SSR-Net's two streams (paper, section 3.3); what reads them comes after."""
+
+    # torch's types do not say what a ModuleList holds.
+    stream1: Any
+    stream2: Any
+
+    def __init__(self, settings: dict[str, Any]):
+        super().__init__(settings)
         self.stream1 = _stream(32, [nn.ReLU(), nn.AvgPool2d(2)], nn.ReLU())
         # A maximum may be taken before a tanh, which only grows: the same result for a quarter of the work.
         self.stream2 = _stream(16, [nn.MaxPool2d(2), nn.Tanh()], nn.Tanh())
@@ -137,8 +154,7 @@ class FaceNetwork(nn.Module):
         Raises:
             ValueError: `faces` is not N x 3 x 64 x 64, RGB, uint8 or float.
         """
-        _check(faces)
-        map1 = map2 = (faces.float() - self.mean) / self.std
+        map1 = map2 = self.normalized(faces)
         maps = []
         for block1, block2 in zip(self.stream1, self.stream2, strict=True):
             map1, map2 = block1(map1), block2(map2)
@@ -146,7 +162,7 @@ class FaceNetwork(nn.Module):
         return maps
 
 
-class SSRNet(FaceNetwork):
+class SSRNet(TwoStreams):
     """The network: N x 3 x 64 x 64 faces in, N values out.
 
     Args:

@@ -70,7 +70,7 @@ def record(
         "command": shlex.join(["python", *map(_plain, sys.orig_argv[1:])]),
         "commit": commit(),
         "date": date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {processor()}, {platform.machine()}, torch {_torch()}",
+        "machine": machine(),
     }
     if changed := _uncommitted():
         origin["uncommitted"] = {"files": changed, "why": os.environ.get("UNCOMMITTED", "")}
@@ -81,6 +81,15 @@ def record(
 def commit() -> str:
     """Return the short name of the commit that the checkout is at; "unknown" without one."""
     return _git("rev-parse", "--short", "HEAD").strip() or "unknown"
+
+
+def machine() -> str:
+    """Return what this machine is, in one line: cores, processor, GPU if PyTorch sees one, PyTorch."""
+    parts = [f"{os.cpu_count()} cores", processor(), platform.machine()]
+    torch: Any = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join([*parts, f"torch {_torch()}"])
 
 
 def processor() -> str:

@@ -28,9 +28,9 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
 
 from ssrlib import checkpoint, files, weights
-from ssrlib.augment import MILD, PAPER, Changes, change, draw_changes, sent
+from ssrlib.augment import MILD, PAPER, STRONG, Changes, change, draw_changes, sent
 from ssrlib.cards import Card
-from ssrlib.inference import BATCH, flip_average, predict
+from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
 from ssrlib.network import FaceNetwork, SSRNet
 from ssrlib.store import FaceStore
@@ -40,7 +40,7 @@ BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
 # How many steps a GPU works through before the CPU asks it for their losses, and waits.
 STEPS_UNASKED = 16
-AUGMENTATIONS = {"mild": MILD, "paper": PAPER, "none": None}
+AUGMENTATIONS = {"mild": MILD, "strong": STRONG, "paper": PAPER, "none": None}
 Loss = Callable[[Tensor, Tensor], Tensor]
 # Smooth L1 turns quadratic below a twentieth of the value range.
 LOSSES = {
@@ -66,7 +66,7 @@ class Recipe:
         schedule: "one-cycle" (up for 30 % of the steps, then down along a cosine) or "step" (times 0.1
             every 30 epochs).
         loss: "l1", "smooth l1", "l2", or for gender "logistic".
-        augmentation: "mild", "paper" or "none".
+        augmentation: "mild", "strong", "paper" or "none".
         weight_decay: AdamW's, on the convolutions' kernels only; with 0 it is Adam.
         dropout: see `SSRNet`.
         waking: let the heads' ReLUs wake up again, see `WakingReLU`.
@@ -350,7 +350,7 @@ def fit(
     recipe: Recipe = Recipe(),
     folder: str | Path | None = None,
     watch: Callable[[Progress], object] | None = None,
-    soft_targets: np.ndarray | None = None,
+    teachers: Sequence[FaceNetwork] = (),
     loss: Loss | None = None,
 ) -> pd.DataFrame:
     """Train a network in place on a store's train split; it ends with its best epoch's weights.
@@ -374,9 +374,10 @@ def fit(
         folder: where `checkpoint.pt`, `best.safetensors` and `history.csv` are kept up to date, if anywhere.
         watch: called after each step, on a GPU after every 16th; what it returns, if true, ends training
             after this step. By default a progress bar.
-        soft_targets: what teachers say about each of the store's faces, on the scale of its labels, NaN
-            where they say nothing; see `soft_targets`. A train face is then trained on the mean of
-            its label and its soft target.
+        teachers: trained networks of the same target, of any size. They look at each batch as the network
+            sees it, changed as it is, and it learns the mean of their mean answer and the label. A network
+            can learn from others' answers what labels alone do not tell: which faces are hard, and which
+            labels are likely to be wrong (Hinton, 2015); it must see what they see (Beyer, 2022).
         loss: from the network's outputs in training and the labels to one number; by default the recipe's.
 
     Returns:
@@ -384,17 +385,18 @@ def fit(
         `ca5` (age) or `accuracy` (gender).
 
     Raises:
-        ValueError: the store lacks train or validation faces with a known label; the soft targets are not
-            one for each face; the processes cannot share a batch alike; the loss stopped being a number, or
-            the head died; or the folder holds another run.
+        ValueError: the store lacks train or validation faces with a known label; a teacher reads something
+            else; the processes cannot share a batch alike; the loss stopped being a number, or the head
+            died; or the folder holds another run.
         OSError: another process trains in the folder, or it could not be written in the end.
     """
     keep_memory()
     fabric = _fabric(recipe.precision)
     target = TARGETS[recipe.target]
     rows, truth = _labeled(store, "train", target)
-    if soft_targets is not None:
-        truth = _softened(truth, soft_targets, rows, store)
+    for number, teacher in enumerate(teachers, start=1):
+        if target_of(teacher) is not target:
+            raise ValueError(f"teacher {number} reads {target_of(teacher).name}, not {target.name}")
     validation_rows, validation_truth = _labeled(store, "validation", target)
     validation_faces = store.faces[validation_rows]
     steps = len(rows) // recipe.batch_size
@@ -411,12 +413,13 @@ def fit(
     if fabric.world_size > 1:
         _share_statistics(network)
     loss = loss or partial(LOSSES[recipe.loss], value_range=target.value_range)
-    job = checkpoint.job(network, store, asdict(recipe), soft_targets)
+    job = checkpoint.job(network, store, asdict(recipe), teachers)
     optimizer = new_optimizer(network, recipe)
     schedule = new_schedule(optimizer, recipe, recipe.learning_rate, recipe.epochs, steps)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: Any = torch.compile(network) if recipe.compile else network
     model, stepper = fabric.setup(trained, optimizer)
+    crowd = _crowd(fabric, teachers, target, recipe) if teachers else None
     average = AveragedModel(network)
     averaged = average.module
     assert isinstance(averaged, FaceNetwork)
@@ -444,7 +447,7 @@ def fit(
             changes = _changes(recipe, run["step"], fabric)
             batch = batch[fabric.global_rank :: fabric.world_size]
             answers = labels[sent(batch, fabric.device)]
-            unasked.append(_step(fabric, model, stepper, read(batch), changes, answers, loss))
+            unasked.append(_step(fabric, model, stepper, read(batch), changes, answers, loss, crowd))
             schedule.step()
             _update_average(average, network, recipe.ema)
             run["step"] += 1
@@ -680,9 +683,13 @@ def _step(
     changes: Changes | None,
     truth: Tensor,
     loss: Loss,
+    crowd: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
     faces = change(faces, changes) if changes else faces.float()
-    lost = loss(model(faces.contiguous(memory_format=torch.channels_last)), truth)
+    faces = faces.contiguous(memory_format=torch.channels_last)
+    if crowd:
+        truth = (truth + crowd(faces)) / 2
+    lost = loss(model(faces), truth)
     optimizer.zero_grad()
     fabric.backward(lost)
     optimizer.step()
@@ -750,8 +757,8 @@ def _publish(
         metrics = history[best["epoch"] - 1].items()
         measured = {name: value for name, value in metrics if name not in ("epoch", "loss")}
         card: Card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
-        if job["soft targets"] != "none":
-            card["soft targets"] = str(job["soft targets"])
+        if job["teachers"] != "none":
+            card["teachers"] = str(job["teachers"])
         card |= {"epoch": best["epoch"], "validation": measured}
         weights.save(network, folder / "best.safetensors", card)
         run["published"] = best["epoch"]
@@ -765,49 +772,23 @@ def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callabl
     return lambda batch: torch.from_numpy(store.faces[rows[batch.numpy()]]).to(device).permute(0, 3, 1, 2)
 
 
-def soft_targets(teachers: Sequence[SSRNet], store: FaceStore, target: Target) -> np.ndarray:
-    """Return what trained networks say about a store's train faces, for `fit`: their mean answer.
-
-    A network can learn from others' answers what labels alone do not tell: which faces are hard, and
-    which labels are likely to be wrong (Hinton, Vinyals, Dean: "Distilling the Knowledge in a Neural
-    Network", 2015). Each face is read together with its mirror image.
-
-    Args:
-        teachers: networks that read this target.
-        store: the faces.
-        target: what is read; for two classes the answers become probabilities of the second one.
-
-    Returns:
-        float32, one for each of the store's rows, on the labels' scale; NaN outside the train split.
-
-    Raises:
-        ValueError: a teacher reads something else, or no train face has a known label.
-
-    >>> from ssrlib.datasets import synthetic
-    >>> soft_targets([weights.load(weights.pretrained("age"))], synthetic.store(20), AGE).shape
-    (20,)
-    """
-    for number, teacher in enumerate(teachers, start=1):
-        if target_of(teacher) is not target:
-            raise ValueError(f"teacher {number} reads {target_of(teacher).name}, not {target.name}")
-    rows, _ = _labeled(store, "train", target)
-    batches = np.split(rows, range(BATCH, len(rows), BATCH))
-    answers = [
-        np.concatenate([flip_average(partial(predict, teacher), store.faces[batch])[0] for batch in batches])
+def _crowd(
+    fabric: Fabric, teachers: Sequence[FaceNetwork], target: Target, recipe: Recipe
+) -> Callable[[Tensor], Tensor]:
+    """What several networks say about a batch, on the labels' scale: their mean answer."""
+    ready = [
+        copy.deepcopy(teacher).eval().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for teacher in teachers
     ]
-    mean = torch.from_numpy(np.mean(answers, axis=0))
-    soft = np.full(len(store), np.nan, np.float32)
-    soft[rows] = torch.sigmoid(8 * mean - 4) if target.classes else mean
-    return soft
+    asked = [torch.compile(teacher) if recipe.compile else teacher for teacher in ready]
 
+    @torch.no_grad()
+    def answer(faces: Tensor) -> Tensor:
+        with fabric.autocast():
+            mean = torch.stack([teacher(faces).float() for teacher in asked]).mean(dim=0)
+        return torch.sigmoid(8 * mean - 4) if target.classes else mean
 
-def _softened(truth: np.ndarray, soft_targets: np.ndarray, rows: np.ndarray, store: FaceStore) -> np.ndarray:
-    """The mean of a label and its soft target, where there is one."""
-    if soft_targets.shape != (len(store),):
-        raise ValueError(f"{len(store)} faces need as many soft targets, not {soft_targets.shape}")
-    soft = soft_targets[rows].astype(np.float32)
-    return np.where(np.isnan(soft), truth, (truth + soft) / 2)
+    return answer
 
 
 def _labeled(store: FaceStore, split: str, target: Target) -> tuple[np.ndarray, np.ndarray]:
