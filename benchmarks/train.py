@@ -156,12 +156,13 @@ def fitted(store: FaceStore) -> float:
     return steps * BATCH / seconds
 
 
-def main(rounds: int) -> None:
+def main(store: Path | None, rounds: int) -> None:
     results.check_committed()
     rows = ["the usual way", *CHANGES, *(ON_GPU if DEVICE.type == "cuda" else []), "ssrlib.fit"]
     with tempfile.TemporaryDirectory() as folder:
-        store = synthetic.store(4000, path=Path(folder) / "drawn")
-        command = [sys.executable, "-m", "benchmarks.train", "--store", str(store.path), "--row"]
+        store = store or synthetic.store(4000, path=Path(folder) / "drawn").path
+        rows_of_store = FaceStore(store).rows
+        command = [sys.executable, "-m", "benchmarks.train", "--store", str(store), "--row"]
         times: dict[str, list[float]] = {row: [] for row in rows}
         for _ in range(rounds):
             for row in rows:
@@ -173,17 +174,17 @@ def main(rounds: int) -> None:
         print(f"{faces:10,.0f} faces a second, {faces / speeds['the usual way']:6.1f} times: {row}")
     name = re.sub(r"[^a-z0-9]+", "-", device.lower())
     measured = {"faces a second": speeds, "all rounds": times, "device": device, "batch": BATCH}
-    data = "4,000 drawn faces"
+    data = f"{len(rows_of_store):,} faces, {rows_of_store['source'].iloc[0]}"
     results.record(f"book/results/benchmark-train-{name}.json", measured, weights=(), data=data, seed=0)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--row", help="measure this row only, and print its faces a second")
-    parser.add_argument("--store", type=Path, help="for --row: a folder of faces")
+    parser.add_argument("--store", type=Path, help="a prepared store; by default drawn faces")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
     if arguments.row:
         print(speed(FaceStore(arguments.store), arguments.row))
     else:
-        main(arguments.rounds)
+        main(arguments.store, arguments.rounds)

@@ -169,7 +169,7 @@ def test_prepare_train_evaluate(tmp_path):
     again = ["--target", "gender", "--out", tmp_path / "taught", "--epochs", "1", "--teacher", best]
     code, out, err = run("train", "--store", store.path, *again)
     assert code == 0, err
-    assert "soft targets" in weights.read_card(tmp_path / "taught" / "gender" / "best.safetensors")
+    assert "teachers" in weights.read_card(tmp_path / "taught" / "gender" / "best.safetensors")
 
     record = tmp_path / "results" / "gender.json"
     arguments = ["--target", "gender", "--weights", best, "--split", "validation", "--out", record]

@@ -10,19 +10,20 @@ import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from ssrlib import FaceStore, Recipe, SSRNet, fit, store, training, weights
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, score
-from ssrlib.targets import AGE, GENDER
+from ssrlib.network import FaceNetwork
+from ssrlib.targets import AGE
 from ssrlib.training import (
     SharedBatchNorm,
     chain,
     new_network,
     new_optimizer,
     new_schedule,
-    soft_targets,
     start_from,
     tensorboard,
 )
@@ -374,37 +375,68 @@ def test_a_second_phase_goes_on_from_the_best_weights_at_a_low_rate(drawn_store,
     assert weights.read_card(tmp_path / "best.safetensors")["recipe"]["second_epochs"] == 1
 
 
-def test_soft_targets_are_the_teachers_mean_answers_to_train_faces(drawn_store):
-    teachers = [new_network(replace(QUICK, seed=seed)) for seed in (0, 1)]
-    soft = soft_targets(teachers, drawn_store, AGE)
-    train = (drawn_store.rows["split"] == "train").to_numpy()
-    assert np.isnan(soft[~train]).all()
-    faces = drawn_store.split("train")[0]
-    answers = [predict(teacher, seen) for teacher in teachers for seen in (faces, faces[:, :, ::-1])]
-    assert soft[train] == pytest.approx(np.mean(answers, axis=0), abs=1e-3)
-    gender = new_network(Recipe(target="gender"))
-    assert np.nanmin(soft_targets([gender], drawn_store, GENDER)) > 0
-    assert np.nanmax(soft_targets([gender], drawn_store, GENDER)) < 1
-    with pytest.raises(ValueError, match="teacher 1 reads gender, not age"):
-        soft_targets([gender], drawn_store, AGE)
+class Says(FaceNetwork):
+    """A teacher that sees one number in each face, and remembers what it saw."""
+
+    def __init__(self, number, target="age"):
+        super().__init__({"target": target})
+        self.number = nn.Parameter(torch.tensor(number))
+        self.saw = []
+
+    def forward(self, faces):
+        self.saw.append(faces)
+        return self.number.expand(len(faces))
 
 
-def test_a_face_is_trained_on_the_mean_of_its_label_and_its_soft_target(drawn_store, tmp_path):
-    labels = AGE.labels(drawn_store.rows)
-    older = changed(drawn_store, tmp_path / "older", lambda rows: rows.assign(age=rows["age"] + 2.0))
-    plain, taught, silent = (new_network(QUICK) for _ in range(3))
+def test_a_face_is_trained_on_the_mean_of_its_label_and_its_teachers_mean_answer(drawn_store, tmp_path):
+    older = changed(drawn_store, tmp_path / "older", lambda rows: rows.assign(age=(rows["age"] + 40.0) / 2))
+    plain, taught = new_network(QUICK), new_network(QUICK)
     loss = fit(plain, older, QUICK)["loss"]
-    taught_loss = fit(taught, drawn_store, QUICK, tmp_path / "taught", soft_targets=labels + 4)["loss"]
+    teachers = [Says(30.0), Says(50.0)]
+    taught_loss = fit(taught, drawn_store, QUICK, tmp_path / "taught", teachers=teachers)["loss"]
     np.testing.assert_allclose(taught_loss, loss, rtol=1e-4)
-    assert "soft targets" in weights.read_card(tmp_path / "taught" / "best.safetensors")
-    fit(silent, drawn_store, QUICK, tmp_path / "silent", soft_targets=np.full_like(labels, np.nan))
-    alone = new_network(QUICK)
-    fit(alone, drawn_store, QUICK)
-    assert same_weights(alone.state_dict(), silent.state_dict())
-    with pytest.raises(ValueError, match=r"of another run, whose soft targets is \w+, not none"):
+    assert "teachers" in weights.read_card(tmp_path / "taught" / "best.safetensors")
+    with pytest.raises(ValueError, match=r"of another run, whose teachers is \w+, not none"):
         fit(new_network(QUICK), drawn_store, QUICK, tmp_path / "taught")
-    with pytest.raises(ValueError, match="faces need as many soft targets"):
-        fit(new_network(QUICK), drawn_store, QUICK, soft_targets=labels[:-1])
+    with pytest.raises(ValueError, match=r"of another run, whose teachers is"):
+        fit(new_network(QUICK), drawn_store, QUICK, tmp_path / "taught", teachers=teachers[:1])
+
+
+def test_a_teacher_sees_each_face_as_the_network_does(drawn_store, monkeypatch):
+    class Sees(Says):
+        def __deepcopy__(self, memo):
+            return self
+
+    teacher, seen = Sees(30.0), []
+    network = new_network(QUICK)
+
+    # Faces in whole numbers only renew the statistics of batch norm.
+    def keep(_, given):
+        if given[0].is_floating_point():
+            seen.append(given[0])
+
+    network.register_forward_pre_hook(keep)
+    fit(network, drawn_store, QUICK, watch=lambda _: None, teachers=[teacher])
+    assert len(seen) == len(teacher.saw) == 10
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(seen, teacher.saw, strict=True))
+    assert not teacher.training
+    assert teacher.number.grad is None
+
+
+def test_teachers_of_gender_speak_in_probabilities(drawn_store, tmp_path):
+    """A teacher that says 1 means odds of e^4; so a face of either class is taught (label + 0.982) / 2."""
+    recipe = replace(QUICK, target="gender", loss="l1")
+    taught, plain = new_network(recipe), new_network(recipe)
+    history = fit(taught, drawn_store, recipe, watch=lambda _: None, teachers=[Says(1.0, "gender")])
+
+    def loss(values, truth):
+        assert set(np.unique(truth.numpy())) <= {0.0, 1.0}
+        return (values - (truth + 1 / (1 + np.exp(-4))) / 2).abs().mean()
+
+    same = fit(plain, drawn_store, recipe, watch=lambda _: None, loss=loss)
+    np.testing.assert_allclose(history["loss"], same["loss"], rtol=1e-4)
+    with pytest.raises(ValueError, match="teacher 1 reads gender, not age"):
+        fit(new_network(QUICK), drawn_store, QUICK, teachers=[Says(1.0, "gender")])
 
 
 def test_the_paper_steps_down_every_thirty_epochs(drawn_store):

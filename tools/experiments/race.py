@@ -91,6 +91,7 @@ def answers(race: Race, run: Run, split: str) -> tuple[np.ndarray, int]:
     """What a trained network says about a split's faces, the mean with their mirror images, and its size."""
     network, _, _ = run.built(race)
     network.load_state_dict(load_file(run.folder / "best.safetensors"))
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
     size = sum(weight.numel() for weight in network.parameters())
     return inference.predict_split(network, FaceStore(run.store), split)["value"].to_numpy(), size
 
