@@ -81,7 +81,8 @@ def draw_changes(
         shear: the largest shear either way.
         light: the largest relative change of brightness and of contrast either way.
         blur: the largest share of a face blurred by two pixels in the changed one.
-        noise: the largest standard deviation of noise, in gray levels.
+        noise: the largest standard deviation of noise, in gray levels; its grains come from PyTorch's own
+            generator of the faces' device.
         cover: the largest side of a covered box, as a share of the face's.
         chance: how likely each of these changes happens to a face.
     """

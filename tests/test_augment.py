@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ssrlib.augment import MILD, PAPER, augment
+from ssrlib.augment import MILD, PAPER, STRONG, augment
 
 FACES = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -64,8 +64,36 @@ def test_chance_leaves_the_other_faces_alone():
     assert 0.65 < unchanged < 0.85  # contrast leaves the mean where it is
 
 
-@pytest.mark.parametrize("strength", [MILD, PAPER])
+def test_blur_takes_detail_and_keeps_the_mean():
+    checkered = torch.zeros(200, 3, 64, 64)
+    checkered[..., ::2, 1::2] = checkered[..., 1::2, ::2] = 200
+    out = augment(checkered, generator(), blur=1.0)
+    contrasts = out.std(dim=(1, 2, 3)) / checkered.std()
+    assert 0.8 < contrasts.max() <= 1 + 1e-3
+    assert contrasts.min() < 0.2
+    assert (out.mean(dim=(1, 2, 3)) - 100).abs().max() < 1
+
+
+def test_noise_differs_from_pixel_to_pixel_and_from_face_to_face():
+    torch.manual_seed(0)
+    out = augment(torch.full((200, 3, 64, 64), 128.0), generator(), noise=20.0)
+    spread = out.std(dim=(1, 2, 3))
+    assert spread.min() < 2
+    assert 18 < spread.max() < 21
+    assert (out.mean(dim=(1, 2, 3)) - 128).abs().max() < 1
+
+
+def test_cover_hides_a_box_of_no_more_than_its_share():
+    bright = torch.full((300, 3, 64, 64), 255.0)
+    bright[:, :, 32:] = 0  # the mean is half as bright, so that what is covered can be told
+    hidden = ((augment(bright, generator(), cover=0.5) - 127.5).abs() < 20).all(dim=1)
+    share = hidden.float().mean(dim=(1, 2))
+    assert 0.15 < share.max() <= 0.25 + 0.02
+    assert share.min() < 0.02
+
+
+@pytest.mark.parametrize("strength", [MILD, PAPER, STRONG])
 def test_same_generator_same_faces(strength):
-    once, again = (augment(FACES, generator(), **strength) for _ in range(2))
+    once, again = ((torch.manual_seed(0), augment(FACES, generator(), **strength))[1] for _ in range(2))
     assert torch.equal(once, again)
     assert not torch.allclose(once, FACES.float(), atol=10)

@@ -10,6 +10,7 @@ time:
 import argparse
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +99,8 @@ def answers(race: Race, run: Run, split: str) -> tuple[np.ndarray, int]:
 
 def in_parallel(jobs: int, call: Any, arguments: list[tuple[Any, ...]]) -> Any:
     """Yield each call's result as it comes; each process has one thread, so that none waits for another."""
-    with ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    fresh = get_context("spawn")  # a copy of a process that has used threads, or a GPU, can break
+    with ProcessPoolExecutor(jobs, fresh, torch.set_num_threads, (1,)) as pool:
         for future in [pool.submit(call, *each) for each in arguments]:
             yield future.result()
 
