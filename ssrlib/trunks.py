@@ -26,12 +26,14 @@ def convolution(channels: int, out: int, size: int = 3, stride: int = 1, groups:
 class Residual(nn.Module):
     """Layers whose result is added to their input, and a ReLU, if asked (He, 2016; Sandler, 2018)."""
 
-    def __init__(self, layers: nn.Module, shortcut: nn.Module, last: nn.Module):
+    def __init__(self, layers: nn.Module, shortcut: nn.Module, last: nn.Module, stride: int = 1):
         super().__init__()
-        self.layers, self.shortcut, self.last = layers, shortcut, last
+        self.layers, self.shortcut, self.last, self.stride = layers, shortcut, last, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = self.last(self.layers(x) + self.shortcut(x))
+        # A 1 x 1 convolution with a stride would do the same; PyTorch 2.13's crashes for some sizes on CPUs.
+        around = self.shortcut(x[:, :, :: self.stride, :: self.stride])
+        total: Tensor = self.last(self.layers(x) + around)
         return total
 
 
@@ -39,7 +41,8 @@ def basic(channels: int, out: int, stride: int) -> nn.Module:
     """Two convolutions, and a way around them (ResNet: He, 2016)."""
     same = channels == out and stride == 1
     layers = nn.Sequential(convolution(channels, out, stride=stride), nn.ReLU(), convolution(out, out))
-    return Residual(layers, nn.Identity() if same else convolution(channels, out, 1, stride), nn.ReLU())
+    shortcut = nn.Identity() if same else convolution(channels, out, 1)
+    return Residual(layers, shortcut, nn.ReLU(), stride)
 
 
 def separable(channels: int, out: int, stride: int, wider: int = 3) -> nn.Module:
