@@ -168,6 +168,7 @@ def main(store: Path | None, rounds: int) -> None:
             for row in rows:
                 done = subprocess.run([*command, row], check=True, stdout=subprocess.PIPE, text=True)
                 times[row].append(json.loads(done.stdout.splitlines()[-1]))
+                print(f"{times[row][-1]:10,.0f} faces a second: {row}", flush=True)
     device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
     speeds = {row: float(np.median(measured)) for row, measured in times.items()}
     for row, faces in speeds.items():
