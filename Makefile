@@ -80,10 +80,12 @@ test-lowest:  ## test-fast with the lowest versions that pyproject.toml allows: 
 check: $(READY) lint  ## that texts, notebooks, README and lock file are in step
 	$(BIN)/python -m pytest -q tests/book/test_frame.py
 
-lint: $(READY)  ## style and types
+SPELLED := ssrlib/*.py ssrlib/*/*.py ssrlib/widgets/*.js tools benchmarks testing tests book/text book/*.md *.md
+lint: $(READY)  ## style, types and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell $(SPELLED)
 	$(BIN)/deno fmt --check
 	$(BIN)/deno lint
 	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js book/_static/*.js

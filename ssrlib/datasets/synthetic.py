@@ -1,7 +1,7 @@
-"""Drawn faces with known ages and genders: no download, no licence, no one's likeness.
+"""Drawn faces with known ages and genders: no download, no license, no one's likeness.
 
 Each face is drawn from a list of numbers: the shape of skull and jaw, skin, hair, wrinkles, glasses
-and beard follow age and gender, each with chance of its own; pose, light, colour and background
+and beard follow age and gender, each with chance of its own; pose, light, color and background
 carry no information. These are cartoons of what people associate with age and gender. They stand in
 for photos where a chapter or a test needs faces that may be shown, not for people.
 """
@@ -454,7 +454,7 @@ def _glasses(canvas: Canvas, y: float, rng: np.random.Generator) -> None:
 
 
 def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light, colour, focus and noise, at the final size."""
+    """Light, color, focus and noise, at the final size."""
     small: np.ndarray = cv2.resize(image, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA)
     small = small.astype(np.float32)
     small = cv2.GaussianBlur(small, (0, 0), rng.uniform(0.3, 0.8))

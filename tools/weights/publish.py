@@ -74,8 +74,8 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
     runs = [run_of(path, store, target) for path in paths]
     kept = target.best([run["validation"] for run in runs])
     trained, name = weights.read_card(paths[kept]), runs[kept]["run"]
-    labelled = store.rows[~np.isnan(target.labels(store.rows))]
-    counts = labelled.groupby(["source", "split"]).size().unstack(fill_value=0)
+    labeled = store.rows[~np.isnan(target.labels(store.rows))]
+    counts = labeled.groupby(["source", "split"]).size().unstack(fill_value=0)
     sources = [source for source in NAMES if source in counts.index]
     names = ", ".join(NAMES[source] for source in sources)
     card: Card = {
