@@ -1,7 +1,7 @@
 // The stagewise explorer: drag weights, shifts and widths, and see bins move and the value change.
 
 import { button, clamp, fixed, h, listen, onWidth, s, shell, signed, stillness } from "./dom.js";
-import { BIN, drawStages } from "./stages.js";
+import { BIN, derivatives, drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
 /** @import { Terms } from "./stages.js" */
@@ -9,7 +9,7 @@ import { BIN, drawStages } from "./stages.js";
 /**
  * @typedef {"p" | "eta" | "delta"} Name of what can be moved
  * @typedef {{ name: string, note: string, image?: string, value_range: number } & Omit<Terms, "range">} Preset
- * @typedef {{ input: HTMLInputElement, text: HTMLElement, refresh: () => void }} Slider
+ * @typedef {{ input: HTMLInputElement, text: HTMLElement, pull: HTMLElement, refresh: () => void }} Slider
  */
 
 /** @type {Record<Name, [number, number]>} */
@@ -19,6 +19,9 @@ const NAMES = ["p", "eta", "delta"];
 const GLIDE = 400; // milliseconds
 /** @type {Record<string, number>} */
 const KEYS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 };
+const STEP = 0.1;
+const PULLS =
+  `Small: what the value would gain if that number grew by ${STEP}, by the formula's derivatives.`;
 const HINT = "Drag a bin up or down for its weight, sideways for its shift, and a grip for the width.";
 
 class StagewiseExplorer {
@@ -32,6 +35,7 @@ class StagewiseExplorer {
     this.endGlide = () => {};
     /** @type {ReturnType<typeof drawStages> | null} */
     this.drawn = null;
+    this.pulls = derivatives(this.terms);
     /** @type {Slider[]} */
     this.sliders = [];
 
@@ -44,7 +48,8 @@ class StagewiseExplorer {
     const texts = [h("div", {}, this.presets, this.note), h("div", {}, this.answer, this.sum)];
     const head = h("div", { className: "ssr-head" }, ...texts);
     const picture = h("div", { className: "ssr-canvas" }, this.svg, h("p", { className: "ssr-hint" }, HINT));
-    el.replaceChildren(shell("ssr-explorer", head, picture, this.controls));
+    const hint = h("p", { className: "ssr-hint" }, PULLS);
+    el.replaceChildren(shell("ssr-explorer", head, picture, this.controls, hint));
 
     this.offer();
     this.svg.addEventListener("pointerdown", (event) => this.grab(event));
@@ -129,6 +134,7 @@ class StagewiseExplorer {
     this.answer.dataset.value = String(value);
     this.sum.textContent = `${sumText(stages, digits)} = ${text}`;
     this.svg.setAttribute("aria-label", `${p.length} stages of bins, adding up to ${text} ${unit}`);
+    this.pulls = derivatives(this.terms);
     for (const { refresh } of this.sliders) refresh();
   }
 
@@ -140,7 +146,17 @@ class StagewiseExplorer {
         const p = this.slider("p", k, i, `Stage ${k + 1}, bin ${i}: weight p`);
         const eta = this.slider("eta", k, i, `Stage ${k + 1}, bin ${i}: shift eta, in bin widths`);
         const name = h("span", { className: "ssr-name" }, `bin ${i}`);
-        return h("div", { className: "ssr-column" }, p.text, p.input, name, eta.input, eta.text);
+        return h(
+          "div",
+          { className: "ssr-column" },
+          p.pull,
+          p.text,
+          p.input,
+          name,
+          eta.input,
+          eta.text,
+          eta.pull,
+        );
       });
       const delta = this.slider("delta", k, k, `Stage ${k + 1}: width scale delta`);
       const names = h("div", { className: "ssr-column ssr-names", "aria-hidden": "true" });
@@ -150,7 +166,14 @@ class StagewiseExplorer {
         { className: "ssr-card" },
         h("legend", {}, `Stage ${k + 1}`),
         h("div", { className: "ssr-columns" }, names, ...bins),
-        h("label", { className: "ssr-row" }, h("span", {}, "width \u03b4"), delta.input, delta.text),
+        h(
+          "label",
+          { className: "ssr-row" },
+          h("span", {}, "width \u03b4"),
+          delta.input,
+          delta.text,
+          delta.pull,
+        ),
       );
     }));
   }
@@ -168,6 +191,7 @@ class StagewiseExplorer {
     const [low, high] = LIMITS[name];
     const input = h("input", { type: "range", min: low, max: high, step: "any", className: `ssr-${name}` });
     const text = h("span", { className: "ssr-number" });
+    const pull = h("span", { className: "ssr-pull", "aria-hidden": "true" });
     input.setAttribute("aria-label", label);
     /** @param {number} value */
     const move = (value) => {
@@ -192,9 +216,14 @@ class StagewiseExplorer {
       input.style.setProperty("--share", `${100 * share}%`);
       text.textContent = name === "p" ? fixed(value, 2) : signed(value);
       input.setAttribute("aria-valuetext", text.textContent);
+      const gain = STEP * (name === "delta" ? this.pulls.delta : this.pulls[name][k])[i];
+      pull.textContent = signed(gain, this.terms.range < 10 ? 3 : 1);
+      pull.dataset.value = String(gain);
+      input.setAttribute("aria-description", `${STEP} more would change the value by ${pull.textContent}`);
     };
-    this.sliders.push({ input, text, refresh });
-    return { input, text, refresh };
+    const slider = { input, text, pull, refresh };
+    this.sliders.push(slider);
+    return slider;
   }
 
   /**

@@ -38,6 +38,23 @@ export function softStagewiseRegression({ p, eta, delta, range }) {
   });
 }
 
+/**
+ * The formula's derivatives: by how much the value changes for each unit that one term grows.
+ * @param {Terms} terms
+ * @returns {{ p: number[][], eta: number[][], delta: number[] }}
+ */
+export function derivatives(terms) {
+  const { p, eta, delta } = terms;
+  const stages = softStagewiseRegression(terms);
+  const { value } = stages[stages.length - 1];
+  return {
+    p: eta.map((shifts, k) => shifts.map((shift, i) => stages[k].width * (i + shift))),
+    eta: p.map((weights, k) => weights.map((weight) => stages[k].width * weight)),
+    // Its own stage and all after it are divided by 1 + delta.
+    delta: delta.map((change, k) => -(value - stages[k].start) / (1 + change)),
+  };
+}
+
 export const ROW = 104;
 export const BIN = 50;
 const TOP = 30;

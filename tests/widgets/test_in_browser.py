@@ -31,6 +31,24 @@ def package(p, eta, delta, value_range) -> float:
     return soft_stagewise_regression(p, eta, delta, value_range).item()
 
 
+def gains(p, eta, delta, value_range) -> list[float]:
+    """What 0.1 more of each would add, by PyTorch's derivatives, in the order of the sliders."""
+    p, eta = (
+        [torch.tensor([row], dtype=torch.float64, requires_grad=True) for row in rows] for rows in (p, eta)
+    )
+    delta = [torch.tensor([value], dtype=torch.float64, requires_grad=True) for value in delta]
+    width, value = value_range, 0.0
+    for weights, shifts, scale in zip(p, eta, delta, strict=True):
+        width = width / (weights.shape[1] * (1 + scale))
+        value = value + width * ((torch.arange(weights.shape[1]) + shifts) * weights).sum()
+    value.backward()
+    rows = []
+    for weights, shifts, scale in zip(p, eta, delta, strict=True):
+        pairs = torch.stack([weights.grad[0], shifts.grad[0]], dim=1)
+        rows += [*(0.1 * pairs).flatten().tolist(), 0.1 * scale.grad.item()]
+    return rows
+
+
 def test_jupyterlab_opens_texts_as_texts_and_shows_no_news(page, jupyter):
     address, folder = jupyter
     (folder / "start.md").write_text("# Hello\n\n[chapter](one.ipynb)\n")
@@ -164,6 +182,8 @@ def test_explorer_adds_up_as_the_package_does(page, explorer_page):
         terms = [90 / 3 / (1 + delta[0]), 90 / 9 / (1 + delta[0]) / (1 + delta[1])]
         size = sum(t * 3 * max(row) for t, row in zip(terms, p, strict=True))
         assert abs(shown(page) - package(p, eta, delta, 90.0)) <= 1e-6 * max(1.0, size)
+        pulls = page.locator(".ssr-pull").evaluate_all("all => all.map((it) => Number(it.dataset.value))")
+        assert pulls == pytest.approx(gains(p, eta, delta, 90.0), rel=1e-5, abs=1e-5)
 
 
 def test_explorer_is_moved_by_dragging(page, explorer_page, screenshot):
