@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssrlib import Recipe
-from tools.experiments import portable
+from tools.experiments import finetuning, portable
 from tools.experiments.ablations import VARIANTS
 
 
@@ -17,6 +17,27 @@ def test_ablated_networks_can_learn(name, drawn_store):
     answers.std().backward()
     gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
     assert any(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("way", finetuning.WAYS)
+def test_every_way_to_learn_looks_at_as_many_faces(way, drawn_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetuning, "LOOKS", 1000)
+    faces = finetuning.lesson(drawn_store, drawn_store, 20, way, seed=0, folder=tmp_path / "lesson")
+    train = faces.rows[faces.rows["split"] == "train"]
+    assert len(train) == 100
+    away = train.iloc[:50]
+    assert away["path"].nunique() == 20
+    assert away["path"].value_counts().between(2, 3).all()
+    if way == "with rehearsal":
+        assert train["path"].iloc[50:].is_unique
+    validation = drawn_store.rows[drawn_store.rows["split"] == "validation"]
+    assert (faces.rows["split"] == "validation").sum() == len(validation)
+
+
+def test_frozen_streams_do_not_learn_and_heads_do():
+    network = finetuning.begun("streams frozen", Recipe())
+    learns = {name for name, weight in network.named_parameters() if weight.requires_grad}
+    assert learns == {name for name, _ in network.named_parameters() if not name.startswith("stream")}
 
 
 def chapter(path, source: str, output: str):
