@@ -58,7 +58,7 @@ def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStor
         command += f" --balanced --epochs {recipe['epochs']} --learning-rate {recipe['learning_rate']}"
         command += f" --start {start}"
     command += f" --seed {recipe['seed']} --out {folder}"
-    if "soft targets" in trained:
+    if "teachers" in trained:
         teachers = [other / target.name for other in folders if not other.name.startswith("taught-")]
         command += "".join(f" --teacher {teacher}/best.safetensors" for teacher in teachers)
     return command
