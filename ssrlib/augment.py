@@ -122,22 +122,23 @@ def change(faces: Tensor, changes: Changes) -> Tensor:
     >>> change(faces, draw_changes(2, torch.Generator())).equal(faces)
     True
     """
-    matrix, contrast, brightness, blur, noise, box = (sent(part, faces.device) for part in changes)
+    matrix, contrast, brightness = (sent(part, faces.device) for part in changes[:3])
     faces = faces.float()
     grid = F.affine_grid(matrix, list(faces.shape), align_corners=False)
     moved = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
-    # What happens is asked of the numbers before they were sent: nobody waits for a GPU.
+    # The rest is sent only if it happens. That is asked of numbers on the CPU: nobody waits for a GPU.
     if changes.blur.any():
-        moved = moved + blur * (blurred(moved) - moved)
+        moved = moved + sent(changes.blur, faces.device) * (blurred(moved) - moved)
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
     lit = ((moved - mean) * contrast + mean) * brightness
     if changes.box.any():
+        box = sent(changes.box, faces.device)
         place = torch.arange(FACE_SIZE, device=faces.device) + 0.5
         inside = (place - box[:, :2, None]).abs() <= box[:, 2:, None]
         hidden = inside[:, None, 1, :, None] & inside[:, None, 0, None, :]
         lit = torch.where(hidden, lit.mean(dim=(2, 3), keepdim=True), lit)
     if changes.noise.any():
-        lit = lit + noise * torch.randn_like(lit)
+        lit = lit + sent(changes.noise, faces.device) * torch.randn_like(lit)
     return lit.clamp(0, 255)
 
 

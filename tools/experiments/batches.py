@@ -10,9 +10,9 @@ on validation. Stopped, the same command goes on. Writes book/results/batches.js
 import argparse
 from pathlib import Path
 
-from ssrlib import FaceStore, Recipe, SSRNet, fit, results, weights
+from ssrlib import FaceStore, Recipe, fit, results, weights
 from ssrlib.training import fast, new_network
-from tools.experiments.race import in_parallel
+from tools.experiments.race import begin, in_parallel
 
 START = weights.PRETRAINED / "utkface" / "gender.safetensors"
 EPOCHS = 6
@@ -20,19 +20,12 @@ POWERS = {"root": 0.5, "linear": 1.0}
 RUNS = [(size, rule) for size in (32, 128, 512, 2048) for rule in POWERS if size > 32 or rule == "root"]
 
 
-def begin(network: SSRNet) -> None:
-    """Give a network the two streams of one that learned gender."""
-    start = weights.load(START)
-    for stream in ("stream1", "stream2"):
-        getattr(network, stream).load_state_dict(getattr(start, stream).state_dict())
-
-
 def train(size: int, rule: str, store: Path, runs: Path) -> list[float]:
     """The errors after each epoch, in years."""
     rate = Recipe.learning_rate * (size / Recipe.batch_size) ** POWERS[rule]
     recipe = Recipe.best(epochs=EPOCHS, batch_size=size, learning_rate=rate, **fast())
     network = new_network(recipe)
-    begin(network)
+    begin(network, START)
     history = fit(network, FaceStore(store), recipe, runs / f"{size}-{rule}", lambda _: None)
     maes: list[float] = history["mae"].tolist()
     return maes

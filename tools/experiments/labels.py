@@ -1,6 +1,7 @@
 """What do wrong labels cost? Some train faces get the age of another one, under three losses.
 
-    python -m tools.experiments.labels --jobs 2
+    python -m tools.experiments.labels --epochs 6 --seeds 0 \\
+        --start ssrlib/pretrained/utkface/gender.safetensors
 
 trains on UTKFace; see race.py for how. Validation keeps its labels. Writes book/results/labels.json.
 """

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import load_file
 
@@ -61,30 +60,24 @@ class Run(NamedTuple):
 
     def built(self, race: Race) -> tuple[FaceNetwork, Recipe, Loss | None]:
         plan = Recipe.best(epochs=self.epochs, batch_size=self.batch_size, seed=self.seed, **fast())
-        network, recipe, loss = race.build(self.name, plan)
-        if self.start:
-            start = weights.load(self.start)
-            for stream in ("stream1", "stream2"):
-                getattr(network, stream).load_state_dict(getattr(start, stream).state_dict())
-        return network, recipe, loss
+        return race.build(self.name, plan)
 
-    @property
-    def finished(self) -> bool:
-        history = self.folder / "history.csv"
-        return history.is_file() and len(pd.read_csv(history)) == self.epochs
+
+def begin(network: FaceNetwork, start: Path) -> None:
+    """Give a network the two streams of another one."""
+    known = weights.load(start)
+    for stream in ("stream1", "stream2"):
+        getattr(network, stream).load_state_dict(getattr(known, stream).state_dict())
 
 
 def train(race: Race, run: Run) -> str:
-    """Train one network, or go on where it stopped. Of one whose head dies, the epochs before count."""
-    if not run.finished:
-        torch.compiler.reset()  # it compiles few networks in one process, and then no more
-        network, recipe, loss = run.built(race)
-        faces = race.faces(run.store, run.name, run.seed)
-        try:
-            fit(network, faces, recipe, run.folder, lambda _: None, loss=loss)
-        except ValueError as error:
-            print(f"{run.name}, seed {run.seed}: {error}", flush=True)
-    history = pd.read_csv(run.folder / "history.csv")
+    """Train one network, or go on where it stopped."""
+    torch.compiler.reset()  # it compiles few networks in one process, and then no more
+    network, recipe, loss = run.built(race)
+    if run.start:
+        begin(network, run.start)
+    faces = race.faces(run.store, run.name, run.seed)
+    history = fit(network, faces, recipe, run.folder, lambda _: None, loss=loss)
     return f"{run.name}, seed {run.seed}: {history['mae'].min():.2f} years on validation"
 
 

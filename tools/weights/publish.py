@@ -52,6 +52,8 @@ def run_of(path: Path, store: FaceStore, target: Target) -> dict:
 def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStore, target: Target) -> str:
     """How `ssrlib train` made a run."""
     recipe = trained["recipe"]
+    if recipe["balanced"] and "teachers" in trained:
+        return f"python -m tools.weights.teach {target.name} --store {store.path} --epochs {recipe['epochs']}"
     command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
     if recipe["balanced"]:
         start = home(target).relative_to(weights.PRETRAINED.parents[1])

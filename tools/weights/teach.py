@@ -45,11 +45,11 @@ def student(target: str, changes: str, seed: int, epochs: int, store: Path, runs
     """Train a network of SSR-Net's size on labels and on what the teachers say."""
     torch.compiler.reset()
     plan = Recipe.best(target, epochs=epochs, batch_size=BATCH, seed=seed, **fast())
-    # Its heads start awake, and its ReLUs are plain: see the contest.
-    network = new_network(plan)
+    # Plain ReLUs, and the paper's start: see the contest.
     recipe = replace(plan, augmentation=changes, balanced=True, waking=False)
     place = runs / f"taught-{changes}-{seed}" / target
-    fit(network, FaceStore(store), recipe, place, lambda _: None, teachers_of(target, runs))
+    teachers = teachers_of(target, runs)
+    fit(new_network(recipe), FaceStore(store), recipe, place, lambda _: None, teachers)
     return f"{place}: trained"
 
 
