@@ -1,7 +1,7 @@
 """Candidates for built-in networks: large networks learn first, then they teach networks of SSR-Net's size.
 
-    python -m tools.weights.teach age --store data/faces --jobs 8
-    python -m tools.weights.teach gender --store data/faces --jobs 8
+    python -m tools.weights.teach age --store data/faces --jobs 4
+    python -m tools.weights.teach gender --store data/faces --jobs 4
 
 Three large residual networks (`ssrlib.trunks`) are the teachers, in runs/teacher-SEED/TARGET. Then some
 students learn from the labels and from what the teachers say about each changed face, for a long time
@@ -23,7 +23,7 @@ from ssrlib.training import fast, new_network
 from ssrlib.trunks import Trunk, loss_of
 from tools.experiments.race import in_parallel
 
-BATCH = 128
+BATCH = 256
 TEACHERS = 3
 KIND = "large residual"
 CHANGES = ("mild", "strong")
