@@ -4,8 +4,8 @@ Both are learned from the validation split, which trained nothing, and are kept 
 card of the weights they belong to. Only numpy is needed here, so that they travel with every export.
 
 References: V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005 (conformal
-prediction, and its label-conditional form); M. Kull, T. Silva Filho, P. Flach, "Beta calibration",
-AISTATS 2017.
+prediction, and its label-conditional form); J. Platt, "Probabilistic outputs for support vector machines",
+Advances in Large Margin Classifiers, 1999.
 """
 
 from itertools import pairwise
@@ -21,8 +21,6 @@ MIN_FACES = 40
 ROUNDS = 30
 # Every age that an interval may name.
 AGES = np.arange(0, 120.5, 0.5)
-# Of a gender network's output: a ReLU's 0 says "surely not", but no face is that sure.
-LEAST = 0.01
 PENALTY = 1e-3
 
 
@@ -47,12 +45,12 @@ class AgeCalibration(TypedDict):
 class GenderCalibration(TypedDict):
     """What `probability` computes with.
 
-    `faces` is how many it was learned from. `beta` are the three weights of beta calibration: of log(value),
-    of -log(1 - value), and of 1.
+    `faces` is how many it was learned from. `platt` are the slope and the offset of Platt scaling: of
+    8 * value - 4, which the logistic loss takes for the logarithm of the odds, and of 1.
     """
 
     faces: int
-    beta: list[float]
+    platt: list[float]
 
 
 Calibration = AgeCalibration | GenderCalibration
@@ -83,7 +81,7 @@ def fit(target: Target, values: np.ndarray, differences: np.ndarray, truth: np.n
     if not np.isfinite(values).all() or not np.isfinite(differences).all():
         raise ValueError("the network's answer to some face is not a number")
     if target.classes:
-        return {"faces": len(truth), "beta": _fit_classes(values, truth)}
+        return {"faces": len(truth), "platt": _fit_classes(values, truth)}
     return _fit_age(values, differences, truth)
 
 
@@ -102,7 +100,7 @@ def check(calibration: Any, target: Target) -> None:
         raise ValueError(f"the calibration must be an object, not {calibration!r}")
     _check(calibration, "faces", type(calibration.get("faces")) is int, "a whole number")
     if target.classes:
-        _check(calibration, "beta", _numbers(calibration.get("beta"), 3), "three numbers")
+        _check(calibration, "platt", _numbers(calibration.get("platt"), 2), "two numbers")
         return
     scale, middles, bands = (calibration.get(name, []) for name in ("scale", "middles", "bands"))
     _check(calibration, "scale", _numbers(scale, 3), "three numbers")
@@ -168,23 +166,22 @@ def age_interval(
 
 
 def probability(calibration: Calibration | None, values: np.ndarray) -> np.ndarray:
-    """Turn a gender network's outputs into probabilities that the label is male, by beta calibration.
+    """Turn a gender network's outputs into probabilities that the label is male, by Platt scaling.
 
-    Without a calibration the outputs are only clipped to 0 to 1: scores, which are too sure of
-    themselves.
+    Without a calibration they are what the logistic loss takes them for: too sure of themselves, as a rule.
 
-    >>> probability({"beta": [0.5, 0.5, 0.0]}, np.array([-0.1, 0.5, 1.2])).round(2)
-    array([0.09, 0.5 , 0.91])
+    >>> probability({"platt": [0.5, 0.0]}, np.array([-0.1, 0.5, 1.2])).round(2)
+    array([0.08, 0.5 , 0.94])
+    >>> probability(None, np.array([-0.1, 0.5, 1.2])).round(3)
+    array([0.008, 0.5  , 0.996])
 
     Raises:
         ValueError: the calibration is one for age.
     """
-    values = np.asarray(values, float)
-    if not calibration:
-        return values.clip(0, 1)
-    if "beta" not in calibration:
+    if calibration and "platt" not in calibration:
         raise ValueError("the calibration is one for age, and cannot make probabilities")
-    odds: np.ndarray = np.exp(-_logarithms(values) @ calibration["beta"])
+    slope, offset = calibration["platt"] if calibration else (1.0, 0.0)
+    odds: np.ndarray = np.exp(-(slope * _log_odds(values) + offset))
     return 1 / (1 + odds)
 
 
@@ -270,7 +267,7 @@ def _scale(fit: list[float], ages: np.ndarray, differences: np.ndarray) -> np.nd
 
 
 def _fit_classes(values: np.ndarray, truth: np.ndarray) -> list[float]:
-    """Logistic regression on two logarithms. A weight below 0 would turn the order around: it stays at 0.
+    """Logistic regression on one number. A slope below 0 would turn the order around: it stays at 0.
 
     The small penalty keeps the weights finite where the labels are told apart fully.
     """
@@ -278,19 +275,19 @@ def _fit_classes(values: np.ndarray, truth: np.ndarray) -> list[float]:
 
     if truth.min() == truth.max():
         raise ValueError("calibration needs faces of both classes")
-    features = _logarithms(values)
+    features = np.stack([_log_odds(values), np.ones_like(values)], axis=1)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         z = features @ weights
         cost = np.logaddexp(0, z).sum() - truth @ z + PENALTY / 2 * weights @ weights
         return cost, features.T @ (1 / (1 + np.exp(-z)) - truth) + PENALTY * weights
 
-    bounds = [(0, None), (0, None), (None, None)]
+    bounds = [(0, None), (None, None)]
     options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
-    weights: list[float] = minimize(loss, np.zeros(3), jac=True, bounds=bounds, options=options).x.tolist()
+    weights: list[float] = minimize(loss, np.zeros(2), jac=True, bounds=bounds, options=options).x.tolist()
     return weights
 
 
-def _logarithms(values: np.ndarray) -> np.ndarray:
-    values = values.clip(LEAST, 1 - LEAST)
-    return np.stack([np.log(values), -np.log(1 - values), np.ones_like(values)], axis=1)
+def _log_odds(values: np.ndarray) -> np.ndarray:
+    """What the logistic loss takes a network's outputs for, see `training.LOSSES`."""
+    return 8 * np.asarray(values, float) - 4

@@ -144,7 +144,7 @@ def test_calibrated_probabilities_and_intervals_are_measured(age_network, drawn_
     measured = metrics.evaluate(age_network, drawn_store, "test", wide)
     assert (measured["coverage"], measured["width"]) == (1.0, 120.0)
     gender_network = weights.load(weights.pretrained("gender"))
-    measured = metrics.evaluate(gender_network, drawn_store, "test", {"beta": [0.0, 0.0, 0.0]})
+    measured = metrics.evaluate(gender_network, drawn_store, "test", {"platt": [0.0, 0.0]})
     assert measured["brier"] == 0.25
     assert [(part["mean_predicted"], part["faces"]) for part in measured["calibration_curve"]] == [
         (0.5, measured["faces"])

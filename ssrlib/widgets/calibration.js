@@ -1,16 +1,12 @@
 // How sure a reading is, from the calibration in the weights' card: as in ssrlib/calibration.py.
 
-import { clamp } from "./dom.js";
-
 /**
  * @typedef {{ scale: number[], middles: number[], bands: [number, number][], coverage: number }} AgeCalibration
- * @typedef {{ beta: [number, number, number] }} GenderCalibration
+ * @typedef {{ platt: [number, number] }} GenderCalibration
  */
 
 /** Every age that an interval may name. */
 export const AGES = Array.from({ length: 241 }, (_, i) => i / 2);
-/** Of a gender network's output. */
-export const LEAST = 0.01;
 
 /**
  * Return the lowest and the highest age that a reading is compatible with, or null without a calibration.
@@ -49,17 +45,13 @@ function interpolate(x, xs, ys) {
 }
 
 /**
- * Return the probability that the label is male; without a calibration only the output, clipped to 0 to 1.
+ * Return the probability that the label is male, by Platt scaling, or as the logistic loss takes an output.
  * @param {GenderCalibration | null} calibration
  * @param {number} value
  */
 export function probability(calibration, value) {
-  /** @param {number} least */
-  const clip = (least) => clamp(value, least, 1 - least);
-  if (!calibration) return clip(0);
-  const [a, b, c] = calibration.beta;
-  const score = a * Math.log(clip(LEAST)) - b * Math.log(1 - clip(LEAST)) + c;
-  return 1 / (1 + Math.exp(-score));
+  const [slope, offset] = calibration?.platt ?? [1, 0];
+  return 1 / (1 + Math.exp(-(slope * (8 * value - 4) + offset)));
 }
 
 /**

@@ -1,7 +1,7 @@
 """Make the best of several trainings a network of the package, and record how they all went.
 
     python -m tools.weights.publish age runs/0 runs/1 runs/2 runs/taught-0 runs/taught-1 runs/taught-2
-    python -m tools.weights.publish age runs/mixture-0 --store data/faces
+    python -m tools.weights.publish age runs/mixture-0 runs/taught-mild-0 --store data/faces
 
 Each folder is what `ssrlib train --out FOLDER` wrote. The network with the best metric on validation, each
 face read together with its mirror image, is kept. What was trained on UTKFace alone becomes
@@ -53,7 +53,7 @@ def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStor
     """How `ssrlib train` made a run."""
     recipe = trained["recipe"]
     if recipe["balanced"] and "teachers" in trained:
-        return f"python -m tools.weights.teach {target.name} --store {store.path} --epochs {recipe['epochs']}"
+        return f"python -m tools.weights.teach {target.name} --store {store.path}"
     command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
     if recipe["balanced"]:
         start = home(target).relative_to(weights.PRETRAINED.parents[1])
