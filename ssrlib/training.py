@@ -561,15 +561,22 @@ def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
 
 
 def fast() -> dict[str, Any]:
-    """Return what makes a `Recipe` fast here: a compiled network, and 16 bits where they do no harm.
+    """Return what makes a `Recipe` fast here: a compiled network, and 16 bits where they help.
 
-    Those are bfloat16, which needs no scaling of losses, but on GPUs that lack it.
+    Those are bfloat16, which needs no scaling of losses, or float16 on GPUs that lack it. A CPU that lacks it
+    computes it six times slower than 32 bits.
 
     >>> sorted(fast())
     ['compile', 'precision']
     """
-    lacking = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
-    return {"precision": "16-mixed" if lacking else "bf16-mixed", "compile": True}
+    if torch.cuda.is_available():
+        has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+        return {"precision": "bf16-mixed" if has_it else "16-mixed", "compile": True}
+    # What PyTorch's own compiler asks.
+    helps = torch.backends.mps.is_available() or (
+        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+    return {"precision": "bf16-mixed" if helps else "32-true", "compile": True}
 
 
 def keep_memory() -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ssrlib import FaceStore, Recipe, fit, inference, results, weights
 from ssrlib.network import SSRNet
@@ -57,13 +56,13 @@ def begun(way: str, recipe: Recipe) -> SSRNet:
 
 def train(way: str, size: int, seed: int, home: Path, away: Path, runs: Path) -> dict[str, Any]:
     """Learn in one way, and measure on the validation faces of both data sets."""
-    torch.compiler.reset()
     place = runs / way.replace(" ", "-") / str(size) / str(seed)
     old, new = FaceStore(home), FaceStore(away)
     rate = Recipe.learning_rate if way == "from scratch" else Recipe.learning_rate / 2
     faces = lesson(old, new, size, way, seed, place / "faces")
     epochs = round(LOOKS / (faces.rows["split"] == "train").sum())
-    recipe = Recipe(epochs=epochs, learning_rate=rate, seed=seed, **fast())
+    # To compile takes as long as half such a run.
+    recipe = Recipe(epochs=epochs, learning_rate=rate, seed=seed, precision=fast()["precision"])
     network = begun(way, recipe)
     fit(network, faces, recipe, place, lambda _: None)
     errors = [mean_error(network, store) for store in (new, old)]
