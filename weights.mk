@@ -8,17 +8,14 @@ FACES := data/faces/store.json
 RESULTS := book/results
 RUN := $(BIN)/python -m
 TRAIN = $(RUN) ssrlib train --store $(STORE:/store.json=) --target $(1) --fast $(if $(EPOCHS),--epochs $(EPOCHS))
-# On all data sets the networks go on from what they learned on UTKFace.
-GO_ON = $(RUN) ssrlib train --store $(1) --target $(2) --fast --balanced --epochs $(or $(EPOCHS),$(EPOCHS_$(2))) \
-	--learning-rate 0.0025
-EPOCHS_age := 24
-EPOCHS_gender := 16
+# On all data sets age goes on from what it learned on UTKFace.
+GO_ON = $(RUN) ssrlib train --store $(1) --target age --fast --balanced --epochs $(or $(EPOCHS),24) --learning-rate 0.0025
 
 AGE_RUNS := $(SEEDS:%=runs/%/age/finished)
 TAUGHT_RUNS := $(SEEDS:%=runs/taught-%/age/finished)
 GENDER_RUNS := $(SEEDS:%=runs/%/gender/finished)
 MIXTURE_AGE_RUNS := $(MIXTURE_SEEDS:%=runs/mixture-%/age/finished)
-MIXTURE_GENDER_RUNS := $(MIXTURE_SEEDS:%=runs/mixture-%/gender/finished)
+TAUGHT_GENDER := runs/taught-mild-0 runs/taught-strong-0
 LEFT_OUT := aaf appa utkface
 LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
 TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
@@ -35,7 +32,7 @@ READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
 .PHONY: weights
 .PRECIOUS: $(STORE)
 
-weights: $(EXPORTED) $(MEASURED) $(SHOWN) $(TIMED) runs/notebooks $(AFTER_NOTEBOOKS)  ## new built-in weights: give UTKFACE= and PHOTOS=FOLDER
+weights: $(RESULTS)/gender-runs.json $(EXPORTED) $(MEASURED) $(SHOWN) $(TIMED) runs/notebooks $(AFTER_NOTEBOOKS)  ## new built-in weights: give UTKFACE= and PHOTOS=FOLDER
 
 NEEDS_UTKFACE = @[ -n "$(UTKFACE)" ] || { echo "error: UTKFace's photos are needed: get its aligned and cropped faces at \
 	https://susanqq.github.io/UTKFace/, and say where they lie: make weights UTKFACE=FOLDER" >&2; exit 1; }
@@ -74,22 +71,24 @@ $(GENDER_RUNS): runs/%/gender/finished: $(STORE) | $(READY)
 	@touch $@
 
 $(MIXTURE_AGE_RUNS): runs/mixture-%/age/finished: $(FACES) $(RESULTS)/age-runs.json | $(READY)
-	$(call GO_ON,data/faces,age) --start ssrlib/pretrained/utkface/age.safetensors --seed $* --out runs/mixture-$*
+	$(call GO_ON,data/faces) --start ssrlib/pretrained/utkface/age.safetensors --seed $* --out runs/mixture-$*
 	@touch $@
 
-$(MIXTURE_GENDER_RUNS): runs/mixture-%/gender/finished: $(FACES) $(RESULTS)/gender-runs.json | $(READY)
-	$(call GO_ON,data/faces,gender) --start ssrlib/pretrained/utkface/gender.safetensors --seed $* --out runs/mixture-$*
+# Large networks teach gender: this is for a GPU.
+runs/taught-gender: $(FACES) | $(READY)
+	$(RUN) tools.weights.teach gender
 	@touch $@
 
 # Who has never seen UTKFace starts from nothing.
 $(LEFT_OUT_RUNS): runs/without-%/age/finished: data/without-%/store.json $(RESULTS)/age-runs.json | $(READY)
-	$(call GO_ON,$(<D),age) $(if $(filter-out utkface,$*),--start ssrlib/pretrained/utkface/age.safetensors) --out runs/without-$*
+	$(call GO_ON,$(<D)) $(if $(filter-out utkface,$*),--start ssrlib/pretrained/utkface/age.safetensors) --out runs/without-$*
 	@touch $@
 
 $(RESULTS)/age-mixture-runs.json: $(MIXTURE_AGE_RUNS)
-$(RESULTS)/gender-mixture-runs.json: $(MIXTURE_GENDER_RUNS)
-$(RESULTS)/age-mixture-runs.json $(RESULTS)/gender-mixture-runs.json: $(RESULTS)/%-mixture-runs.json: | $(READY)
-	$(RUN) tools.weights.publish $* $(^:/$*/finished=) --store data/faces
+	$(RUN) tools.weights.publish age $(^:/age/finished=) --store data/faces
+
+$(RESULTS)/gender-mixture-runs.json: runs/taught-gender
+	$(RUN) tools.weights.publish gender $(TAUGHT_GENDER) --store data/faces
 
 $(RESULTS)/age-runs.json: $(AGE_RUNS) $(TAUGHT_RUNS)
 $(RESULTS)/gender-runs.json: $(GENDER_RUNS)
@@ -156,7 +155,7 @@ endif
 $(RESULTS)/benchmark-webcam.json: benchmarks/webcam.py $(CALIBRATED) | $(RESULTS)/photos.json
 	$(RUN) benchmarks.webcam
 
-runs/notebooks: $(READ_BY_CHAPTERS) $(CALIBRATED) | $(MEASURED) $(TIMED)
+runs/notebooks: $(READ_BY_CHAPTERS) $(RESULTS)/gender-runs.json $(CALIBRATED) | $(MEASURED) $(TIMED)
 	$(MAKE) notebooks
 	@mkdir -p $(@D) && touch $@
 
