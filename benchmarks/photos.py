@@ -220,7 +220,7 @@ def main() -> None:
     results.record(
         "book/results/photos.json",
         measured,
-        weights=weights.built_in(),
+        weights=[weights.pretrained("age")],
         finder=detectors.finder_sha256(),
         data=source,
         seed=0,

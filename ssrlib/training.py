@@ -564,7 +564,7 @@ def fast() -> dict[str, Any]:
     """Return what makes a `Recipe` fast here: a compiled network, and 16 bits where they help.
 
     Those are bfloat16, which needs no scaling of losses, or float16 on GPUs that lack it. A CPU that lacks it
-    computes it six times slower than 32 bits.
+    computes it several times slower than 32 bits.
 
     >>> sorted(fast())
     ['compile', 'precision']

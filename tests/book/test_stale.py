@@ -16,7 +16,14 @@ SCRIPTS = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").rglob("*.py")]
 BUILT_IN = {path.name: weights.weights_sha256(path) for path in weights.built_in()}
 # What knows UTKFace alone: these trainings made it, or began with it, as the built-in networks did.
 HOME = {path.name: weights.weights_sha256(path) for path in (weights.PRETRAINED / "utkface").iterdir()}
-OF_HOME = ("age-runs.json", "contest.json", "finetuning.json", "gender-runs.json", "labels.json")
+OF_HOME = (
+    "age-runs.json",
+    "batches.json",
+    "contest.json",
+    "finetuning.json",
+    "gender-runs.json",
+    "labels.json",
+)
 
 
 def complaints(result: dict, known: dict[str, str] = BUILT_IN) -> list[str]:

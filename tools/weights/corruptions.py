@@ -1,0 +1,150 @@
+"""What twelve corruptions cost the built-in networks, in book/results/corruptions.json.
+
+    python -m tools.weights.corruptions
+
+In the manner of ImageNet-C (Hendrycks and Dietterich, 2019), with its families of noise, blur, weather and
+digital damage, at three strengths, on UTKFace's test faces of 64 x 64 pixels. Each is read with its mirror
+image. Nothing is chosen here: the networks do not know these corruptions, but for those that training's
+own changes are like.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ssrlib import FACE_SIZE, FaceStore, inference, metrics, results, weights
+from ssrlib.network import SSRNet
+from ssrlib.targets import TARGETS
+
+STRENGTHS = (1, 2, 3)
+Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+
+
+def gaussian_noise(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    return face + rng.normal(0, (10, 20, 35)[strength - 1], face.shape)
+
+
+def shot_noise(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    photons = (1.0, 0.3, 0.1)[strength - 1]
+    return rng.poisson(face * photons) / photons
+
+
+def impulse_noise(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    hit = rng.random(face.shape[:2]) < (0.01, 0.04, 0.1)[strength - 1]
+    return np.where(hit[..., None], rng.choice([0.0, 255.0], face.shape[:2])[..., None], face)
+
+
+def defocus(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    return cv2.GaussianBlur(face, (0, 0), (0.8, 1.4, 2.2)[strength - 1])
+
+
+def motion_blur(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    length = (3, 5, 9)[strength - 1]
+    line = np.zeros((length, length))
+    line[length // 2] = 1
+    turn = cv2.getRotationMatrix2D(((length - 1) / 2, (length - 1) / 2), rng.uniform(0, 180), 1)
+    kernel = cv2.warpAffine(line, turn, (length, length))
+    return cv2.filter2D(face, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+
+
+def pixelation(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    side = (40, 28, 18)[strength - 1]
+    small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_NEAREST)
+
+
+def jpeg(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, (50, 25, 10)[strength - 1]]
+    _, packed = cv2.imencode(".jpg", face[..., ::-1].astype(np.uint8), quality)
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1].astype(float)
+
+
+def low_light(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    share = (0.5, 0.3, 0.15)[strength - 1]
+    return face * share + rng.normal(0, 4, face.shape)
+
+
+def glare(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    return face * (1.3, 1.6, 2.0)[strength - 1]
+
+
+def fog(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    share = (0.3, 0.5, 0.7)[strength - 1]
+    clouds = cv2.resize(rng.uniform(160, 255, (4, 4)), (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_CUBIC)
+    return face * (1 - share) + clouds[..., None] * share
+
+
+def covered(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    side = (16, 24, 32)[strength - 1]
+    top, left = rng.integers(0, FACE_SIZE - side, 2)
+    hidden = face.copy()
+    hidden[top : top + side, left : left + side] = face.mean(axis=(0, 1))
+    return hidden
+
+
+def tilted(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
+    angle = (10, 20, 30)[strength - 1] * rng.choice([-1, 1])
+    turn = cv2.getRotationMatrix2D(((FACE_SIZE - 1) / 2, (FACE_SIZE - 1) / 2), angle, 1)
+    return cv2.warpAffine(face, turn, (FACE_SIZE, FACE_SIZE), borderMode=cv2.BORDER_REPLICATE)
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    "Gaussian noise": gaussian_noise,
+    "shot noise": shot_noise,
+    "impulse noise": impulse_noise,
+    "defocus": defocus,
+    "motion blur": motion_blur,
+    "pixelation": pixelation,
+    "JPEG": jpeg,
+    "low light": low_light,
+    "glare": glare,
+    "fog": fog,
+    "covered": covered,
+    "tilted": tilted,
+}
+
+
+def corrupted(faces: np.ndarray, name: str, strength: int) -> np.ndarray:
+    """Return faces (uint8, N x 64 x 64 x 3, RGB) with one corruption, the same for the same faces."""
+    rng = np.random.default_rng(strength)
+    changed = [CORRUPTIONS[name](face.astype(float), strength, rng) for face in faces]
+    return np.stack(changed).round().clip(0, 255).astype(np.uint8)
+
+
+def measured(network: SSRNet, faces: np.ndarray, truth: np.ndarray) -> float:
+    """The target's metric: years, or a share."""
+    target = TARGETS[network.settings["target"]]
+    values, _ = inference.flip_average(lambda seen: inference.predict(network, seen), faces)
+    return float(metrics.score(values, truth, target)[target.metric])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("data/utkface"))
+    arguments = parser.parse_args()
+    results.check_committed()
+    store = FaceStore(arguments.store)
+    faces, table = store.split("test")
+    networks = {name: weights.load(weights.pretrained(name)) for name in TARGETS}
+    truths = {name: target.labels(table) for name, target in TARGETS.items()}
+    rows: list[dict[str, Any]] = [
+        {"corruption": "none"} | {name: measured(networks[name], faces, truths[name]) for name in networks}
+    ]
+    for corruption in CORRUPTIONS:
+        looks = [corrupted(faces, corruption, strength) for strength in STRENGTHS]
+        row: dict[str, Any] = {"corruption": corruption}
+        for name, network in networks.items():
+            found = [measured(network, seen, truths[name]) for seen in looks]
+            row |= {name: float(np.mean(found)), f"{name}, by strength": found}
+        rows.append(row)
+        print(row, flush=True)
+    used = [weights.pretrained(name) for name in networks]
+    results.record("book/results/corruptions.json", rows, weights=used, store=store, data="UTKFace, test")
+
+
+if __name__ == "__main__":
+    main()
