@@ -208,9 +208,9 @@ def _bars(axes: Axes, counts: pd.Series, label: str) -> None:
 
 
 def curves(x: np.ndarray, ys: dict[str, np.ndarray], xlabel: str, ylabel: str) -> Figure:
-    """Lines over one axis, each with its name."""
+    """Up to three lines over one axis, each with its name."""
     figure, axes = _figure(6, 2.8)
-    for (name, y), color in zip(ys.items(), (BLUE, ORANGE, GREY), strict=False):
+    for (name, y), color in zip(ys.items(), (BLUE, ORANGE, GREY)[: len(ys)], strict=True):
         _plain(axes).plot(x, y, color=color, lw=2, marker="o", ms=4, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if len(ys) > 1:

@@ -1,12 +1,15 @@
 """The tools: networks that they train can learn, and the one that runs the chapters finds what differs."""
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
-from ssrlib import Recipe
+from ssrlib import Recipe, weights
 from tools.experiments import finetuning, portable
 from tools.experiments.ablations import VARIANTS
+from tools.weights import teach
+from tools.weights.corruptions import CORRUPTIONS, STRENGTHS, corrupted
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -38,6 +41,29 @@ def test_frozen_streams_do_not_learn_and_heads_do():
     network = finetuning.begun("streams frozen", Recipe())
     learns = {name for name, weight in network.named_parameters() if weight.requires_grad}
     assert learns == {name for name, _ in network.named_parameters() if not name.startswith("stream")}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_stronger_corruption_changes_faces_more(name, drawn_store):
+    faces = drawn_store.faces[:20].copy()
+    looks = [corrupted(faces, name, strength) for strength in STRENGTHS]
+    assert all(look.shape == faces.shape and look.dtype == faces.dtype for look in looks)
+    assert (corrupted(faces, name, 2) == looks[1]).all()
+    mild, middle, strong = (np.abs(look.astype(float) - faces).mean() for look in looks)
+    assert 0 < mild < middle < strong
+
+
+def test_large_networks_teach_a_small_one(drawn_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(teach, "TEACHERS", 1)
+    monkeypatch.setattr(teach, "EPOCHS", 1)
+    monkeypatch.setattr(teach, "TEACHER_EPOCHS", 1)
+    monkeypatch.setattr(teach, "BATCH", 16)
+    monkeypatch.setattr(teach, "KIND", "residual")
+    monkeypatch.setattr(teach, "fast", dict)
+    for step, more in ((teach.teacher, ()), (teach.student, ("mild",))):
+        step("gender", *more, 0, drawn_store.path, tmp_path)
+    card = weights.read_card(tmp_path / "taught-mild-0" / "gender" / "best.safetensors")
+    assert card["teachers"]
 
 
 def chapter(path, source: str, output: str):
