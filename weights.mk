@@ -21,7 +21,7 @@ LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
 TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,away.json int8.json why.json duplicates.json utkface.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json int8.json why.json duplicates.json utkface.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json photos.json benchmark-webcam.json)
@@ -104,6 +104,9 @@ $(EXPORTED): ssrlib/pretrained/%.json: $(RESULTS)/%-test.json
 $(RESULTS)/away.json: tools/weights/away.py $(CALIBRATED) $(LEFT_OUT_RUNS)
 	$(RUN) tools.weights.away --without aaf runs/without-aaf --without appa_real runs/without-appa \
 		--without utkface runs/without-utkface
+
+$(RESULTS)/corruptions.json: tools/weights/corruptions.py $(CALIBRATED)
+	$(RUN) tools.weights.corruptions
 
 $(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
 	$(RUN) benchmarks.int8

@@ -54,7 +54,7 @@ class Photos(Dataset[tuple[Tensor, np.float32]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, np.float32]:
         with Image.open(self.files[index]) as photo:
-            face = np.asarray(photo.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR))
+            face = np.array(photo.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR))
         generator = torch.Generator().manual_seed(torch.initial_seed() + index)
         batch = torch.from_numpy(face).permute(2, 0, 1)[None]
         return augment(batch, generator, **MILD)[0], self.ages[index]
