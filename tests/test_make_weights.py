@@ -75,7 +75,12 @@ MEASURES = [
     "tools.weights.away --without aaf runs/without-aaf --without appa_real runs/without-appa "
     "--without utkface runs/without-utkface"
 ]
-MEASURES += ["tools.weights.corruptions", "benchmarks.int8", "tools.weights.why", "tools.experiments.duplicates"]
+MEASURES += [
+    "tools.weights.corruptions",
+    "benchmarks.int8",
+    "tools.weights.why",
+    "tools.experiments.duplicates",
+]
 MEASURES += ["tools.weights.utkface photos"]
 MEASURES += ["tools.experiments.attack_inputs --keras h5"]
 SHOWS = ["tools.weights.cards", "tools.site.animate"]
