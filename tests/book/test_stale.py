@@ -68,7 +68,9 @@ def test_nothing_published_is_stale():
 
 
 def test_results_from_one_store_come_from_the_same_faces():
-    origins = [json.loads(path.read_text())["origin"] for path in sorted(RESULTS.glob("*.json"))]
+    # A training's record tells of its own faces, which an earlier finder may have aligned.
+    measured = [path for path in sorted(RESULTS.glob("*.json")) if not path.stem.endswith("-runs")]
+    origins = [json.loads(path.read_text())["origin"] for path in measured]
     stores = [origin["store"] for origin in origins if "store" in origin]
     assert stores
     for name in {name for store in stores for name in store}:
