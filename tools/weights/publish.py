@@ -1,12 +1,13 @@
 """Make the best of several trainings a network of the package, and record how they all went.
 
     python -m tools.weights.publish age runs/0 runs/1 runs/2 runs/taught-0 runs/taught-1 runs/taught-2
-    python -m tools.weights.publish age runs/mixture-0 runs/taught-mild-0 --store data/faces
+    python -m tools.weights.publish age runs/mixture-0 --store data/faces
+    python -m tools.weights.publish gender runs/taught-mild-0 runs/taught-strong-0 --store data/faces
 
-Each folder is what `ssrlib train --out FOLDER` wrote. The network with the best metric on validation, each
-face read together with its mirror image, is kept. What was trained on UTKFace alone becomes
-ssrlib/pretrained/utkface/TARGET.safetensors, where the trainings on all data sets start; its runs without
-"taught-" are the teachers of the others. What was trained on all becomes the built-in
+Each folder is what `ssrlib train --out FOLDER` wrote, or tools/weights/teach.py. The network with the best
+metric on validation, each face read together with its mirror image, is kept. What was trained on UTKFace
+alone becomes ssrlib/pretrained/utkface/TARGET.safetensors, where the trainings on all data sets start; its
+runs without "taught-" are the teachers of the others. What was trained on all becomes the built-in
 ssrlib/pretrained/TARGET.safetensors. It is not calibrated yet: tools/weights/calibrate.py comes next. The
 trainings' histories, and their metrics on validation, go to book/results/TARGET-runs.json, or
 TARGET-mixture-runs.json, last of all.
@@ -50,7 +51,7 @@ def run_of(path: Path, store: FaceStore, target: Target) -> dict:
 
 
 def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStore, target: Target) -> str:
-    """How `ssrlib train` made a run."""
+    """The command that made a run."""
     recipe = trained["recipe"]
     if recipe["balanced"] and "teachers" in trained:
         return f"python -m tools.weights.teach {target.name} --store {store.path}"
