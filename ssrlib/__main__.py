@@ -266,6 +266,9 @@ def train(
         typer.Option(help="faces in one step, of all processes; our rate grows with its root"),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="how faces are changed: mild, varied, strong, paper or none")
+    ] = None,
     balanced: Annotated[
         bool, typer.Option("--balanced", help="show faces of rare sources and ages more often")
     ] = False,
@@ -302,6 +305,7 @@ def train(
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "loss": loss,
+        "augmentation": augmentation,
     }
     changes = {name: value for name, value in chosen.items() if value is not None} | {"seed": seed}
     changes |= training.fast() if fast else {}

@@ -18,6 +18,10 @@ STRONG: dict[str, float] = {"rotation": 25.0, "shift": 0.1, "zoom": 0.2, "shear"
 STRONG |= {"blur": 1.0, "noise": 25.0, "cover": 0.5, "chance": 0.5}
 """Each change happens to half of the faces: for photos that are blurred, dark, grainy or partly hidden."""
 
+VARIED: dict[str, float] = {"rotation": 20.0, "shift": 0.1, "zoom": 0.15, "shear": 0.1, "light": 0.4}
+VARIED |= {"blur": 1.0, "noise": 30.0, "cover": 0.4, "chance": 0.3}
+"""The same happens to fewer faces, so that a third of them stay sharp and clean."""
+
 # Of the widest blur: a Gaussian curve of two pixels.
 BLUR = torch.exp(-(torch.arange(-5.0, 6.0) ** 2) / 8)
 

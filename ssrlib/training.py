@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
 
 from ssrlib import checkpoint, files, weights
-from ssrlib.augment import MILD, PAPER, STRONG, Changes, change, draw_changes, sent
+from ssrlib.augment import MILD, PAPER, STRONG, VARIED, Changes, change, draw_changes, sent
 from ssrlib.cards import Card
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
@@ -40,7 +40,7 @@ BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
 # How many steps a GPU works through before the CPU asks it for their losses, and waits.
 STEPS_UNASKED = 16
-AUGMENTATIONS = {"mild": MILD, "strong": STRONG, "paper": PAPER, "none": None}
+AUGMENTATIONS = {"mild": MILD, "varied": VARIED, "strong": STRONG, "paper": PAPER, "none": None}
 Loss = Callable[[Tensor, Tensor], Tensor]
 # Smooth L1 turns quadratic below a twentieth of the value range.
 LOSSES = {
@@ -66,7 +66,7 @@ class Recipe:
         schedule: "one-cycle" (up for 30 % of the steps, then down along a cosine) or "step" (times 0.1
             every 30 epochs).
         loss: "l1", "smooth l1", "l2", or for gender "logistic".
-        augmentation: "mild", "strong", "paper" or "none".
+        augmentation: "mild", "varied", "strong", "paper" or "none".
         weight_decay: AdamW's, on the convolutions' kernels only; with 0 it is Adam.
         dropout: see `SSRNet`.
         waking: let the heads' ReLUs wake up again, see `WakingReLU`.
