@@ -15,6 +15,7 @@ AGE_RUNS := $(SEEDS:%=runs/%/age/finished)
 TAUGHT_RUNS := $(SEEDS:%=runs/taught-%/age/finished)
 GENDER_RUNS := $(SEEDS:%=runs/%/gender/finished)
 MIXTURE_AGE_RUNS := $(MIXTURE_SEEDS:%=runs/mixture-%/age/finished)
+VARIED_AGE_RUNS := $(MIXTURE_SEEDS:%=runs/varied-%/age/finished)
 TAUGHT_GENDER := runs/taught-mild-0 runs/taught-strong-0
 LEFT_OUT := aaf appa utkface
 LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
@@ -74,6 +75,12 @@ $(MIXTURE_AGE_RUNS): runs/mixture-%/age/finished: $(FACES) $(RESULTS)/age-runs.j
 	$(call GO_ON,data/faces) --start ssrlib/pretrained/utkface/age.safetensors --seed $* --out runs/mixture-$*
 	@touch $@
 
+# It learns from grainy, blurred, dark and covered faces last.
+$(VARIED_AGE_RUNS): runs/varied-%/age/finished: runs/mixture-%/age/finished | $(READY)
+	$(RUN) ssrlib train --store data/faces --target age --fast --balanced --augmentation varied --epochs $(or $(EPOCHS),22) \
+		--batch-size 64 --learning-rate 0.003 --start $(<D)/best.safetensors --seed $* --out runs/varied-$*
+	@touch $@
+
 # Large networks teach gender: this is for a GPU.
 runs/taught-gender: $(FACES) | $(READY)
 	$(RUN) tools.weights.teach gender
@@ -84,7 +91,7 @@ $(LEFT_OUT_RUNS): runs/without-%/age/finished: data/without-%/store.json $(RESUL
 	$(call GO_ON,$(<D)) $(if $(filter-out utkface,$*),--start ssrlib/pretrained/utkface/age.safetensors) --out runs/without-$*
 	@touch $@
 
-$(RESULTS)/age-mixture-runs.json: $(MIXTURE_AGE_RUNS)
+$(RESULTS)/age-mixture-runs.json: $(VARIED_AGE_RUNS)
 	$(RUN) tools.weights.publish age $(^:/age/finished=) --store data/faces
 
 $(RESULTS)/gender-mixture-runs.json: runs/taught-gender

@@ -1,7 +1,7 @@
 """Make the best of several trainings a network of the package, and record how they all went.
 
     python -m tools.weights.publish age runs/0 runs/1 runs/2 runs/taught-0 runs/taught-1 runs/taught-2
-    python -m tools.weights.publish age runs/mixture-0 --store data/faces
+    python -m tools.weights.publish age runs/varied-0 --store data/faces
     python -m tools.weights.publish gender runs/taught-mild-0 runs/taught-strong-0 --store data/faces
 
 Each folder is what `ssrlib train --out FOLDER` wrote, or tools/weights/teach.py. The network with the best
@@ -56,10 +56,11 @@ def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStor
     if recipe["balanced"] and "teachers" in trained:
         return f"python -m tools.weights.teach {target.name} --store {store.path}"
     command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
-    if recipe["balanced"]:
-        start = home(target).relative_to(weights.PRETRAINED.parents[1])
-        command += f" --balanced --epochs {recipe['epochs']} --learning-rate {recipe['learning_rate']}"
-        command += f" --start {start}"
+    if recipe["balanced"]:  # the last of three trainings: weights.mk has the others
+        start = folder.with_name(folder.name.replace("varied", "mixture")) / target.name
+        command += f" --balanced --augmentation {recipe['augmentation']} --epochs {recipe['epochs']}"
+        command += f" --batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']}"
+        command += f" --start {start}/best.safetensors"
     command += f" --seed {recipe['seed']} --out {folder}"
     if "teachers" in trained:
         teachers = [other / target.name for other in folders if not other.name.startswith("taught-")]
