@@ -139,7 +139,7 @@ class AgeGenderEstimator:
 
 
 def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
-    """Return a copy of an RGB photo with each face's box, age and gender drawn on it.
+    """Return a copy of an RGB photo with each face's box, age, and likelier gender drawn on it.
 
     No label covers another face or label. One that finds no room is a number on its face, and a line below
     the photo: by those lines the copy is higher.
@@ -151,7 +151,8 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
         corners = (box.x, box.y), (box.x + box.width, box.y + box.height)
         cv2.rectangle(drawn, *corners, AMBER, max(1, round(1.5 * unit)))
     for number, (reading, box) in enumerate(zip(readings, boxes, strict=True), start=1):
-        text = f"{reading.age:.0f}{_range(reading)}, {reading.gender}"
+        likely = 100 * max(reading.p_male, 1 - reading.p_male)
+        text = f"{reading.age:.0f}{_range(reading)}, {reading.gender} {likely:.0f} %"
         place = _room(text, box, taken, photo, unit)
         if place is None:
             legend.append(f"{number}: {text}")

@@ -84,11 +84,16 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Return what this machine is, in one line: cores, processor, GPU if PyTorch sees one, PyTorch."""
+    """Return what this machine is, in one line: cores, processor, instruction set, GPU, PyTorch.
+
+    Two processors of one name can differ in their instructions, and int8 and bfloat16 hang on those. The
+    GPU and the instructions are named where PyTorch runs.
+    """
     parts = [f"{os.cpu_count()} cores", processor(), platform.machine()]
     torch: Any = sys.modules.get("torch")
-    if torch and torch.cuda.is_available():
-        parts.append(torch.cuda.get_device_name())
+    if torch:
+        parts.append(torch.backends.cpu.get_cpu_capability())
+        parts += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     return ", ".join([*parts, f"torch {_torch()}"])
 
 
