@@ -13,7 +13,7 @@ from typing import Any, TypedDict, final
 
 import numpy as np
 
-from ssrlib.targets import AGE, Target
+from ssrlib.targets import AGE, Target, log_odds
 
 COVERAGE = 0.9
 FOLDS = 5
@@ -181,7 +181,7 @@ def probability(calibration: Calibration | None, values: np.ndarray) -> np.ndarr
     if calibration and "platt" not in calibration:
         raise ValueError("the calibration is one for age, and cannot make probabilities")
     slope, offset = calibration["platt"] if calibration else (1.0, 0.0)
-    odds: np.ndarray = np.exp(-(slope * _log_odds(values) + offset))
+    odds: np.ndarray = np.exp(-(slope * log_odds(np.asarray(values, float)) + offset))
     return 1 / (1 + odds)
 
 
@@ -275,7 +275,7 @@ def _fit_classes(values: np.ndarray, truth: np.ndarray) -> list[float]:
 
     if truth.min() == truth.max():
         raise ValueError("calibration needs faces of both classes")
-    features = np.stack([_log_odds(values), np.ones_like(values)], axis=1)
+    features = np.stack([log_odds(np.asarray(values, float)), np.ones_like(values)], axis=1)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         z = features @ weights
@@ -286,8 +286,3 @@ def _fit_classes(values: np.ndarray, truth: np.ndarray) -> list[float]:
     options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
     weights: list[float] = minimize(loss, np.zeros(2), jac=True, bounds=bounds, options=options).x.tolist()
     return weights
-
-
-def _log_odds(values: np.ndarray) -> np.ndarray:
-    """What the logistic loss takes a network's outputs for, see `training.LOSSES`."""
-    return 8 * np.asarray(values, float) - 4

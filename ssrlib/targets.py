@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from ssrlib.network import FaceNetwork
+
+Values = TypeVar("Values", np.ndarray, "Tensor")
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,14 @@ def target_of(network: FaceNetwork) -> Target:
     'age'
     """
     return target_named(network.settings["target"])
+
+
+def log_odds(values: Values) -> Values:
+    """Return what answers for two classes stand for: from 0 to 1, the logarithm of the odds from -4 to 4.
+
+    The logistic loss takes them so, and calibration goes on from there.
+
+    >>> log_odds(np.array([0.0, 0.5, 1.0]))
+    array([-4.,  0.,  4.])
+    """
+    return 8 * values - 4

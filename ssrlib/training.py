@@ -34,7 +34,7 @@ from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
 from ssrlib.network import FaceNetwork, SSRNet
 from ssrlib.store import FaceStore
-from ssrlib.targets import AGE, TARGETS, Target, target_named, target_of
+from ssrlib.targets import AGE, TARGETS, Target, log_odds, target_named, target_of
 
 BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
@@ -47,8 +47,9 @@ LOSSES = {
     "l1": lambda values, truth, value_range: F.l1_loss(values, truth),
     "smooth l1": lambda values, truth, value_range: F.smooth_l1_loss(values, truth, beta=value_range / 20),
     "l2": lambda values, truth, value_range: F.mse_loss(values, truth),
-    # For two classes: an output from 0 to 1 stands for a logarithm of the odds from -4 to 4.
-    "logistic": lambda values, truth, value_range: F.binary_cross_entropy_with_logits(8 * values - 4, truth),
+    "logistic": lambda values, truth, value_range: F.binary_cross_entropy_with_logits(
+        log_odds(values), truth
+    ),
 }
 
 
@@ -793,7 +794,7 @@ def _crowd(
     def answer(faces: Tensor) -> Tensor:
         with fabric.autocast():
             mean = torch.stack([teacher(faces).float() for teacher in asked]).mean(dim=0)
-        return torch.sigmoid(8 * mean - 4) if target.classes else mean
+        return torch.sigmoid(log_odds(mean)) if target.classes else mean
 
     return answer
 
