@@ -84,7 +84,7 @@ class Folded(nn.Module):
             width = width / bins
             fusion.p[0].weight.mul_(width)
             fusion.p[0].bias.mul_(width)
-            self.register_buffer(f"indices{k}", getattr(network, f"indices{k}"))
+            self.register_buffer(f"indices{k}", torch.arange(bins, dtype=torch.float32))
 
     def forward(self, faces: Tensor) -> Tensor:
         map1 = map2 = faces[:, :, :SEEN, :SEEN].float()

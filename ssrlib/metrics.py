@@ -58,7 +58,7 @@ def evaluate(
     measured = {"target": target.name, "split": split, "faces": len(table)} | summary(per_face)
     measured["without_flip"] = score(table["without_flip"].to_numpy(), truth, target)
     measured["constant"] = constant_baseline(store.rows, truth, target)
-    measured["groups"] = {name: by_group(per_face, names) for name, names in groupings(table).items()}
+    measured["groups"] = {name: by_group(per_face, names) for name, names in groupings(table, target).items()}
     if target.classes:
         measured["calibration_curve"] = calibration_curve(values, truth)
     else:
@@ -114,7 +114,7 @@ def summary(per_face: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def groupings(table: pd.DataFrame) -> dict[str, pd.Series]:
+def groupings(table: pd.DataFrame, target: Target) -> dict[str, pd.Series]:
     """Return the ways to sort faces into groups: by decade of age, and by every column of text.
 
     For an age network also by decade of its answer, the one age that its user knows, and in quarters
@@ -123,7 +123,7 @@ def groupings(table: pd.DataFrame) -> dict[str, pd.Series]:
     found: dict[str, pd.Series] = {}
     if "age" in table and table["age"].notna().any():
         found["age"] = decades(table["age"])
-    if "low" in table:
+    if target is AGE:
         found["predicted age"] = decades(table["value"].clip(lower=0))
         quarter = (4 * table["difference"].rank(method="first", pct=True)).map(math.ceil)
         found["mirror disagreement"] = "quarter " + quarter.astype(str)

@@ -34,7 +34,6 @@ def soft_stagewise_regression(
     value_range: float,
     lambda_eta: float = 1.0,
     lambda_delta: float = 1.0,
-    indices: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Turn each stage's bin weights, shifts and width scale into one value (paper, eq. 3 to 6).
 
@@ -47,7 +46,6 @@ def soft_stagewise_regression(
         delta: one tensor of N values a stage.
         value_range: V, in the unit of the result: 101 for years of age, 1 for gender.
         lambda_eta, lambda_delta: how far bins may shift and stretch; 0 switches that off.
-        indices: the numbers 0 to s_k - 1 of each stage as float32, if the caller keeps them.
 
     Returns:
         N values in float32, whatever the precision of the input.
@@ -60,13 +58,12 @@ def soft_stagewise_regression(
     >>> soft_stagewise_regression([bin_1, bin_0], [still, still], [same, same], 90.0)
     tensor([30.])
     """
-    if indices is None:
-        indices = [torch.arange(w.shape[1], device=w.device, dtype=torch.float32) for w in p]
     value = torch.zeros_like(delta[0], dtype=torch.float32)
     width = torch.full_like(value, value_range)
-    for weights, shifts, scale, index in zip(p, eta, delta, indices, strict=True):
-        width = width / (weights.shape[1] * (1 + lambda_delta * scale.float()))
-        places = index + lambda_eta * shifts.float()
+    for weights, shifts, scale in zip(p, eta, delta, strict=True):
+        bins = weights.shape[1]
+        width = width / (bins * (1 + lambda_delta * scale.float()))
+        places = torch.arange(bins, device=weights.device) + lambda_eta * shifts.float()
         value = value + width * (places * weights.float()).sum(dim=1)
     return value
 
@@ -211,8 +208,6 @@ class SSRNet(TwoStreams):
             "target": target,
         }
         super().__init__(settings)
-        for k, s in enumerate(bins):
-            self.register_buffer(f"indices{k}", torch.arange(s, dtype=torch.float32), persistent=False)
         self.fusions = nn.ModuleList(
             Fusion(s, pool, features, dropout)
             for s, (_, pool, features) in zip(bins, self.STAGES, strict=False)
@@ -230,10 +225,9 @@ class SSRNet(TwoStreams):
             fusion(*maps[block]) for fusion, (block, _, _) in zip(self.fusions, self.STAGES, strict=False)
         ]
         p, eta, delta = zip(*stages, strict=True)
-        indices = [getattr(self, f"indices{k}") for k in range(len(stages))]
         settings = self.settings
         values = soft_stagewise_regression(
-            p, eta, delta, settings["value_range"], settings["lambda_eta"], settings["lambda_delta"], indices
+            p, eta, delta, settings["value_range"], settings["lambda_eta"], settings["lambda_delta"]
         )
         return (values, stages) if return_stages else values
 

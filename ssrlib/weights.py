@@ -162,8 +162,8 @@ def write_card(path: str | Path, card: Card) -> None:
 def pretrained(target: str) -> Path:
     """Return the path of the built-in weights for `"age"` or `"gender"`.
 
-    They come from UTKFace, a data set for non-commercial research: use them for research and
-    teaching only.
+    They come from photos for non-commercial research, which `read_card` names: use them for research
+    and teaching only.
 
     >>> load(pretrained("gender")).settings["value_range"]
     1.0

@@ -91,6 +91,8 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
         "epoch": trained["epoch"],
         "validation": trained["validation"],
     }
+    if "teachers" in trained:
+        card["teachers"] = trained["teachers"]
     alone = sources == ["utkface"]
     published = home(target) if alone else weights.PRETRAINED / f"{target.name}.safetensors"
     weights.save(weights.load(paths[kept]), published, card)

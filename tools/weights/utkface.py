@@ -5,7 +5,7 @@
 - Which square does it show? Its photos are cropped already; ours are cropped around a detector's
   box. On 2,000 train photos: the margin and the shift down, in shares of the box's width, from the
   box to the photo's own square (`face_crop.MARGIN`, `face_crop.SHIFT`), and where its eyes are
-  (`face_crop.TEMPLATE`).
+  (`landmarks.TEMPLATE`).
 - Who is in it: ages by gender, and the labels of race.
 - What another margin than in training costs: the mean absolute error on validation.
 """
