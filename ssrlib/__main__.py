@@ -116,7 +116,8 @@ def _prepare(dataset: ModuleType, out: Path, tables: tuple[Any, Any], detector: 
     for reason, count in store.rejects["reason"].value_counts().items():
         print(f"{count:9,} rejected: {reason}")
     _save_picture(plots.store_report(store), out / "report.png")
-    print(f"\nthe same as a picture: {out / 'report.png'}")
+    print()
+    print(_shown(f"the same as a picture: {out / 'report.png'}"))
 
 
 def _imdb_wiki(
@@ -520,6 +521,7 @@ def predict(
         typer.Argument(
             help="image files, folders, patterns such as 'all/**/*.jpg', or - for standard input",
             metavar="PHOTO...",
+            readable=False,  # a photo that cannot be read is that photo's error
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
@@ -550,7 +552,7 @@ def predict(
     estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender), detector)
     found: list[dict[str, Any]] = []
     failed: list[Exception] = []
-    for path in _each(photos):
+    for path in list(_each(photos)):  # before drawings join them
         if _is_video(path):
             failed.append(ValueError(f"{path}: a video; read it with `python -m ssrlib video`"))
             continue
@@ -579,7 +581,7 @@ def predict(
     elif found:
         print(_table([row | {"photo": _shown(row["photo"])} for row in found]))
     for problem in failed:
-        _say(f"error: {problem}")
+        _say(f"error: {_told(problem)}")
     if failed:
         raise typer.Exit(1)
 
@@ -624,13 +626,16 @@ def _each(paths: list[Path]) -> Iterator[Path]:
     kinds = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
     kinds |= {".heic", ".heif"}
     for path in [match for named in paths for match in _matching(named)]:
-        inside = sorted(path.iterdir()) if path.is_dir() else []
+        try:
+            inside = sorted(path.iterdir()) if os.path.isdir(path) else []
+        except OSError:  # reading it as a photo will say why
+            inside = []
         yield from [file for file in inside if file.suffix.lower() in kinds] or [path]
 
 
 def _matching(path: Path) -> list[Path]:
     """What a pattern stands for that the shell left as it is; a name that stands for nothing stays."""
-    found = [] if path.exists() else sorted(glob(str(path), recursive=True))
+    found = [] if os.path.exists(path) else sorted(glob(str(path), recursive=True))
     return [Path(name) for name in found] or [path]
 
 
@@ -739,10 +744,8 @@ def main() -> None:
         app()
     except BaseException as error:
         if stopped:  # whatever a library made of it
-            kept = (
-                "" if sys.argv[1:2] == ["video"] else "; what is done is kept: give the same command to go on"
-            )
-            _say(f"stopped{kept}")
+            goes_on = sys.argv[1:2] not in (["predict"], ["video"])  # which begin anew
+            _say("stopped" + goes_on * "; what is done is kept: give the same command to go on")
             sys.exit(128 + stopped[0])
         if isinstance(error, ImportError | OSError | ValueError):
             sys.exit(_shown(f"error: {_told(error)}"))

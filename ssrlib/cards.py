@@ -133,9 +133,9 @@ def check_card(path: str | Path, target: str, card: Any) -> None:
             value = getattr(crop_of(card), name)
             if type(value) not in (int, float) or not least <= value <= most:
                 raise ValueError(f"the crop's {name} must be from {least} to {most}, not {value!r}")
-        if (detector := crop_of(card).detector) not in DETECTORS:
+        if (detector := crop_of(card).detector) not in list(DETECTORS):
             raise ValueError(f"the crop's detector must be one of {', '.join(DETECTORS)}, not {detector!r}")
-        if card.get("calibration"):
+        if card.get("calibration") is not None:
             calibration.check(card["calibration"], TARGETS[target])
     except ValueError as error:
         raise ValueError(f"{path}: its card cannot be used: {error}") from error

@@ -13,7 +13,7 @@ from ssrlib import runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
 from ssrlib.detectors import Box, detector_named, find, sees_face
-from ssrlib.face_crop import crop_face, read_photo
+from ssrlib.face_crop import MAX_SIDE, check_box, crop_face, read_photo
 from ssrlib.inference import flip_average
 
 AMBER = (255, 190, 60)
@@ -105,14 +105,16 @@ class AgeGenderEstimator:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not an image, the array breaks the contract above, or the detector
-                cannot search at any angle.
+            ValueError: the file is not an image, the array breaks the contract above, a box lies outside
+                the photo, or the detector cannot search at any angle.
         """
         photo = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
         if boxes is None:
             boxes = find(photo, self.crop.detector, any_angle)
             sure = [True] * len(boxes)
         else:
+            for box in boxes:
+                check_box(photo, box)
             asked = self.crop.detector == "finder"  # whose own boxes have landmarks
             sure = [not asked or bool(box.landmarks) or sees_face(photo, box) for box in boxes]
         if not boxes:
@@ -128,12 +130,14 @@ class AgeGenderEstimator:
             faces: uint8, N x 64 x 64 x 3, RGB, 0 to 255.
 
         Raises:
-            ValueError: the array breaks the contract above.
+            ValueError: the array breaks the contract above, or the weights are damaged.
         """
         if faces.dtype != np.uint8:
             raise ValueError(f"faces must be uint8 from 0 to 255, not {faces.dtype}")
         ages, differences = flip_average(self._read_age, faces)
         scores, _ = flip_average(self._read_gender, faces)
+        if not (np.isfinite(ages).all() and np.isfinite(scores).all()):
+            raise ValueError("the networks make no numbers of these faces: their weights are damaged")
         low, high = age_interval(self.age_calibration, ages, differences)
         return FaceReadings(ages, low, high, probability(self.gender_calibration, scores))
 
@@ -217,9 +221,11 @@ def _range(reading: Reading) -> str:
 
 
 def _checked(photo: np.ndarray) -> np.ndarray:
-    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+    right = photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3 and 0 not in photo.shape
+    if not right or max(photo.shape) > MAX_SIDE:
         raise ValueError(
-            "a photo must be an RGB array, uint8 from 0 to 255, height x width x 3; "
+            "a photo must be an RGB array, uint8 from 0 to 255, height x width x 3, "
+            f"at most {MAX_SIDE:,} high and wide; "
             f"got {photo.dtype}, {' x '.join(map(str, photo.shape))}"
         )
     return photo

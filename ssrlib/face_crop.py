@@ -23,6 +23,8 @@ MARGIN, SHIFT = 0.0, LOWER
 
 # A small file can hold a huge image; nobody's photo is larger than this.
 MAX_PIXELS = 100_000_000
+# OpenCV counts a photo's rows and columns in 16 bits when it turns it.
+MAX_SIDE = 32_766
 
 # A photo of one face is decoded no smaller than this, which leaves room for an area average.
 DECODED_SIDE = 120
@@ -140,7 +142,8 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
 
     Raises:
         FileNotFoundError: there is no such file.
-        PhotoError: a ValueError; it is a folder, not an image, damaged, or larger than 100 million pixels.
+        PhotoError: a ValueError; it is a folder, not an image, damaged, or larger than 100 million pixels
+            or 32,766 on a side.
     """
     if isinstance(source, str | Path):
         name, source = str(source), _bytes(Path(source))
@@ -149,7 +152,7 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
     unknown = source[4:8] == b"ftyp" and source[8:12] in HEIC and not _reads_heic()
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(source)) as image:
-            if image.width * image.height <= MAX_PIXELS:
+            if image.width * image.height <= MAX_PIXELS and max(image.size) <= MAX_SIDE:
                 return _decoded(image, source, at_least)
     except Image.DecompressionBombError:
         pass
@@ -158,7 +161,8 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
             heic = "perhaps a HEIC photo; to read those, pip install 'ssrlib[heic]'"
             raise PhotoError(f"{name}: {heic}") from error
         raise PhotoError(f"{name}: not an image, or a damaged one") from error
-    raise PhotoError(f"{name}: larger than {MAX_PIXELS // 1_000_000} million pixels")
+    millions = MAX_PIXELS // 1_000_000
+    raise PhotoError(f"{name}: larger than {millions} million pixels, or than {MAX_SIDE:,} on a side")
 
 
 @cache
@@ -240,19 +244,34 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
         uint8, 64 x 64 x 3. What lies outside the photo repeats its border.
 
     Raises:
-        ValueError: the square does not touch the photo.
+        ValueError: see `check_box`; the square is meant.
 
     >>> crop(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30)).shape
     (64, 64, 3)
     """
-    left, top, side = (int(value) for value in Crop(margin, shift).square(box)[:3])
+    check_box(photo, box)
+    square = Crop(margin, shift).square(box)
+    check_box(photo, square)
+    left, top, side = (int(value) for value in square[:3])
     height, width = photo.shape[:2]
     inside = photo[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
-    if inside.size == 0:
-        raise ValueError(f"{box} lies outside a photo of {width} x {height} pixels")
     outside = (-top, top + side - height, -left, left + side - width)
     above, below, before, after = (max(0, pixels) for pixels in outside)
     return resize(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE))
+
+
+def check_box(photo: np.ndarray, box: Box) -> None:
+    """Refuse a box in which nothing of a photo is, or next to nothing: it would fill the memory with border.
+
+    Raises:
+        ValueError: the box does not touch the photo, or is more than eight times as large.
+
+    >>> check_box(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30))
+    """
+    height, width = photo.shape[:2]
+    touches = -box.width < box.x < width and -box.height < box.y < height
+    if not (touches and max(box.width, box.height) <= 8 * max(width, height)):
+        raise ValueError(f"{box} lies outside a photo of {width} x {height} pixels, or is far larger")
 
 
 def crop_face(photo: np.ndarray, box: Box, rule: Crop | None = None) -> np.ndarray:
@@ -262,7 +281,7 @@ def crop_face(photo: np.ndarray, box: Box, rule: Crop | None = None) -> np.ndarr
         uint8, 64 x 64 x 3.
 
     Raises:
-        ValueError: the square does not touch the photo.
+        ValueError: the square does not touch the photo, or is far larger.
     """
     rule = rule or Crop()
     if box.landmarks:
@@ -326,12 +345,11 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
 
 def _write(photo: np.ndarray, path: Path, mode: str) -> None:
     content = cv2.imencode(path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
-    if not path.parent.is_dir():
-        try:
-            path.parent.mkdir(parents=True)
-        except OSError as error:
-            message = f"{path}: not saved, for its folder cannot be made ({error.strerror})"
-            raise OSError(message) from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{path}: not saved, for its folder cannot be made ({error.strerror})"
+        raise OSError(message) from error
     try:
         with path.open(mode) as file:
             try:

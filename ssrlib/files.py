@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, by one process at a time."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +80,8 @@ def alone(path: str | Path, wait: bool = False) -> Iterator[None]:
         try:
             lock.acquire(blocking=wait)
         except Timeout:
+            if not Path(lock.lock_file).exists():  # so there is no lock that another process could have
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
             raise OSError(
                 f"{path}: another process is writing there; wait for its end, or choose another place"
             ) from None

@@ -85,7 +85,7 @@ def _settings(text: str) -> dict[str, Any]:
 
 
 def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Refuse tensors that are not those of a network, all of them there and every value a number.
+    """Refuse tensors that are not those of a network, all of them there and every value possible.
 
     Raises:
         ValueError: it names the tensor.
@@ -98,6 +98,8 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> No
             raise ValueError(f"the tensor {name} is {_kind(tensor)} instead of {_kind(expected[name])}")
         if not tensor.isfinite().all():
             raise ValueError(f"the tensor {name} has values that are not numbers")
+        if name.endswith("running_var") and (tensor < 0).any():
+            raise ValueError(f"the tensor {name} has variances below 0")
 
 
 def _kind(tensor: Tensor) -> str:
@@ -114,7 +116,7 @@ def read_card(path: str | Path) -> Card:
     settings, metadata, _ = _read(path)
     try:
         card: Card = json.loads(metadata.get("card", "{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: its card cannot be used: it is not JSON") from error
     check_card(path, settings["target"], card)
     return card
@@ -217,7 +219,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, str], dict[str, T
         raise ValueError(f"{path}: damaged, for it differs from its checksum; get the file again")
     try:
         return _settings(metadata.get("ssrnet", "null")), metadata, tensors
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}{FOREIGN}: {error}") from error
 
 

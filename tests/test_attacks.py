@@ -16,7 +16,7 @@ from PIL import Image
 from skimage import data
 from typer.testing import CliRunner
 
-from ssrlib import FaceStore, __main__
+from ssrlib import FaceStore, __main__, weights
 from testing.damage import photos
 
 PHOTO = data.astronaut()
@@ -55,6 +55,49 @@ def test_a_drawing_never_replaces_a_photo(put, tmp_path):
     assert photo.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"me.png", "me-2.png"}
     assert "me-2.png" in err
+
+
+def test_drawings_are_not_read_as_photos_in_the_same_call(put, tmp_path):
+    put("me.png")
+    (tmp_path / "drawn").mkdir()
+    code, out, _ = run(
+        "predict", tmp_path / "me.png", tmp_path / "drawn", "--out", tmp_path / "drawn", "--json"
+    )
+    assert code == 1
+    assert len(json.loads(out)) == 1
+
+
+def test_a_photo_that_is_too_wide_to_be_turned_costs_only_itself(put, tmp_path):
+    wide = tmp_path / "wide.png"
+    Image.new("RGB", (32_767, 2)).save(wide)
+    code, out, err = run("predict", wide, put("me.png"), "--json")
+    assert code == 1
+    assert [face["photo"] for face in json.loads(out)] == [str(tmp_path / "me.png")]
+    assert "wide.png: larger than 100 million pixels, or than 32,766 on a side" in err
+
+
+def test_a_name_that_is_too_long_costs_only_itself(put, tmp_path):
+    long = tmp_path / ("x" * 300 + ".png")
+    code, out, err = run("predict", long, put("me.png"), "--json")
+    assert code == 1
+    assert len(json.loads(out)) == 1
+    assert f"{long.name}: cannot be read (File name too long)" in err
+    code, out, err = run("predict", tmp_path / "me.png", "--json", "--out", tmp_path / long.name)
+    assert code == 1
+    assert len(json.loads(out)) == 1
+    assert "Errno" not in err
+    assert "File name too long" in err
+
+
+def test_weights_that_make_no_numbers_are_refused(put, tmp_path):
+    network = weights.load(weights.pretrained("age"))
+    for tensor in network.parameters():
+        tensor.data.fill_(1e30)
+    huge = weights.save(network, tmp_path / "huge.safetensors")
+    code, out, err = run("predict", put("me.png"), "--age", huge, "--json")
+    assert code == 1
+    assert json.loads(out) == []
+    assert "me.png: the networks make no numbers of these faces: their weights are damaged" in err
 
 
 def test_a_drawing_never_replaces_what_was_there(put, tmp_path):

@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -85,6 +86,15 @@ def test_the_second_process_says_so_and_a_killed_one_does_not_block(holder, tmp_
     with files.alone(tmp_path / "place"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="only Linux has a folder that nobody can write")
+def test_a_folder_that_nobody_can_write_is_not_called_busy():
+    with (
+        pytest.raises(OSError, match=r"/proc: cannot be written \(Permission denied\)"),
+        files.alone("/proc/nope"),
+    ):
+        pass
 
 
 def test_who_waits_gets_it_in_the_end(holder, tmp_path):

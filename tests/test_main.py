@@ -118,6 +118,9 @@ def test_predict_reads_what_it_is_told_to(photo, tmp_path):
         (["--any-angle", "--whole"], "error: --box, --whole and --any-angle exclude each other"),
         (["--any-angle", "--detector", "haar"], "only the detector 'finder' searches at any angle"),
         (["--box", "9000,9000,50,50"], "photo.png: Box"),
+        (["--box", "1e300,0,5,5"], "lies outside a photo of 512 x 512 pixels"),
+        (["--box", "0,0,100000,100000"], "or is far larger"),
+        (["--box=-1e308,0,1e308,1e308"], "or is far larger"),
     ],
 )
 def test_predict_refuses_boxes_that_are_none(photo, options, message, tmp_path):

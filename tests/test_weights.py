@@ -178,6 +178,7 @@ BIAS = "fusions.0.p.0.bias"
         ({BIAS: torch.full((3,), float("nan"))}, "are not numbers"),
         ({BIAS: torch.zeros(3, dtype=torch.int8)}, r"is torch\.int8 \(3,\) instead of torch\.float32 \(3,\)"),
         ({BIAS: torch.zeros(4)}, r"is torch\.float32 \(4,\) instead of torch\.float32 \(3,\)"),
+        ({"stream1.0.1.running_var": -torch.ones(32)}, "has variances below 0"),
         ({BIAS: None}, "is missing"),
         ({"stream1.0.1.num_batches_tracked": None}, "is missing"),
         ({"other": torch.zeros(1)}, "the tensor other does not belong to it"),
@@ -196,6 +197,8 @@ AGE = {"faces": 200, "scale": [1, 0, 0], "middles": [20, 60], "bands": [[-5, 4],
     [
         *({"crop": {"margin": value}} for value in (float("nan"), -5, 1e9, "x", None, True, [0])),
         {"crop": {"shift": float("inf")}},
+        *({"crop": {"detector": value}} for value in ("mine", ["finder"], {}, None, 1)),
+        *({"calibration": value} for value in ([], 0, "")),
         {"crop": "wide"},
         {"calibration": [1]},
         {"calibration": AGE | {"bands": None}},
@@ -214,6 +217,16 @@ AGE = {"faces": 200, "scale": [1, 0, 0], "middles": [20, 60], "bands": [[-5, 4],
 def test_cards_that_lie_are_refused_where_they_are_read(card, tmp_path):
     path = without_checksum(tmp_path / "lie.safetensors", card=card)
     with pytest.raises(ValueError, match=r"lie\.safetensors: its card cannot be used: "):
+        weights.read_card(path)
+
+
+def test_texts_that_are_too_deep_are_refused(tmp_path):
+    path, deep = tmp_path / "lie.safetensors", "[" * 100_000
+    save_file(SSRNet().state_dict(), path, {"ssrnet": deep})
+    with pytest.raises(ValueError, match=r"lie\.safetensors: "):
+        weights.load(path)
+    save_file(SSRNet().state_dict(), path, {"ssrnet": json.dumps(SSRNet().settings), "card": deep})
+    with pytest.raises(ValueError, match=r"lie\.safetensors: its card cannot be used: it is not JSON"):
         weights.read_card(path)
 
 

@@ -378,7 +378,7 @@ def attack(case: Case, tries: int, place: Path) -> dict[str, dict]:
 
 
 def cases(place: Path) -> list[Case]:
-    """Every command that writes, on small data."""
+    """Commands that write for long, on small data."""
     stores = [place / name for name in ("drawn", "others")]
     for seed, path in enumerate(stores):
         synthetic.store(240, seed, path)
