@@ -4,12 +4,13 @@
 
 In the manner of ImageNet-C (Hendrycks and Dietterich, 2019), with its families of noise, blur, weather and
 digital damage, at three strengths, on UTKFace's test faces of 64 x 64 pixels. Each is read with its mirror
-image. Nothing is chosen here: the networks do not know these corruptions, but for those that training's
-own changes are like.
+image, by the built-in networks and by those that know UTKFace alone, which learned with mild changes. Nothing
+is chosen here: no network has seen these corruptions, but training's own changes are like some of them.
 """
 
 import argparse
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ssrlib import FACE_SIZE, AgeGenderEstimator, FaceStore, results, weights
-from ssrlib.targets import AGE, GENDER
+from ssrlib.targets import AGE, GENDER, TARGETS
 
 STRENGTHS = (1, 2, 3)
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
@@ -115,6 +116,12 @@ def corrupted(faces: np.ndarray, name: str, strength: int) -> np.ndarray:
     return np.stack(changed).round().clip(0, 255).astype(np.uint8)
 
 
+def networks() -> dict[str, AgeGenderEstimator]:
+    """The built-in networks, and those that know UTKFace alone."""
+    alone = [weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS]
+    return {"built in": AgeGenderEstimator(), "UTKFace alone": AgeGenderEstimator(*alone)}
+
+
 def measured(estimator: AgeGenderEstimator, faces: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
     """How far ages are off, and to which side; how many lie in their interval, and how many genders match."""
     read = estimator.predict_faces(faces)
@@ -134,12 +141,13 @@ def main() -> None:
     results.check_committed()
     store = FaceStore(arguments.store)
     faces, table = store.split("test")
-    estimator = AgeGenderEstimator(backend="onnx")
-    rows: list[dict[str, Any]] = [{"corruption": "none", "strength": 0} | measured(estimator, faces, table)]
-    for corruption in CORRUPTIONS:
-        for strength in STRENGTHS:
-            seen = corrupted(faces, corruption, strength)
-            rows.append({"corruption": corruption, "strength": strength} | measured(estimator, seen, table))
+    readers = networks()
+    rows: list[dict[str, Any]] = []
+    for corruption, strength in [("none", 0), *product(CORRUPTIONS, STRENGTHS)]:
+        seen = corrupted(faces, corruption, strength) if strength else faces
+        for network, estimator in readers.items():
+            row = {"network": network, "corruption": corruption, "strength": strength}
+            rows.append(row | measured(estimator, seen, table))
             print(rows[-1], flush=True)
     data = "UTKFace, test"
     results.record("book/results/corruptions.json", rows, weights=weights.built_in(), store=store, data=data)
