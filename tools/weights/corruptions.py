@@ -118,8 +118,8 @@ def corrupted(faces: np.ndarray, name: str, strength: int) -> np.ndarray:
 
 def networks() -> dict[str, AgeGenderEstimator]:
     """The built-in networks, and those that know UTKFace alone."""
-    alone = [weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS]
-    return {"built in": AgeGenderEstimator(), "UTKFace alone": AgeGenderEstimator(*alone)}
+    age, gender = (weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS)
+    return {"built in": AgeGenderEstimator(), "UTKFace alone": AgeGenderEstimator(age, gender)}
 
 
 def measured(estimator: AgeGenderEstimator, faces: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
