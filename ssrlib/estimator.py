@@ -13,7 +13,7 @@ from ssrlib import runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
 from ssrlib.detectors import Box, detector_named, find, sees_face
-from ssrlib.face_crop import MAX_SIDE, check_box, crop_face, read_photo
+from ssrlib.face_crop import MAX_SIDE, check_square, crop_face, read_photo
 from ssrlib.inference import flip_average
 
 AMBER = (255, 190, 60)
@@ -114,7 +114,7 @@ class AgeGenderEstimator:
             sure = [True] * len(boxes)
         else:
             for box in boxes:
-                check_box(photo, box)
+                check_square(photo, self.crop.square(box))
             asked = self.crop.detector == "finder"  # whose own boxes have landmarks
             sure = [not asked or bool(box.landmarks) or sees_face(photo, box) for box in boxes]
         if not boxes:

@@ -244,14 +244,13 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
         uint8, 64 x 64 x 3. What lies outside the photo repeats its border.
 
     Raises:
-        ValueError: see `check_box`; the square is meant.
+        ValueError: see `check_square`.
 
     >>> crop(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30)).shape
     (64, 64, 3)
     """
-    check_box(photo, box)
     square = Crop(margin, shift).square(box)
-    check_box(photo, square)
+    check_square(photo, square)
     left, top, side = (int(value) for value in square[:3])
     height, width = photo.shape[:2]
     inside = photo[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
@@ -260,18 +259,19 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     return resize(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE))
 
 
-def check_box(photo: np.ndarray, box: Box) -> None:
-    """Refuse a box in which nothing of a photo is, or next to nothing: it would fill the memory with border.
+def check_square(photo: np.ndarray, square: Box) -> None:
+    """Refuse a square with nothing of a photo, or next to nothing: its border would fill the memory.
 
     Raises:
-        ValueError: the box does not touch the photo, or is more than eight times as large.
+        ValueError: the square does not touch the photo, or its side is more than eight times as long.
 
-    >>> check_box(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30))
+    >>> check_square(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30))
     """
     height, width = photo.shape[:2]
-    touches = -box.width < box.x < width and -box.height < box.y < height
-    if not (touches and max(box.width, box.height) <= 8 * max(width, height)):
-        raise ValueError(f"{box} lies outside a photo of {width} x {height} pixels, or is far larger")
+    side = square.width
+    touches = -side < square.x < width and -side < square.y < height
+    if not (touches and side <= 8 * max(width, height)):
+        raise ValueError(f"{square} lies outside a photo of {width} x {height} pixels, or is far larger")
 
 
 def crop_face(photo: np.ndarray, box: Box, rule: Crop | None = None) -> np.ndarray:
