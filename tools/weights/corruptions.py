@@ -119,7 +119,7 @@ def corrupted(faces: np.ndarray, name: str, strength: int) -> np.ndarray:
 def networks() -> dict[str, AgeGenderEstimator]:
     """The built-in networks, and those that know UTKFace alone."""
     age, gender = (weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS)
-    return {"built in": AgeGenderEstimator(), "UTKFace alone": AgeGenderEstimator(age, gender)}
+    return {"built in": AgeGenderEstimator(backend="onnx"), "UTKFace alone": AgeGenderEstimator(age, gender)}
 
 
 def measured(estimator: AgeGenderEstimator, faces: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
