@@ -129,10 +129,10 @@ $(RESULTS)/utkface.json: tools/weights/utkface.py $(CALIBRATED)
 	$(RUN) tools.weights.utkface "$(UTKFACE)"
 
 ifdef PHOTOS
-$(RESULTS)/tilts.json: benchmarks/photos.py $(CALIBRATED)
-	$(RUN) benchmarks.photos "$(PHOTOS)" --ages
+$(RESULTS)/tilts.json: benchmarks/tilts.py $(CALIBRATED)
+	$(RUN) benchmarks.tilts "$(PHOTOS)"
 else
-$(RESULTS)/tilts.json: benchmarks/photos.py $(CALIBRATED)
+$(RESULTS)/tilts.json: benchmarks/tilts.py $(CALIBRATED)
 	@echo "$@ stays as it is: for a new one, say where aaf/, appa/ and utkface/ lie: make weights PHOTOS=FOLDER"
 endif
 

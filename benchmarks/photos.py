@@ -1,14 +1,14 @@
-"""How well do the detectors find faces as people photograph them? In book/results/photos.json and tilts.json.
+"""How well do the detectors find faces as people photograph them? In book/results/photos.json.
 
-    python -m benchmarks.photos DATA [--each 300] [--peer mediapipe=.others/bin/python] [--ages]
+    python -m benchmarks.photos DATA [--each 300] [--peer mediapipe=.others/bin/python]
 
 Whole photos of All-Age-Faces and APPA-REAL that no network of ours has learned from are turned, scaled and
 pasted on photos of things, 640 x 480. Counted is who is found by size and by tilt, what is taken for a face
 in pictures without one, how far the turn and the points are off, and the time for a frame on one thread, every
-detector's measured in turn. What a tilt does to an age is in tilts.json; with --ages it is all that is
-measured, for a new age network. YuNet joins where its file is at `detectors.YUNET`;
-mediapipe and facenet-pytorch, which need older packages, where the Python of an environment is named that has
-them (`pip install mediapipe==0.10.14 "numpy<2"`, or facenet-pytorch==2.6.0).
+detector's measured in turn. What a tilt does to an age is benchmarks/tilts.py's. YuNet joins where its file is
+at `detectors.YUNET`; mediapipe and facenet-pytorch, which need older packages, where the Python of an
+environment is named that has them
+(`pip install mediapipe==0.10.14 "numpy<2"`, or facenet-pytorch==2.6.0).
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from skimage import data as pictures_of
 
-from ssrlib import AgeGenderEstimator, detectors, results, weights
+from ssrlib import detectors, results
 from ssrlib.detectors import Box
 from ssrlib.landmarks import square
 from ssrlib.scenes import Portrait, paste
@@ -47,7 +47,6 @@ QUESTIONS: list[tuple[str, tuple[float, float], tuple[float, float]]] = [
 ]
 DATA = "All-Age-Faces and APPA-REAL, test splits, on scikit-image's photos without people"
 EMPTY = 100
-TILT = 30
 
 
 def things() -> list[np.ndarray]:
@@ -168,42 +167,13 @@ def milliseconds(ways: dict[str, Any], portraits: list[Portrait]) -> dict[str, f
     return best
 
 
-def tilted_ages(ways: dict[str, Any], portraits: list[Portrait], ages: list[float]) -> list[dict[str, Any]]:
-    """What a tilt of 30 degrees does to the age of those who are found upright and tilted."""
-    behind, rows = things(), []
-    estimator = AgeGenderEstimator(backend="onnx")
-    for way, find in ways.items():
-        rng, read = np.random.default_rng(5), []
-        for i, (portrait, age) in enumerate(zip(portraits, ages, strict=True)):
-            answers = []
-            for tilt in (0, TILT * (-1) ** i):
-                frame, points = scene(rng, portrait, behind[i % len(behind)], 110, tilt)
-                hits = [box for box in find(frame) if hit(box, points)][:1]
-                answers += [reading.age for reading in estimator.predict(frame, hits)]
-            if len(answers) == 2:
-                read.append((*answers, age))
-        if read:
-            upright, turned, truth = np.array(read).T
-            rows.append(
-                {
-                    "detector": way,
-                    "faces read at both": len(read),
-                    "change of the age": float(np.abs(turned - upright).mean()),
-                    "MAE upright": float(np.abs(upright - truth).mean()),
-                    "MAE tilted": float(np.abs(turned - truth).mean()),
-                }
-            )
-    return rows
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def setting(about: str | None) -> tuple[int, dict[str, Any], pd.DataFrame, list[Portrait]]:
+    """How many frames are asked for, the detectors, and the rows and photos of people."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with aaf/, appa/ and utkface/")
     parser.add_argument("--each", type=int, default=300, help="frames a question")
-    parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON, see above")
-    parser.add_argument("--ages", action="store_true", help="only what a tilt does to an age")
+    parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON, see benchmarks/photos.py")
     arguments = parser.parse_args()
-    results.check_committed()
     cv2.setNumThreads(1)
     names = [name for name in detectors.DETECTORS if name != "yunet" or detectors.YUNET.is_file()]
     ways = {name: detectors.detector_named(name) for name in names}
@@ -211,19 +181,20 @@ def main() -> None:
     rows = rows_of(arguments.data, ("test",))
     rows = rows[rows["source"] != "utkface"].sample(2 * arguments.each, random_state=0)
     photos = Photos(rows)
-    portraits = [photos[number] for number in range(len(photos))]
+    return arguments.each, ways, rows, [photos[number] for number in range(len(photos))]
+
+
+def main() -> None:
+    results.check_committed()
+    each, ways, rows, portraits = setting(__doc__)
     print(f"one thread, {len(rows)} photos")
-    origin: dict[str, Any] = {"finder": detectors.finder_sha256(), "data": DATA, "seed": 0}
-    if not arguments.ages:
-        found = recall(ways, portraits, arguments.each)
-        empty, times = false_finds(ways), milliseconds(ways, portraits)
-        for table in (found, [empty | {"what": "false finds"}, times | {"what": "ms"}]):
-            print(pd.DataFrame(table).round(3).to_string(index=False), "\n")
-        measured = {"found": found, "false finds in 100": empty, "milliseconds": times}
-        results.record("book/results/photos.json", measured, weights=(), **origin)
-    ages = tilted_ages(ways, portraits[: arguments.each], rows["age"].tolist()[: arguments.each])
-    print(pd.DataFrame(ages).round(3).to_string(index=False))
-    results.record("book/results/tilts.json", ages, weights=[weights.pretrained("age")], **origin)
+    found = recall(ways, portraits, each)
+    empty, times = false_finds(ways), milliseconds(ways, portraits)
+    for table in (found, [empty | {"what": "false finds"}, times | {"what": "ms"}]):
+        print(pd.DataFrame(table).round(3).to_string(index=False), "\n")
+    measured = {"found": found, "false finds in 100": empty, "milliseconds": times}
+    finder = detectors.finder_sha256()
+    results.record("book/results/photos.json", measured, weights=(), finder=finder, data=DATA, seed=0)
 
 
 if __name__ == "__main__":

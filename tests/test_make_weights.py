@@ -27,7 +27,6 @@ case "$3 $4 $*" in
   tools.site.animate*) write book/results/film.json ;;
   benchmarks.accuracy*|benchmarks.webcam*) write "book/results/benchmark-${3##*.}.json" ;;
   tools.experiments.attack_inputs*) write book/results/attack-inputs.json ;;
-  benchmarks.photos*) write book/results/tilts.json ;;
   tools.weights.*|tools.experiments.*|benchmarks.*) write "book/results/${3##*.}.json" ;;
 esac
 """
@@ -85,7 +84,7 @@ MEASURES += [
     "tools.weights.why",
     "tools.experiments.duplicates",
 ]
-MEASURES += ["tools.weights.utkface photos", "benchmarks.photos three --ages"]
+MEASURES += ["tools.weights.utkface photos", "benchmarks.tilts three"]
 MEASURES += ["tools.experiments.attack_inputs --keras h5"]
 SHOWS = ["tools.weights.cards", "tools.site.animate"]
 # They measure times, so they come last and in this order.
