@@ -172,7 +172,7 @@ def test_every_kind_of_bad_photo_is_counted_by_its_reason(tmp_path):
     assert reasons == {
         "text.jpg": "not an image, or a damaged one",
         "empty.jpg": "the file is empty",
-        "bomb.png": "larger than 100 million pixels",
+        "bomb.png": "larger than 100 million pixels, or than 32,766 on a side",
         "folder.jpg": "Is a directory",
         "missing.jpg": "No such file or directory",
     }
