@@ -144,7 +144,7 @@ class Recipe:
 
     @classmethod
     def best(cls, target: str = "age", **changes: Any) -> "Recipe":
-        """Return the recipe of the built-in weights, but for their `precision` and `compile`.
+        """Return the recipe that the built-in weights began with, but for its `precision` and `compile`.
 
         Given other `epochs`, it has no second phase, unless `second_epochs` are given, too. Given another
         `batch_size`, the learning rate changes with its root, and the averaged weights span as many faces
