@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/ready
 CHAPTERS := $(wildcard book/[0-9]*.ipynb)
 FAST := -m "not browser and not notebook and not slow"
+# Two tests run at once: threads that wait for work would keep the other one from working.
+ALONE := OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1
 COMPARE := $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/book/sanitize.cfg -n auto --dist loadfile
 EXTRAS := predict,train,export,heic,keras,tensorboard,book,test
 
@@ -57,11 +59,10 @@ lab: $(READY)  ## the chapters in JupyterLab, in notebooks/, to run and to chang
 		--LabApp.default_url=/lab/tree/start.md notebooks
 
 test: $(READY) browsers lint  ## every test, the chapters included
-	OMP_NUM_THREADS=1 $(COMPARE) ssrlib tests book
+	$(ALONE) $(COMPARE) ssrlib tests book
 
-# What hangs on a last digit comes out differently. Two chapters run at once: a thread that has nothing to do
-# must not keep the other chapter's from working.
-PLAIN := ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
+# What hangs on a last digit comes out differently.
+PLAIN := OPENCV_FOR_THREADS_NUM=1 ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 test-plain: $(READY)  ## the chapters once more, as the plainest processor runs them
 	$(PLAIN) $(COMPARE) book
 
@@ -69,13 +70,13 @@ portable: $(READY)  ## the chapters under every setting that could change what t
 	$(BIN)/python -m tools.experiments.portable
 
 test-fast: $(READY)  ## the tests that need no browser and no notebook
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST) -n auto --dist loadfile
+	$(ALONE) $(BIN)/python -m pytest $(FAST) -n auto --dist loadfile
 
 test-lowest:  ## test-fast with the lowest versions that pyproject.toml allows: give PYTHON=python3.11
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python tools/lowest.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[$(EXTRAS)]"
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(FAST) -n auto --dist loadfile
+	$(ALONE) .venv-lowest/bin/python -m pytest $(FAST) -n auto --dist loadfile
 
 check: $(READY) lint  ## that texts, notebooks, README and lock file are in step
 	$(BIN)/python -m pytest -q tests/book/test_frame.py

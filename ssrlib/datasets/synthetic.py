@@ -7,7 +7,9 @@ for photos where a chapter or a test needs faces that may be shown, not for peop
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -96,7 +98,7 @@ class Canvas:
     def place(self, points: Points) -> np.ndarray:
         """Face coordinates to pixels in 1/16; a turn of the head moves what is nearer the viewer more."""
         points = np.asarray(points, float).reshape(-1, 2)
-        depth = np.sqrt(np.clip(1 - (points**2).sum(axis=1, keepdims=True), 0, 1))
+        depth = np.sqrt(np.maximum(1 - (points**2).sum(axis=1, keepdims=True), 0))
         points = points + self.turn * depth
         pixels: np.ndarray = points @ self.matrix[:, :2].T + self.matrix[:, 2]
         return np.round(pixels * 16).astype(np.int32)
@@ -119,14 +121,25 @@ class Canvas:
 
     def blend(self, mask: "Canvas", color: Color, softness: float) -> None:
         """Move the image toward a color where a mask is set, after blurring the mask."""
-        weight = cv2.GaussianBlur(mask.image, (0, 0), softness * CANVAS)[..., None] / np.float32(255)
-        color = np.clip(np.asarray(color, np.float32), 0, 255)
-        self.image[:] = self.image + (color - self.image) * weight
+        sigma, color = softness * CANVAS, np.clip(np.asarray(color, np.float32), 0, 255)
+        # Most masks are small. A blur reaches no further than half of this beyond what is set.
+        reach = 2 * math.ceil(3 * sigma + 1)
+        x, y, width, height = cv2.boundingRect(mask.image)
+        part = np.s_[max(0, y - reach) : y + height + reach, max(0, x - reach) : x + width + reach]
+        weight = cv2.GaussianBlur(mask.image[part], (0, 0), sigma)[..., None] / np.float32(255)
+        image = self.image[part]
+        image[:] = image + (color - image) * weight
 
 
 def _oval(x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 2 * np.pi) -> np.ndarray:
+    return _arc(start, end) * (rx, ry) + (x, y)
+
+
+@cache
+def _arc(start: float, end: float) -> np.ndarray:
+    """24 points of a circle; angles grow from x to y."""
     t = np.linspace(start, end, 24)
-    return np.stack([x + rx * np.cos(t), y + ry * np.sin(t)], axis=1)
+    return np.stack([np.cos(t), np.sin(t)], axis=1)
 
 
 def _ramp(age: float, start: float, end: float) -> float:
