@@ -4,9 +4,10 @@
 
 The usual way is a `Dataset` that opens JPEGs with Pillow and changes each face by itself, a `DataLoader`
 with a process a core, and an eager network in float32 in PyTorch's usual memory layout. Each row below adds
-one change to the row before it. The rows run in turn, in three rounds or as many as you ask for, each in a
-process of its own that warms up first; a row's speed is the median. On a GPU, there are three rows more.
-The result's file is named after the device, so that those of several devices lie side by side.
+one change to the row before it. The rows run in turn, each warmed up first, in three rounds or as many as you
+ask for; a round is a process, and a row's speed is the median. On a GPU, there are three rows more, on a
+processor without bfloat16 one less. The result's file is named after the device, so that those of several
+devices lie side by side.
 """
 
 import argparse
@@ -107,17 +108,25 @@ def loop(batches: Batches, changes: list[str]) -> Callable[[], Tensor]:
     return step
 
 
-CHANGES = ["packed faces", "channels last", "bfloat16", "compiled", "memory kept"]
+# A processor without bfloat16 would only imitate it, several times more slowly.
+BITS = ["bfloat16"] if fast()["precision"] != "32-true" else []
+CHANGES = ["packed faces", "channels last", *BITS, "compiled", "memory kept"]
 ON_GPU = ["faces on the GPU", "nobody waits", f"batches of {LARGE:,}"]
+ROWS = ["the usual way", *CHANGES, *(ON_GPU if DEVICE.type == "cuda" else []), "ssrlib.fit"]
+
+
+def one_round(store: FaceStore) -> None:
+    """Print each row and its faces a second, as JSON. Memory that is kept from one row on stays kept."""
+    for row in ROWS:
+        torch._dynamo.reset()
+        print(json.dumps([row, fitted(store) if row == "ssrlib.fit" else speed(store, row)]), flush=True)
 
 
 def speed(store: FaceStore, row: str) -> float:
-    """Faces a second of one row, in a process of its own."""
+    """Faces a second of one row."""
     order = [*CHANGES, *ON_GPU]
     changes = order[: order.index(row) + 1] if row in order else []
     size = LARGE if ON_GPU[2] in changes else BATCH
-    if row == "ssrlib.fit":
-        return fitted(store)
     if "memory kept" in changes:
         keep_memory()
     place = DEVICE if ON_GPU[0] in changes else torch.device("cpu")
@@ -158,16 +167,19 @@ def fitted(store: FaceStore) -> float:
 
 def main(rounds: int) -> None:
     results.check_committed()
-    rows = ["the usual way", *CHANGES, *(ON_GPU if DEVICE.type == "cuda" else []), "ssrlib.fit"]
+    times: dict[str, list[float]] = {row: [] for row in ROWS}
     with tempfile.TemporaryDirectory() as folder:
         store = synthetic.store(4000, path=Path(folder) / "drawn")
-        command = [sys.executable, "-m", "benchmarks.train", "--store", str(store.path), "--row"]
-        times: dict[str, list[float]] = {row: [] for row in rows}
+        command = [sys.executable, "-m", "benchmarks.train", "--store", str(store.path)]
         for _ in range(rounds):
-            for row in rows:
-                done = subprocess.run([*command, row], check=True, stdout=subprocess.PIPE, text=True)
-                times[row].append(json.loads(done.stdout.splitlines()[-1]))
-                print(f"{times[row][-1]:10,.0f} faces a second: {row}", flush=True)
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as measuring:
+                assert measuring.stdout
+                for line in measuring.stdout:
+                    row, faces = json.loads(line)
+                    times[row].append(faces)
+                    print(f"{faces:10,.0f} faces a second: {row}", flush=True)
+            if measuring.returncode:
+                raise SystemExit(measuring.returncode)
     device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
     speeds = {row: float(np.median(measured)) for row, measured in times.items()}
     for row, faces in speeds.items():
@@ -180,11 +192,10 @@ def main(rounds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--row", help="measure this row only, and print its faces a second")
-    parser.add_argument("--store", type=Path, help="for --row: a folder of faces")
+    parser.add_argument("--store", type=Path, help="measure one round on these faces, and print its rows")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
-    if arguments.row:
-        print(speed(FaceStore(arguments.store), arguments.row))
+    if arguments.store:
+        one_round(FaceStore(arguments.store))
     else:
         main(arguments.rounds)

@@ -23,7 +23,7 @@ class Target:
 
     Attributes:
         name: also the column of a store's rows that holds the labels.
-        value_range: V of the formula; networks answer from 0 to about V.
+        value_range: V of the formula; networks answer from 0 to about V, and mirrored faces alike.
         unit: of the answers, for tables and axes.
         metric: the one that chooses the best epoch and the best network, a key of `metrics.score`.
         metric_label: its name in words, with its unit if it has one.
@@ -53,7 +53,8 @@ class Target:
         A number as it is; of two classes, 0 for the first and 1 for the second.
 
         Raises:
-            ValueError: the rows have no column of this name.
+            ValueError: the rows have no column of this name, or a number in it is below 0, where no
+                answer can be.
 
         >>> import pandas as pd
         >>> GENDER.labels(pd.DataFrame({"gender": ["male", "female", None]}))
@@ -64,7 +65,13 @@ class Target:
         values = rows[self.name]
         if self.classes:
             values = values.map({word: float(code) for code, word in enumerate(self.classes)})
-        return values.to_numpy(np.float32, na_value=np.nan)
+        labels = values.to_numpy(np.float32, na_value=np.nan)
+        if (labels < 0).any():
+            raise ValueError(
+                f"the {self.name} of {(labels < 0).sum()} faces is below 0, and answers begin at 0: "
+                "train on sizes or on distances from the lowest value"
+            )
+        return labels
 
     def best(self, metrics: Sequence[float]) -> int:
         """Return the place of the best metric, the first of equals.

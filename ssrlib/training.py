@@ -395,19 +395,10 @@ def fit(
     fabric = _fabric(recipe.precision)
     target = TARGETS[recipe.target]
     rows, truth = _labeled(store, "train", target)
-    for number, teacher in enumerate(teachers, start=1):
-        if target_of(teacher) is not target:
-            raise ValueError(f"teacher {number} reads {target_of(teacher).name}, not {target.name}")
     validation_rows, validation_truth = _labeled(store, "validation", target)
     validation_faces = store.faces[validation_rows]
+    _check_fit(recipe, len(rows), teachers, fabric.world_size)
     steps = len(rows) // recipe.batch_size
-    if not steps:
-        raise ValueError(f"{len(rows)} train faces do not fill a batch of {recipe.batch_size}")
-    if recipe.batch_size % fabric.world_size:
-        raise ValueError(
-            f"{fabric.world_size} processes cannot share {recipe.batch_size} faces alike: "
-            "choose a batch size that they divide"
-        )
 
     if recipe.waking and isinstance(network, SSRNet):
         _let_heads_wake(network)
@@ -455,20 +446,14 @@ def fit(
             epoch_ends = run["step"] % steps == 0
             if fabric.device.type != "cpu" and run["step"] % STEPS_UNASKED and not epoch_ends:
                 continue
-            mean: Any = fabric.all_reduce(torch.stack(unasked), reduce_op="mean")
-            lost: list[float] = mean.tolist()
-            unasked.clear()
-            run["total"] += sum(lost)
-            if not math.isfinite(run["total"]):
-                raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
+            lost = _collect(unasked, fabric, run)
             if epoch_ends:
                 update_bn((read(part) for part in still), averaged)
                 values = predict(averaged, validation_faces)
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
             faces, all_steps = len(lost) * recipe.batch_size, recipe.all_epochs * steps
             progress = Progress(run["step"], all_steps, faces, lost[-1], run["history"], run["by_age"])
-            wish = bool(fabric.is_global_zero and watch(progress)) or bool(signals)
-            stop = bool(fabric.all_reduce(torch.tensor(float(wish)), reduce_op="sum"))  # one's is all's
+            stop = _agreed(fabric, bool(fabric.is_global_zero and watch(progress)) or bool(signals))
             if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
                 if place:
                     needed = stop or progress.step == progress.steps
@@ -607,6 +592,19 @@ def _fabric(precision: str) -> Fabric:
     return fabric
 
 
+def _check_fit(recipe: Recipe, faces: int, teachers: Sequence[FaceNetwork], processes: int) -> None:
+    for number, teacher in enumerate(teachers, start=1):
+        if (taught := target_of(teacher).name) != recipe.target:
+            raise ValueError(f"teacher {number} reads {taught}, not {recipe.target}")
+    if faces < recipe.batch_size:
+        raise ValueError(f"{faces} train faces do not fill a batch of {recipe.batch_size}")
+    if recipe.batch_size % processes:
+        raise ValueError(
+            f"{processes} processes cannot share {recipe.batch_size} faces alike: "
+            "choose a batch size that they divide"
+        )
+
+
 def _begin_second_phase(
     network: FaceNetwork,
     average: AveragedModel,
@@ -702,6 +700,22 @@ def _step(
     fabric.backward(lost)
     optimizer.step()
     return lost.detach()
+
+
+def _collect(unasked: list[Tensor], fabric: Fabric, run: dict[str, Any]) -> list[float]:
+    """The losses of the steps since the last time, all processes' means. A GPU is waited for here."""
+    mean: Any = fabric.all_reduce(torch.stack(unasked), reduce_op="mean")
+    lost: list[float] = mean.tolist()
+    unasked.clear()
+    run["total"] += sum(lost)
+    if not math.isfinite(run["total"]):
+        raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
+    return lost
+
+
+def _agreed(fabric: Fabric, wish: bool) -> bool:
+    """Whether any of the processes wishes to stop: then all do."""
+    return bool(fabric.all_reduce(torch.tensor(float(wish)), reduce_op="sum"))
 
 
 def _end_epoch(

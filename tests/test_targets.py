@@ -1,6 +1,7 @@
 """What is read from a face is decided in one place: a target that nobody has thought of yet works, too."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ssrlib import Recipe, fit, inference, metrics, weights
@@ -39,6 +40,12 @@ def test_a_third_target_is_trained_and_measured(drawn_store, tmp_path, monkeypat
     )
     with pytest.raises(ValueError, match="intervals are learned for ages only, not for yaw"):
         inference.calibrate(trained, store)
+
+
+def test_labels_that_no_answer_can_reach_are_refused():
+    turned = pd.DataFrame({"yaw": [-30.0, 12.0, np.nan, -1.0]})
+    with pytest.raises(ValueError, match="the yaw of 2 faces is below 0, and answers begin at 0"):
+        YAW.labels(turned)
 
 
 def test_a_target_that_is_not_there_is_refused():

@@ -1,6 +1,6 @@
 // The face finder in plain JavaScript: ssrlib/detectors.py, and the two networks of ssrlib/finder.py.
 
-import { FACE, MIDDLE } from "./crop.js";
+import { FACE, MIDDLE } from "./face.js";
 import { clamp } from "./dom.js";
 import { unpackNumbers } from "./network.js";
 

@@ -2,7 +2,7 @@
 
 import { ageInterval, likelierGender, probability } from "./calibration.js";
 import { Camera, watchTab } from "./camera.js";
-import { FACE, MIDDLE, mirrorImage } from "./crop.js";
+import { FACE, MIDDLE, mirrorImage } from "./face.js";
 import { button, clamp, h, onDrop, onWidth, pen, percent, pictureInput, s, say, shell } from "./dom.js";
 import {
   apply,

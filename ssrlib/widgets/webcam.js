@@ -2,7 +2,7 @@
 
 import { Camera, watchTab } from "./camera.js";
 import { Chart, line } from "./chart.js";
-import { FACE } from "./crop.js";
+import { FACE } from "./face.js";
 import { button, h, listen, onDrop, onWidth, pen, percent, pictureInput, s, say, shell } from "./dom.js";
 import { drawStages } from "./stages.js";
 

@@ -44,7 +44,7 @@ def call(browser, tmp_path_factory):
         "mirrorImage, AGES, FACE, warp, similarity, findFaces, lookAgain, boxOf, unpackFinder }"
     )
     script = (
-        module("network.js", "calibration.js", "crop.js", "finder.js")
+        module("network.js", "calibration.js", "face.js", "finder.js")
         + f"\nObject.assign(globalThis, {names});"
     )
     path = tmp_path_factory.mktemp("page") / "modules.html"

@@ -2,12 +2,14 @@
 
     python -m tools.site.architecture
 
-An arrow from A to B says that A imports B. Arrows that a longer path says as well are left out, so that the
-picture can be read. A test compares the page with what this would write.
+An arrow from A to B says that A imports B. Imports for the type checker alone do not count. Arrows that a
+longer path says as well are left out, so that the picture can be read. A test compares the page with what
+this would write.
 """
 
 import ast
 import re
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -24,13 +26,21 @@ def imports() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {room: set() for room in rooms - {"__init__"}}
     for path in package.rglob("*.py"):
         room = path.relative_to(package).with_suffix("").parts[0]
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in _running(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ssrlib"):
                 _, *inside = node.module.split(".")
                 named = inside[:1] or [alias.name for alias in node.names]
                 found.setdefault(room, set()).update(found.keys() & set(named) - {room})
     found.pop("__init__", None)
     return found
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below one, but for what `if TYPE_CHECKING:` keeps from running."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from _running(child)
 
 
 def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
