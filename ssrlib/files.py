@@ -8,10 +8,14 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, ending: str = ".partial") -> Iterator[Path]:
     """Give a place beside `path` to write a file to; in the end it is moved to `path` in whole.
 
     Whatever stops the writing, even a power failure, `path` has all of the new content or all of the old.
+
+    Args:
+        path: the file.
+        ending: what is added to its name for that place.
 
     Raises:
         OSError: the folder cannot be written; the message names it.
@@ -24,7 +28,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     'all of it'
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(path.name + ending)
     with naming(path.parent):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

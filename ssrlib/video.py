@@ -5,13 +5,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 
 from ssrlib.estimator import AgeGenderEstimator, draw
-from ssrlib.files import flush, naming
+from ssrlib.files import alone, atomic_write
 from ssrlib.widgets.tracking import Following, Track
 
 COLUMNS = ["seconds", "face", "x", "y", "width", "height", "age", "age_low", "age_high", "gender", "p_male"]
@@ -43,7 +42,7 @@ def read_video(
 
     Raises:
         FileNotFoundError: there is no such video.
-        OSError: `out` cannot be written.
+        OSError: `out` cannot be written, or another process is writing it.
         ValueError: it is not a video, or `out` ends in something else.
     """
     path, out = Path(path), Path(out)
@@ -52,16 +51,15 @@ def read_video(
         raise ValueError(f"{out}: must end in .csv, for a table, or in .mp4, for a video")
     video, following = _opened(path), Following()
     frames = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
-    with naming(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out.parent, prefix=".ssrlib-") as folder:
-            partial = Path(folder) / out.name
-            with kinds[out.suffix.lower()](partial, video) as take:
-                for done, (seconds, photo) in enumerate(_frames(video), start=1):
-                    take(seconds, photo, following.follow(photo, seconds, estimator))
-                    watch(done, frames)
-            flush(partial)
-            partial.replace(out)
+    ending = f".partial{out.suffix}"  # OpenCV goes by it
+    with (
+        alone(out),
+        atomic_write(out, ending) as partial,
+        kinds[out.suffix.lower()](partial, video) as take,
+    ):
+        for done, (seconds, photo) in enumerate(_frames(video), start=1):
+            take(seconds, photo, following.follow(photo, seconds, estimator))
+            watch(done, frames)
 
 
 def _opened(path: Path) -> cv2.VideoCapture:

@@ -3,12 +3,12 @@
     python -m tools.experiments.attack_kills
 
 The commands are `prepare` of every data set (small copies in the form that each has on disk, with drawn
-faces, read by several processes), `train` of age and of gender along a chain, and `export` to each
-format. What happens to them: kill -9 at random moments, half of them just before a file is touched;
-Ctrl-C and SIGTERM; a second process at the same place; a disk that fills up (as root, on Linux); damaged
-checkpoints; one of several processes killed. In the end every file must be what an undisturbed run
-writes, byte for byte, with none left over. Of checkpoints only the names are compared, for they say when
-they were saved. Writes book/results/attack-kills.json.
+faces, read by several processes) and of two stores joined, `train` of age and of gender along a chain,
+`export` to each format, and `video`. What happens to them: kill -9 at random moments, half of them just
+before a file is touched; Ctrl-C and SIGTERM; a second process at the same place; a disk that fills up (as
+root, on Linux); damaged checkpoints; one of several processes killed. In the end every file must be what an
+undisturbed run writes, byte for byte, with none left over. Of checkpoints only the names are compared, for
+they say when they were saved. Writes book/results/attack-kills.json.
 """
 
 import argparse
@@ -31,11 +31,14 @@ import cv2
 import numpy as np
 import pandas as pd
 from scipy.io import savemat
+from skimage import data
 
 from ssrlib import results
 from ssrlib.datasets import synthetic
 
 PHOTOS = 96
+# Kinds of `prepare` that read no photos: one process does them.
+MADE = ("synthetic", "join")
 
 # Small chunks and several processes, and for `train` a checkpoint a step: then there is more to disturb.
 # Asked to, the process kills itself just before it touches a file in its folder for the Nth time.
@@ -196,7 +199,8 @@ def stop_somewhen(number: int, case: Case, known: Known, folder: Path, dice: ran
         if job.returncode not in (128 + number, -number):
             wrong = wrong or f"exit status {job.returncode}: {text[-1000:]}"
         # By the signal itself it ends before it has begun, or after its work, when there is nothing to say.
-        silent = job.returncode > 0 and "go on" not in text
+        begins_anew = case.words[0] == "video"
+        silent = job.returncode > 0 and ("stopped" if begins_anew else "go on") not in text
         if silent or "Traceback" in text:
             wrong = wrong or f"does not say how to go on: {text[-1000:]}"
         return Try(True, wrong)
@@ -289,7 +293,7 @@ def full_disk(case: Case, known: Known, place: Path, tries: int) -> list[str]:
     """
     wrong, dice = [], random.Random(case.name)
     size = sum(-(-len(content) // 4096) * 4096 for content in known.files.values())
-    former = {} if case.words[0] == "train" or "synthetic" in case.words else known.files
+    former = {} if case.words[0] == "train" or case.words[1] in MADE else known.files
     for number in range(tries):
         folder = place / str(number)
         folder.mkdir()
@@ -357,7 +361,7 @@ def attacks_on(case: Case, tries: int) -> dict[str, int]:
         chosen["full disk"] = few
     if case.words[0] == "train":
         chosen["damaged checkpoint"] = -(-tries // 2)
-    if case.words[0] == "prepare" and case.words[1] != "synthetic":
+    if case.words[0] == "prepare" and case.words[1] not in MADE:
         chosen["one of several processes killed"] = few
     return chosen | {"killed": tries}
 
@@ -389,6 +393,12 @@ def cases(place: Path) -> list[Case]:
     ]
     drawn = ["prepare", "synthetic", "--out", "FOLDER/store", "--count", "240"]
     found.append(Case("prepare synthetic", drawn))
+    joined = ["prepare", "join", *map(str, stores), "--out", "FOLDER/store"]
+    found.append(Case("prepare join", joined))
+    film = str(write_film(place / "film.mp4"))
+    found += [
+        Case(f"video to .{kind}", ["video", film, "--out", f"FOLDER/film.{kind}"]) for kind in ("csv", "mp4")
+    ]
     options = ["--epochs", "2", "--batch-size", "32", "--out", "FOLDER"]
     for target in ("age", "gender"):
         along = ["--chain", ",".join(map(str, stores)), "--target", target]
@@ -467,6 +477,38 @@ def write_utkface(folder: Path) -> Path:
     return folder
 
 
+def write_aaf(folder: Path) -> Path:
+    names = [f"{i:05}A{i % 78 + 2:02}.jpg" for i in range(PHOTOS)]
+    write_photos(folder / "original images", names, jpegs(240, 240))
+    (folder / "image sets").mkdir()
+    for part, listed in (("train", names[:80]), ("val", names[80:])):
+        lines = [f"{name} {i % 2}" for i, name in enumerate(listed)]
+        (folder / "image sets" / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_appa(folder: Path) -> Path:
+    table = pd.DataFrame({"file_name": [f"{i:06}.jpg" for i in range(PHOTOS)]})
+    table["real_age"] = table["apparent_age_avg"] = np.arange(PHOTOS) % 90
+    table["apparent_age_std"] = 3.0
+    photos = jpegs(240, 240)
+    for part, start, end in (("train", 0, 60), ("valid", 60, 76), ("test", 76, PHOTOS)):
+        listed = table.iloc[start:end]
+        write_photos(folder / part, [f"{name}_face.jpg" for name in listed["file_name"]], photos[start:end])
+        listed.to_csv(folder / f"gt_avg_{part}.csv", index=False)
+    return folder
+
+
+def write_film(path: Path) -> Path:
+    """A video of a photo that wanders."""
+    photo = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (400, 400))
+    for step in range(60):
+        writer.write(np.ascontiguousarray(photo[step : step + 400, step : step + 400]))
+    writer.release()
+    return path
+
+
 def write_folder(folder: Path) -> Path:
     names = [f"photos/{i}.jpg" for i in range(PHOTOS)]
     write_photos(folder, names, jpegs(240, 240))
@@ -481,6 +523,8 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "megaage": write_megaage,
     "morph": write_morph,
     "utkface": write_utkface,
+    "aaf": write_aaf,
+    "appa": write_appa,
     "folder": write_folder,
 }
 
