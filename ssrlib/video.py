@@ -65,13 +65,22 @@ def read_video(
 def _opened(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such video")
-    log = cv2.utils.logging  # OpenCV itself comments, too
-    before = log.setLogLevel(log.LOG_LEVEL_ERROR)
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    log.setLogLevel(before)
+    with _silent():
+        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not video.isOpened():
         raise ValueError(f"{path}: not a video, or one that OpenCV cannot read")
     return video
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Say nothing of what OpenCV itself comments on."""
+    log = cv2.utils.logging
+    before = log.setLogLevel(log.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        log.setLogLevel(before)
 
 
 def _frames(video: cv2.VideoCapture) -> Iterator[tuple[float, np.ndarray]]:
@@ -118,10 +127,11 @@ def _copy(path: Path, video: cv2.VideoCapture) -> Iterator[Take]:
         drawn = draw(photo, [track.smooth for track in tracks])[: photo.shape[0]]
         writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
 
-    try:
-        yield take
-    finally:
-        writer.release()
-    # OpenCV does not say when the disk is full.
-    if not cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).isOpened():
-        raise OSError(f"{path.name}: the video could not be written; is the disk full?")
+    with _silent():
+        try:
+            yield take
+        finally:
+            writer.release()
+        written = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).isOpened()
+    if not written:  # OpenCV does not say when the disk is full
+        raise OSError(f"{path.parent}: the video could not be written; is the disk full?")
