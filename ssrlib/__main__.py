@@ -257,7 +257,10 @@ def train(
     target: Annotated[Target, typer.Option(help="what to read from a face")] = Target["age"],
     out: Annotated[Path, typer.Option(help="where weights and history go")] = Path("runs"),
     recipe: Annotated[RecipeName, typer.Option(help="ours or the published one")] = RecipeName.best,
-    epochs: Annotated[int | None, typer.Option(help="passes over the train split")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="passes over the train split; then without a second phase, if none is given"),
+    ] = None,
     second_epochs: Annotated[
         int | None, typer.Option(help="passes of a second phase, from the best weights, at half the rate")
     ] = None,
@@ -395,6 +398,7 @@ def evaluate(
         raise ValueError(f"{weights}: reads {target_of(network).name}, not {target.value}")
     calibration = read_card(weights).get("calibration")
     faces = FaceStore(store)
+    _compare_crops(weights, faces)
     measured = metrics.evaluate(network, faces, split.value, calibration)
     print(json.dumps(measured, indent=2) if as_json else cards.summary(measured))
     if out:
@@ -404,6 +408,20 @@ def evaluate(
             written.append(out.with_name(f"{out.stem}-{name}.png"))
             _save_picture(picture, written[-1])
         _say(f"written: {', '.join(map(str, written))}")
+
+
+def _compare_crops(weights: Path, store: "FaceStore") -> None:
+    """Say so where faces were cut out otherwise than those that a network learned from."""
+    from ssrlib.cards import crop_of
+    from ssrlib.weights import read_card
+
+    known, here = crop_of(read_card(weights)), crop_of({"crop": store.info["crop"]})
+    if (known.margin, known.shift) != (here.margin, here.shift):
+        _say(
+            f"warning: the faces in {store.path} have a margin of {here.margin:g} and a shift of "
+            f"{here.shift:g}, and {weights} knows {known.margin:g} and {known.shift:g}: "
+            "they are read worse than they need be"
+        )
 
 
 def _pictures(measured: dict[str, Any]) -> dict[str, Any]:
@@ -417,7 +435,7 @@ def _pictures(measured: dict[str, Any]) -> dict[str, Any]:
     }
     if target.classes:
         return found | {"calibration-curve": plots.calibration_curve(measured["calibration_curve"])}
-    return found | {"cs": plots.cumulative_score(measured["cs"])}
+    return found | {"cs": plots.cumulative_score(measured["cs"], target.unit)}
 
 
 @app.command()
@@ -435,7 +453,9 @@ def calibrate(
     from ssrlib.store import FaceStore
     from ssrlib.weights import load, read_card, write_card
 
-    learned = inference.calibrate(load(weights), FaceStore(store))
+    faces = FaceStore(store)
+    _compare_crops(weights, faces)
+    learned = inference.calibrate(load(weights), faces)
     write_card(weights, read_card(weights) | {"calibration": learned})
     print(f"calibrated on {learned['faces']:,} validation faces; kept in the card of {weights}")
 
@@ -452,10 +472,14 @@ def card(
     Example: ssrlib card runs/age/best.safetensors --metrics runs/age/validation.json
     """
     from ssrlib import cards, results
-    from ssrlib.weights import read_card, weights_sha256
+    from ssrlib.targets import target_of
+    from ssrlib.weights import load, read_card, weights_sha256
 
     path = _built_in(weights)
     measured = results.load_evaluation(metrics) if metrics else None
+    target = target_of(load(path)).name
+    if measured and measured["target"] != target:
+        raise ValueError(f"{metrics}: tells of {measured['target']}, and {path} reads {target}")
     trained, known = read_card(path), weights_sha256(path)
     try:
         print(cards.model_card(path.name, trained, measured, known))
@@ -497,11 +521,14 @@ def export(
         raise ValueError("int8 is calibrated on faces: name a store with --store")
     from ssrlib.export import to_int8, to_ncnn, to_onnx
     from ssrlib.store import FaceStore
+    from ssrlib.targets import target_of
     from ssrlib.weights import load, read_card
 
     paths = [_built_in(path) for path in weights]
     networks, cards = [load(path) for path in paths], [read_card(path) for path in paths]
-    name = "-".join(path.stem for path in paths)
+    # What training wrote is called best.safetensors, whatever it reads.
+    pairs = zip(paths, networks, strict=True)
+    name = "-".join(path.stem if path.stem != "best" else target_of(network).name for path, network in pairs)
     if to == Format.onnx:
         facts = to_onnx(networks, out / f"{name}.onnx", cards)
     elif to == Format.ncnn:

@@ -11,7 +11,7 @@ from ssrlib import calibration
 from ssrlib.calibration import Calibration
 from ssrlib.detectors import DETECTORS
 from ssrlib.face_crop import MARGIN, SHIFT, Crop, CropRecord
-from ssrlib.targets import TARGETS
+from ssrlib.targets import TARGETS, Target
 
 # Smaller groups are not called the worst: chance decides how they do.
 MIN_FACES = 40
@@ -27,7 +27,7 @@ people who stand in front of the camera on purpose.
 ## Must not be used for
 
 - decisions about a person: whether they may enter, buy, work, travel, or be believed;
-- proof of age: single faces are off by decades;
+- proof of age: single faces can be off by decades;
 - telling who somebody is, or what gender they are: the labels are other people's guesses, and know two words;
 - watching people who have not agreed to it;
 - groups, cameras or crops it was not measured on, as if the figures below held for them.
@@ -60,22 +60,29 @@ reported here is a distance from such a label, not from the truth.
 """
 
 # Of the other data sets that the built-in networks learned from.
-OTHER_LABELS = """\
-All-Age-Faces' ages and genders are its makers' labels. APPA-REAL's ages are people's own, or the mean of what
-many others guessed: the copy that was used does not say which. Figures on validation are of all these data
-sets together, figures on test of UTKFace alone; chapter 10 has the others.
-"""
+OTHER_LABELS = {
+    "age": """\
+All-Age-Faces' ages are its makers' labels. APPA-REAL's ages are people's own, or the mean of what many others
+guessed: the copy that was used does not say which. Figures on validation are of all these data sets together,
+figures on test of UTKFace alone; chapter 10 has the others.
+""",
+    "gender": """\
+All-Age-Faces' genders are its makers' labels. Figures on validation are of both data sets together, figures
+on test of UTKFace alone; chapter 10 has the others.
+""",
+}
 
-UNITS = {
-    "mae": ("mean absolute error", "{:.2f} years"),
-    "rmse": ("root mean squared error", "{:.2f} years"),
-    "bias": ("bias", "{:+.2f}"),
-    "ca3": ("errors smaller than 3 years", "{:.1%}"),
-    "ca5": ("errors smaller than 5 years", "{:.1%}"),
-    "coverage": ("true age inside the interval", "{:.1%}"),
-    "width": ("width of the interval", "{:.1f} years"),
-    "accuracy": ("gender as labeled", "{:.1%}"),
-    "brier": ("Brier score", "{:.4f}"),
+# What each metric is called and how it is written, of a target with a name and a unit.
+WORDS = {
+    "mae": ("mean absolute error", "{value:.2f} {unit}"),
+    "rmse": ("root mean squared error", "{value:.2f} {unit}"),
+    "bias": ("bias", "{value:+.2f}"),
+    "ca3": ("errors smaller than 3 {unit}", "{value:.1%}"),
+    "ca5": ("errors smaller than 5 {unit}", "{value:.1%}"),
+    "coverage": ("true {name} inside the interval", "{value:.1%}"),
+    "width": ("width of the interval", "{value:.1f} {unit}"),
+    "accuracy": ("{name} as labeled", "{value:.1%}"),
+    "brier": ("Brier score", "{value:.4f}"),
 }
 # How each split was read.
 READ: dict[Literal["validation", "test"], str] = {
@@ -170,8 +177,8 @@ def model_card(name: str, card: Card, metrics: dict[str, Any] | None = None, sha
         FAILURES + OWN_FAILURES.get(target, ""),
         "## Training\n\n" + _list({"SHA-256 of the weights": f"`{sha256}`"} | _training(card)),
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
-        OTHER_LABELS if "All-Age-Faces" in card.get("data", "") else "",
-        "## Results\n\n" + _results(card, target),
+        OTHER_LABELS.get(target, "") if "All-Age-Faces" in card.get("data", "") else "",
+        "## Results\n\n" + _results(card, TARGETS.get(target)),
     ]
     if metrics:
         parts.append(_by_group(metrics))
@@ -185,14 +192,15 @@ def summary(metrics: dict[str, Any]) -> str:
     faces are left out: chance decides how they do.
     """
     target = TARGETS[metrics["target"]]
-    names = [name for name in UNITS if name in metrics and name not in ("rmse", "ca3", "brier")]
-    lines = {_label(name): _with_interval(metrics, name) for name in names}
-    constant = metrics["constant"]
-    lines[f"by always saying {constant['guess']}"] = _say(target.metric, constant[target.metric])
+    names = [name for name in WORDS if name in metrics and name not in ("rmse", "ca3", "brier")]
+    lines = {_label(name, target): _with_interval(metrics, name, target) for name in names}
+    if constant := metrics["constant"]:
+        said = _say(target.metric, constant[target.metric], target)
+        lines[f"by always saying {constant['guess']}"] = said
     for grouping, groups in metrics["groups"].items():
         enough = [group for group in groups if group["faces"] >= MIN_FACES]
         if enough and grouping not in ("predicted age", "mirror disagreement"):
-            text = f"{enough[0]['group']}, {_with_interval(enough[0], target.metric)}"
+            text = f"{enough[0]['group']}, {_with_interval(enough[0], target.metric, target)}"
             lines[f"worst by {grouping}"] = f"{text}, {enough[0]['faces']:,} faces"
     widest = max(map(len, lines))
     told = [f"{name:{widest}}  {text}" for name, text in lines.items()]
@@ -270,25 +278,28 @@ def _training(card: Card) -> dict[str, Any]:
     }
 
 
-def _results(card: Card, target: str) -> str:
+def _results(card: Card, target: Target | None) -> str:
     lines = {}
     for split, read in READ.items():
         scores = dict(card.get(split, {}))
         if "accuracy" in scores:
             scores.pop("mae", None)  # it has no unit; the accuracy says more
-        text = ", ".join(f"{_say(name, value)} ({_label(name)})" for name, value in scores.items())
+        text = ", ".join(
+            f"{_say(name, value, target)} ({_label(name, target)})" for name, value in scores.items()
+        )
         lines[read if text else split] = text or "not measured"
     calibration = card.get("calibration")
     lines["calibration"] = (
         f"on {calibration['faces']:,} validation faces"
         if calibration
-        else ("none: ages come without an interval, and p_male is a score rather than a probability")
+        else "none: numbers come without an interval, and p_male is a score rather than a probability"
     )
     return _list(lines)
 
 
 def _by_group(metrics: dict[str, Any]) -> str:
-    names = [name for name in UNITS if name in metrics and name not in ("rmse", "ca3", "brier")]
+    target = TARGETS[metrics["target"]]
+    names = [name for name in WORDS if name in metrics and name not in ("rmse", "ca3", "brier")]
     parts = [
         f"## Results by group, {metrics['split']} split\n\n{metrics['faces']:,} faces, the worst group "
         "first. In brackets the 95 % interval of the bootstrap; one face has none."
@@ -296,25 +307,30 @@ def _by_group(metrics: dict[str, Any]) -> str:
     for grouping, groups in metrics["groups"].items():
         rows = [
             {grouping: group["group"], "faces": f"{group['faces']:,}"}
-            | {_label(name): _with_interval(group, name) for name in names}
+            | {_label(name, target): _with_interval(group, name, target) for name in names}
             for group in groups
         ]
         parts.append(f"### By {grouping}\n\n{_table(rows)}")
     return "\n\n".join(parts)
 
 
-def _with_interval(group: dict[str, Any], name: str) -> str:
+def _with_interval(group: dict[str, Any], name: str, target: Target) -> str:
     interval = group["intervals"][name] if name != "width" else None
-    text = _say(name, group[name])
-    return f"{text} ({' to '.join(_say(name, bound).split()[0] for bound in interval)})" if interval else text
+    text = _say(name, group[name], target)
+    if not interval:
+        return text
+    return f"{text} ({' to '.join(_say(name, bound, target).split()[0] for bound in interval)})"
 
 
-def _label(name: str) -> str:
-    return UNITS.get(name, (name, ""))[0]
+def _label(name: str, target: Target | None) -> str:
+    """The metric in words; of a target that nobody named, without its name and unit."""
+    words = WORDS.get(name, (name, ""))[0]
+    return words.format(name=target.name if target else "value", unit=target.unit if target else "").strip()
 
 
-def _say(name: str, value: float) -> str:
-    return UNITS.get(name, (name, "{:.4g}"))[1].format(value)
+def _say(name: str, value: float, target: Target | None) -> str:
+    words = WORDS.get(name, (name, "{value:.4g}"))[1]
+    return words.format(value=value, unit=target.unit if target else "").strip()
 
 
 def _list(lines: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import cv2
@@ -100,7 +101,7 @@ def detector_named(name: str) -> Callable[[np.ndarray], list[Box]]:
     if name not in DETECTORS:
         raise ValueError(f"there is no detector {name!r}; there are: {', '.join(DETECTORS)}")
     if name == "yunet":
-        _yunet()
+        _yunet(get_ident())
     if name == "finder":
         network("finder")
     return DETECTORS[name]
@@ -121,12 +122,12 @@ def iou(a: Box, b: Box) -> float:
 def _find_haar(photo: np.ndarray) -> list[Box]:
     gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     smallest = max(24, max(gray.shape) // 30)
-    found = _cascade().detectMultiScale(gray, 1.08, 5, minSize=(smallest, smallest))
+    found = _cascade(get_ident()).detectMultiScale(gray, 1.08, 5, minSize=(smallest, smallest))
     return [Box(*box.tolist()) for box in np.reshape(found, (-1, 4))]
 
 
 def _find_yunet(photo: np.ndarray) -> list[Box]:
-    detector = _yunet()
+    detector = _yunet(get_ident())
     detector.setInputSize(photo.shape[1::-1])
     _, found = detector.detect(cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
     rows = [] if found is None else found.tolist()
@@ -324,14 +325,15 @@ def moved(box: Box, scale: float, left: int = 0, top: int = 0) -> Box:
     return Box(x + left, y + top, width, height, landmarks)
 
 
+# OpenCV's detectors remember what they look at: each thread needs its own.
 @cache
-def _cascade() -> cv2.CascadeClassifier:
+def _cascade(thread: int) -> cv2.CascadeClassifier:
     folder = cv2.data.haarcascades  # type: ignore[attr-defined]
     return cv2.CascadeClassifier(folder + "haarcascade_frontalface_alt2.xml")
 
 
 @cache
-def _yunet() -> cv2.FaceDetectorYN:
+def _yunet(thread: int) -> cv2.FaceDetectorYN:
     if not YUNET.is_file():
         source = "https://github.com/opencv/opencv_zoo"
         raise FileNotFoundError(f"{YUNET}: missing, and YuNet needs it; get the file from {source}")

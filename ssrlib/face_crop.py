@@ -195,9 +195,10 @@ def _decoded(image: Image.Image, source: bytes, at_least: int | None) -> np.ndar
         photo = _read_reduced(source, min(image.size) // at_least)
         if photo is not None:
             return photo
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would cut off at 255
         image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
-    return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
 def _read_reduced(jpeg: bytes, reduction: int) -> np.ndarray | None:

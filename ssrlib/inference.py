@@ -62,7 +62,8 @@ def flip_average(
     (array([0.5]), array([1.]))
     """
     values, mirrored = read(faces), read(faces[:, :, ::-1])
-    return (values + mirrored) / 2, np.abs(values - mirrored)
+    with np.errstate(invalid="ignore"):  # between infinite ones: whoever uses it refuses what is no number
+        return (values + mirrored) / 2, np.abs(values - mirrored)
 
 
 def predict_split(

@@ -258,14 +258,14 @@ def runs(histories: dict[str, pd.DataFrame], column: str, ylabel: str) -> Figure
     return figure
 
 
-def cumulative_score(curve: Sequence[dict[str, Any]]) -> Figure:
+def cumulative_score(curve: Sequence[dict[str, Any]], unit: str = "years") -> Figure:
     """The share of faces whose error is smaller than n years, with its 95 % interval as a band."""
     figure, axes = _figure(6, 2.8)
     years = [point["years"] for point in curve]
     _plain(axes).plot(years, [point["share"] for point in curve], color=BLUE, lw=2)
     bounds = [point["interval"] or [np.nan] * 2 for point in curve]
     axes.fill_between(years, *np.transpose(bounds), color=BLUE, alpha=0.25, lw=0)
-    axes.set(xlabel="n (years)", ylabel="share of errors\nsmaller than n", ylim=(0, 1), xlim=(1, years[-1]))
+    axes.set(xlabel=f"n ({unit})", ylabel="share of errors\nsmaller than n", ylim=(0, 1), xlim=(1, years[-1]))
     axes.set_xticks([1, *range(5, years[-1] + 1, 5)])
     return figure
 

@@ -275,6 +275,7 @@ def _finish(partial: Path, crop: Mapping[str, object], plan: str | None) -> None
         for name in ("rows", "rejects")
     )
     if rows.empty:
+        shutil.rmtree(partial)  # or the same command, given again with what was missing, would end here again
         reasons = rejects["reason"].value_counts()
         why = f"; the most frequent reason: {reasons.index[0]}" if len(reasons) else ""
         raise ValueError(f"{partial.with_suffix('')}: not one photo gave a face{why}")

@@ -522,7 +522,9 @@ def progress_bar() -> Callable[[Progress], None]:
 
 
 def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
-    """Return a watcher for `fit` that writes what TensorBoard shows.
+    """Return a watcher for `fit` or `chain` that writes what TensorBoard shows.
+
+    A chain's first store goes to the folder itself, the others to `FOLDER/1`, `FOLDER/2` and so on.
 
     Raises:
         ImportError: TensorBoard is not installed.
@@ -531,11 +533,14 @@ def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError("TensorBoard is missing: pip install 'ssrlib[tensorboard]'") from error
-    writer, epochs = None, 0
+    writer, runs, epochs = None, 0, 0
 
     def log(progress: Progress) -> None:
-        nonlocal writer, epochs
-        writer = writer or SummaryWriter(folder)  # not before there is a step: another run may be there
+        nonlocal writer, runs, epochs
+        if len(progress.history) < epochs:  # the next store of a chain
+            writer, runs, epochs = None, runs + 1, 0
+        # Not before there is a step: another run may be there.
+        writer = writer or SummaryWriter(Path(folder) / str(runs) if runs else folder)
         writer.add_scalar("train/loss of a step", progress.loss, progress.step)
         if len(progress.history) > epochs:
             epochs = len(progress.history)
@@ -728,7 +733,7 @@ def _end_epoch(
 ) -> None:
     """Note an epoch's metrics on validation, and its weights if they are the best so far."""
     epoch = run["step"] // steps
-    if np.ptp(values) == 0:
+    if len(values) > 1 and np.ptp(values) == 0:
         raise ValueError(
             f"epoch {epoch}: the head is dead: every face gets {values[0]:.2f}; {checkpoint.ADVICE}"
         )

@@ -88,6 +88,9 @@ TRUNKS: dict[str, tuple[Callable[[], tuple[nn.Module, int]], int]] = {
 class Trunk(FaceNetwork):
     """One of `TRUNKS`. For age it returns 101 logits in training, N ages in inference; for gender N values.
 
+    Raises:
+        ValueError: there is no such trunk, or the target is a number other than an age.
+
     >>> network = Trunk("large residual")
     >>> sum(parameter.numel() for parameter in network.parameters())
     2780933
@@ -98,6 +101,8 @@ class Trunk(FaceNetwork):
     def __init__(self, name: str, target: str = AGE.name):
         if name not in TRUNKS:
             raise ValueError(f"there is no trunk {name!r}; there are: {', '.join(TRUNKS)}")
+        if not TARGETS[target].classes and target != AGE.name:
+            raise ValueError(f"a trunk's classes are years of age: it cannot read {target}")
         super().__init__({"target": target, "trunk": name})
         build, hidden = TRUNKS[name]
         self.body, features = build()

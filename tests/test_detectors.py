@@ -1,5 +1,8 @@
 """The built-in finder on photos that anyone may use: people with their heads tilted, and things."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -142,3 +145,13 @@ def test_look_tells_how_sure_it_is():
 
 def test_the_threshold_is_what_validation_chose():
     assert results.load("finder-threshold")["metrics"]["chosen"] == detectors.CERTAIN
+
+
+def test_threads_do_not_disturb_one_another():
+    photo = data.astronaut()
+    photos = [
+        np.ascontiguousarray(photo[start : start + 400, start : start + 400]) for start in range(0, 96, 12)
+    ]
+    alone = [detectors.find(part, "haar") for part in photos]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(partial(detectors.find, detector="haar"), photos)) == alone

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import EpsImagePlugin, Image, UnidentifiedImageError
+from PIL import EpsImagePlugin, ExifTags, Image, UnidentifiedImageError
 from skimage import data
 
 from ssrlib import AgeGenderEstimator, detectors, face_crop
@@ -66,6 +66,14 @@ KINDS = {
     "exif": exif_rotated(),
     "cmyk": cmyk(),
 }
+
+
+def test_sixteen_bits_of_gray_are_turned_upright_too():
+    gray = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+    exif, file = Image.Exif(), BytesIO()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned clockwise
+    Image.fromarray(gray.astype(np.uint16) * 257).save(file, "PNG", exif=exif)
+    assert np.array_equal(face_crop.read_photo(file.getvalue())[..., 0], np.rot90(gray, -1))
 
 
 @pytest.mark.parametrize("kind", KINDS)

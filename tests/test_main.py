@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -297,7 +298,8 @@ def test_export_writes_files_for_ncnn_and_onnx(tmp_path):
     names = {"age-gender.ncnn.param", "age-gender.ncnn.bin", "age-gender.ncnn.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert "largest difference" in out
-    code, out, err = run("export", weights.pretrained("age"), "--to", "onnx", "--out", tmp_path / "onnx")
+    best = shutil.copyfile(weights.pretrained("age"), tmp_path / "best.safetensors")
+    code, out, err = run("export", best, "--to", "onnx", "--out", tmp_path / "onnx")
     assert code == 0, err
     assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"age.onnx", "age.json"}
 
@@ -384,9 +386,30 @@ def run_with_the_predict_extra_only(*arguments, cwd) -> subprocess.CompletedProc
 
 
 def test_the_predict_extra_is_enough_for_videos(tmp_path):
-    (tmp_path / "clip.mp4").write_text("no video")
+    writer = cv2.VideoWriter(str(tmp_path / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (512, 512))
+    for _ in range(3):
+        writer.write(data.astronaut()[..., ::-1].copy())
+    writer.release()
     done = run_with_the_predict_extra_only("video", "clip.mp4", "--out", "clip.csv", cwd=tmp_path)
-    assert "error: clip.mp4: not a video" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "clip.csv").read_text().splitlines()) > 1
+
+
+def test_a_store_without_train_faces_is_evaluated(drawn_store, tmp_path):
+    rows = drawn_store.rows.assign(split="test")
+    parts = [(np.array(drawn_store.faces), rows, NO_REJECTS)]
+    store = write_store(tmp_path / "mine", lambda _: parts, {"margin": 0.4, "shift": 0.0})
+    code, out, err = run("evaluate", "--store", store.path, "--split", "test")
+    assert code == 0, err
+    assert f"age, test split, {len(rows)} faces" in out
+    assert "always saying" not in out
+    assert "have a margin of 0.4 and a shift of 0" in err
+
+
+def test_a_card_takes_no_metrics_of_another_network(tmp_path):
+    path = tmp_path / "gender.json"
+    path.write_text(json.dumps({"metrics": {"target": "gender", "split": "test", "groups": {}}}))
+    assert "gender.json: tells of gender, and " in run("card", "age", "--metrics", path)[2]
 
 
 def test_the_predict_extra_is_enough_to_predict(photo, gender, tmp_path):

@@ -8,6 +8,7 @@ from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import pandas as pd
 import pytest
+from skimage import data
 
 from ssrlib import face_crop
 from ssrlib import prepare as preparation
@@ -216,6 +217,9 @@ def test_photos_that_all_fail_get_one_clear_error(tmp_path):
         ValueError, match="store: not one photo gave a face; the most frequent reason: No such file"
     ):
         prepare(*folder.rows(tmp_path / "table.csv"), tmp_path / "store", folder.CROP)
+    for name in ("a.jpg", "b.jpg"):  # the disk with the photos is there now
+        face_crop.write_photo(data.astronaut(), tmp_path / name)
+    assert len(prepare(*folder.rows(tmp_path / "table.csv"), tmp_path / "store", folder.CROP)) == 2
 
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, AttributeError])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssrlib import Recipe, fit, inference, metrics, weights
+from ssrlib import Recipe, cards, fit, inference, metrics, weights
 from ssrlib.store import NO_REJECTS, write_store
 from ssrlib.targets import TARGETS, Target, target_named
 from ssrlib.training import new_network
@@ -33,6 +33,10 @@ def test_a_third_target_is_trained_and_measured(drawn_store, tmp_path, monkeypat
     assert list(history.columns) == ["epoch", "loss", "mae", "ca5"]
     trained = weights.load(tmp_path / "run" / "best.safetensors")
     measured = metrics.evaluate(trained, store, "validation")
+    assert "mean absolute error" in cards.summary(measured)
+    assert "years" not in cards.summary(measured) + cards.model_card(
+        "yaw", {"recipe": {"target": "yaw"}}, measured
+    )
     assert (measured["target"], trained.settings["value_range"]) == ("yaw", 90.0)
     assert measured["without_flip"]["mae"] == pytest.approx(history["mae"][0], abs=1e-4)
     assert measured["constant"]["guess"] == pytest.approx(

@@ -475,6 +475,16 @@ def test_tensorboard_gets_losses_and_metrics(drawn_store, tmp_path):
     assert [event.step for event in events.Scalars("epoch/mae")] == [5, 10]
 
 
+def test_tensorboard_keeps_the_stores_of_a_chain_apart(drawn_store, tmp_path):
+    short = replace(QUICK, epochs=1)
+    watch = tensorboard(tmp_path / "log")
+    chain([drawn_store, drawn_store], short, tmp_path / "runs", watch=watch)
+    for place in ("log", "log/1"):
+        events = EventAccumulator(str(tmp_path / place)).Reload()
+        assert len(events.Scalars("train/loss of a step")) == 5
+        assert [event.step for event in events.Scalars("epoch/mae")] == [5]
+
+
 RANK_KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -641,7 +651,7 @@ def test_a_balanced_recipe_shows_rare_faces_more_often(tmp_path, monkeypatch):
     monkeypatch.setitem(training.LOSSES, "l1", remember)
     for balanced in (False, True):
         shown.clear()
-        recipe = Recipe(epochs=4, batch_size=32, balanced=balanced)
+        recipe = Recipe(epochs=1, batch_size=32, balanced=balanced)
         fit(new_network(recipe), made, recipe)
         share = np.mean(np.array(shown) == 70)
         # 15 of 395 are rare: by their number 4 %, by its root 17 %.

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ssrlib import Recipe, fit
+from ssrlib.targets import TARGETS
 from ssrlib.trunks import TRUNKS, Trunk, loss_of
 
 SIZE = 40_531
@@ -39,6 +42,12 @@ def test_a_trunk_trains_with_fit_and_teaches(drawn_store, tmp_path):
 def test_an_unknown_trunk_is_refused():
     with pytest.raises(ValueError, match="there is no trunk 'tree'; there are: residual"):
         Trunk("tree")
+
+
+def test_a_trunks_classes_are_years(monkeypatch):
+    monkeypatch.setitem(TARGETS, "yaw", replace(TARGETS["age"], name="yaw", value_range=180.0))
+    with pytest.raises(ValueError, match="it cannot read yaw"):
+        Trunk("residual", "yaw")
 
 
 def test_what_is_no_face_is_refused():

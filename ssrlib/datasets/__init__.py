@@ -10,6 +10,7 @@ photos: a `ssrlib.face_crop.Crop`.
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 import pandas as pd
@@ -106,7 +107,7 @@ def members(tar: Path) -> dict[str, dict[str, Any]]:
     try:
         with tarfile.open(tar, "r:") as archive:
             return {
-                member.name: {"file": str(tar), "offset": member.offset_data, "size": member.size}
+                normpath(member.name): {"file": str(tar), "offset": member.offset_data, "size": member.size}
                 for member in archive
                 if member.isfile()
             }

@@ -38,7 +38,10 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     path = existing(path, "folder")
     if path.is_file():
         packed, bad = folder.rows(path)
-        return packed.assign(source="appa_real", split=packed["part"].map(SPLIT_OF)), bad
+        parts = packed.get("part", pd.Series(dtype="str"))
+        if packed.empty or not parts.isin(SPLIT_OF).all() or len(parts) != len(packed):
+            raise ValueError(f"{path}: its labels.csv must have a column part with {', '.join(SPLIT_OF)}")
+        return packed.assign(source="appa_real", split=parts.map(SPLIT_OF)), bad
     good, rejects = [], []
     for part in PARTS:
         for row in _table(path / f"gt_avg_{part}.csv").to_dict("records"):

@@ -11,6 +11,7 @@ from ssrlib.face_crop import Crop
 from ssrlib.store import SPLITS
 
 CROP = Crop()
+OURS = {"file", "offset", "size", "source"}
 LABELS = "labels.csv"
 
 
@@ -41,6 +42,10 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     missing = {"path", "age"} - set(listed.columns)
     if missing:
         raise ValueError(f"{table}: there is no column {' and no column '.join(sorted(missing))}")
+    if taken := OURS & set(listed.columns):
+        raise ValueError(
+            f"{table}: rename the column {' and '.join(sorted(taken))}, whose name a store needs"
+        )
     good, bad = [], []
     for row in records:
         try:
@@ -91,4 +96,5 @@ def _checked(row: dict[Any, Any]) -> dict[str, Any]:
         raise ValueError('the gender is neither "female" nor "male"')
     if row.get("split") not in (*SPLITS, None):
         raise ValueError(f"the split is none of {', '.join(SPLITS)}")
-    return row | {"age": age}
+    subject = row.get("subject")
+    return row | {"age": age, "subject": None if subject is None else str(subject)}

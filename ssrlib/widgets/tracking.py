@@ -17,7 +17,7 @@ from ssrlib.detectors import Box, iou, moved
 from ssrlib.estimator import AgeGenderEstimator, Reading
 
 MIN_IOU = 0.3
-# After this time, a change has arrived to 63 % in a track's box, and in its age and the rest.
+# After this time, 63 % of a change has arrived in a track's box, and in its age and the rest.
 BOX_SECONDS, READING_SECONDS = 0.1, 1.0
 # A face that was not seen for so long is gone. A pattern that looks like a face for one frame is not shown.
 LOST_SECONDS, SHOWN_FROM = 0.6, 2

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import traitlets
 
-from ssrlib import face_crop
+from ssrlib import SSRNet, face_crop
 from ssrlib.estimator import AgeGenderEstimator, Reading
 from ssrlib.widgets.base import STYLE, Widget, module
 from ssrlib.widgets.explorer import terms_of
@@ -92,7 +92,7 @@ class WebcamDemo(Widget):
             read = [(track.number, track.latest, track.smooth) for track in tracks]
         shown = [_as_json(number, latest, smooth) for number, latest, smooth in read]
         answer = {"width": photo.shape[1], "height": photo.shape[0], "faces": shown}
-        if asked.get("details") and read:
+        if asked.get("details") and read and isinstance(self._estimator.age, SSRNet):
             numbers = [number for number, _, _ in read]
             chosen = numbers.index(asked["chosen"]) if asked.get("chosen") in numbers else 0
             face = face_crop.crop_face(photo, read[chosen][1].box, self._estimator.crop)

@@ -38,6 +38,12 @@ def test_a_packed_copy_has_the_same_splits(official, tmp_path):
         assert list(rows[column]) == list(whole[column])
 
 
+@pytest.mark.parametrize("labels", [b"path,age\na.jpg,4\n", b"path,age,part\na.jpg,4,exam\n"])
+def test_a_packed_copy_without_parts_is_refused(labels, tmp_path):
+    with pytest.raises(ValueError, match="must have a column part with train, valid, val, test"):
+        appa_real.rows(tar(tmp_path / "appa.tar", {"labels.csv": labels, "a.jpg": jpeg()}))
+
+
 def test_what_is_missing_is_named(official, put):
     put("gt_avg_test.csv", b"file_name,real_age\na.jpg,3\n")
     with pytest.raises(ValueError, match=r"gt_avg_test\.csv: there is no column apparent_age_avg and no"):

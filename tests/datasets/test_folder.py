@@ -6,6 +6,8 @@ from ssrlib import detectors, face_crop
 from ssrlib.datasets import folder
 from ssrlib.prepare import prepare
 
+from .conftest import tar
+
 TABLE = pd.DataFrame(
     {
         "path": ["Grüße/我.png", "b.png", "c.png", "d.png", "e.png", None],
@@ -35,6 +37,27 @@ def test_table_is_read_and_every_wrong_row_gets_its_reason(tmp_path, suffix):
         'the gender is neither "female" nor "male"',
         "no path",
     ]
+
+
+def test_columns_that_a_store_needs_are_not_taken_for_others(tmp_path):
+    TABLE.assign(size=100, source="phone").to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match="rename the column size and source"):
+        folder.rows(tmp_path / "t.csv")
+
+
+def test_people_may_be_numbered(tmp_path):
+    pd.DataFrame({"path": ["a.png", "b.png"], "age": [4, 5], "subject": [7, 7]}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    rows, _ = folder.rows(tmp_path / "t.parquet")
+    assert list(rows["subject"]) == ["7", "7"]
+    assert rows["split"].nunique() == 1
+
+
+def test_a_tar_of_a_folder_as_it_is_can_be_read(tmp_path):
+    files = {"./labels.csv": b"path,age\na.png,30\n", "./a.png": b"a photo"}
+    rows, rejects = folder.rows(tar(tmp_path / "mine.tar", files))
+    assert (list(rows["path"]), len(rejects)) == (["a.png"], 0)
 
 
 def test_faces_are_found_in_whole_photos(tmp_path):

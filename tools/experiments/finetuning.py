@@ -40,7 +40,7 @@ def lesson(home: FaceStore, away: FaceStore, size: int, way: str, seed: int, fol
     if way == "with rehearsal":
         kept = rng.choice(np.flatnonzero(home.rows["split"] == "train"), looks, replace=False)
         parts.append((home.faces[kept], home.rows.iloc[kept][COLUMNS], NO_REJECTS))
-    return write_store(folder, lambda _: parts, {"crop": away.info["crop"]})
+    return write_store(folder, lambda _: parts, away.info["crop"])
 
 
 def begun(way: str, recipe: Recipe) -> SSRNet:

@@ -46,7 +46,7 @@ OLDEST = PLAIN | {
 # Python would replace a locale of plain ASCII by UTF-8, were it not told to leave it alone.
 ELSEWHERE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "TZ": "Asia/Tokyo"}
 SETTINGS: dict[str, Mapping[str, str | None]] = {
-    "as it is": {"OMP_NUM_THREADS": None},
+    "as it is": {"OMP_NUM_THREADS": None, "OPENCV_FOR_THREADS_NUM": None},
     "one thread": {},
     "two threads": {"OMP_NUM_THREADS": "2"},
     "four threads": {"OMP_NUM_THREADS": "4"},
@@ -80,7 +80,8 @@ def _named(result: str, text: str) -> bool:
 def environment(setting: str) -> dict[str, str]:
     """Return this process's environment with a setting's changes; one thread unless it says otherwise."""
     # More threads than cores that wait by counting would keep each other from working.
-    changed = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **SETTINGS[setting]}
+    usual = {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    changed = {**os.environ, **usual, **SETTINGS[setting]}
     return {name: value for name, value in changed.items() if value is not None}
 
 
