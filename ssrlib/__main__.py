@@ -335,8 +335,21 @@ def train(
         teachers = [weights.load(path) for path in teacher or []]
         training.fit(network, stores[0], plan, place, watch, teachers)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
+        if start:
+            _note_start(place / "best.safetensors", start)
         for folder, trained_on in zip(places, stores, strict=True):
             _report_training(folder, trained_on, target.value)
+
+
+def _note_start(path: Path, start: Path) -> None:
+    """Write into the card what the weights went on from; its terms are theirs, too."""
+    from ssrlib.weights import read_card, weights_sha256, write_card
+
+    card, known = read_card(path), read_card(start)
+    card["start"] = weights_sha256(start)
+    if "terms" in known:
+        card["terms"] = known["terms"]
+    write_card(path, card)
 
 
 def _report_training(folder: Path, store: "FaceStore", name: str) -> None:
@@ -579,9 +592,13 @@ def predict(
     estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender), detector)
     found: list[dict[str, Any]] = []
     failed: list[Exception] = []
+    drawn: set[Path] = set()
     for path in list(_each(photos)):  # before drawings join them
         if _is_video(path):
             failed.append(ValueError(f"{path}: a video; read it with `python -m ssrlib video`"))
+            continue
+        if path in drawn:
+            failed.append(FileNotFoundError(f"{path}: no such photo, only the drawing of another one"))
             continue
         try:
             photo = read_photo(path if path != STANDARD_INPUT else sys.stdin.buffer.read(), "standard input")
@@ -600,7 +617,7 @@ def predict(
             _say(f"{path}: not sure that there is a face in this box")
         if out:
             try:
-                _save_drawing(photo, readings, path, out)
+                drawn.add(_save_drawing(photo, readings, path, out))
             except OSError as error:
                 failed.append(error)
     if as_json:
@@ -636,7 +653,7 @@ def _whole(photo: "np.ndarray", estimator: "AgeGenderEstimator") -> "Reading":
     return Reading(Box(0, 0, width, height), age, low, high, p_male)
 
 
-def _save_drawing(photo: "np.ndarray", readings: list["Reading"], path: Path, out: Path) -> None:
+def _save_drawing(photo: "np.ndarray", readings: list["Reading"], path: Path, out: Path) -> Path:
     from ssrlib.estimator import draw
     from ssrlib.face_crop import write_new_photo
 
@@ -644,6 +661,7 @@ def _save_drawing(photo: "np.ndarray", readings: list["Reading"], path: Path, ou
     drawing = write_new_photo(draw(photo, readings), out / name)
     if drawing.name != name:
         _say(f"{path}: drawn in {drawing}, for there is a {name} already")
+    return drawing
 
 
 def _each(paths: list[Path]) -> Iterator[Path]:

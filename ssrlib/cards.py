@@ -96,8 +96,9 @@ class Card(TypedDict, total=False):
 
     `data`, `command` and `terms` are sentences for people: what it learned from, how to repeat that, what
     the weights may be used for. `crop` is the faces' crop, `recipe` the fields of `training.Recipe`, and
-    `epoch` the one whose weights were kept. `teachers` is a checksum of the teachers' weights, if there were
-    any. `validation` and `test` are metrics by name, from `metrics.score`.
+    `epoch` the one whose weights were kept. `start` and `teachers` are checksums of the weights that it went
+    on from and of its teachers', if there were any. `validation` and `test` are metrics by name, from
+    `metrics.score`.
     """
 
     data: str
@@ -106,6 +107,7 @@ class Card(TypedDict, total=False):
     crop: CropRecord
     recipe: dict[str, Any]
     epoch: int
+    start: str
     teachers: str
     validation: dict[str, float]
     calibration: Calibration
@@ -275,7 +277,7 @@ def _training(card: Card) -> dict[str, Any]:
         "recipe": recipe or "unknown",
         "crop": ", ".join(f"{name} {value}" for name, value in card.get("crop", {}).items()) or "unknown",
         "terms": card.get("terms", "unknown"),
-    }
+    } | ({"went on from the weights": f"`{card['start']}`"} if "start" in card else {})
 
 
 def _results(card: Card, target: Target | None) -> str:

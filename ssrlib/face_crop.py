@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Literal, TypedDict
 
 import cv2
@@ -151,7 +153,7 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
         raise PhotoError(f"{name}: the file is empty")
     unknown = source[4:8] == b"ftyp" and source[8:12] in HEIC and not _reads_heic()
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(source)) as image:
+        with _no_warnings(), Image.open(BytesIO(source)) as image:
             if image.width * image.height <= MAX_PIXELS and max(image.size) <= MAX_SIDE:
                 return _decoded(image, source, at_least)
     except Image.DecompressionBombError:
@@ -163,6 +165,12 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
         raise PhotoError(f"{name}: not an image, or a damaged one") from error
     millions = MAX_PIXELS // 1_000_000
     raise PhotoError(f"{name}: larger than {millions} million pixels, or than {MAX_SIDE:,} on a side")
+
+
+def _no_warnings() -> AbstractContextManager[None]:
+    """Ignore what Pillow warns of: a damaged photo raises. Filters are for all threads, so one sets them."""
+    alone = current_thread() is main_thread()
+    return warnings.catch_warnings(action="ignore") if alone else nullcontext()
 
 
 @cache

@@ -62,7 +62,8 @@ def photo_with_faces(
 ) -> Figure:
     """A photo with each face's box (solid) and the square around it (dashed); one face large.
 
-    The square is the one that the built-in networks read.
+    The square is the one that the built-in networks read, but for the turn: a face whose landmarks are known
+    is straightened first.
     """
     figure, axes = _grid(8 if face is not None else 5, 4, columns=1 if face is None else 2)
     left = axes[0, 0]

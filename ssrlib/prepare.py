@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -46,7 +47,7 @@ def prepare(
         crop: the dataset's `CROP`, see `face_crop.extract_face`.
         executor: where the work is done, for instance `distributed.Client().get_executor()` for the
             machines of a Dask cluster, which must see the photos under the same paths; by default
-            one process a core, or for up to 20,000 photos one thread. In a script, call this below
+            one process a core, or for up to 20,000 photos one thread a core. In a script, call this below
             `if __name__ == "__main__":`.
 
     Raises:
@@ -61,6 +62,7 @@ def prepare(
         parts = [rows.iloc[i : i + CHUNK] for i in range(first * CHUNK, len(rows), CHUNK)]
         pool = nullcontext(executor) if executor else _pool(len(parts))
         with (
+            warnings.catch_warnings(action="ignore"),  # for all threads, see `face_crop.read_photo`
             tqdm(total=len(rows), initial=first * CHUNK, unit="photo", desc="prepare") as bar,
             pool as workers,
         ):

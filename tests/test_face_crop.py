@@ -1,4 +1,6 @@
 import json
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from random import Random
 from zlib import compress, crc32
@@ -139,6 +141,15 @@ def test_a_heic_photo_says_what_to_install(monkeypatch):
 
 def raises(error):
     raise error
+
+
+def test_reading_in_threads_leaves_other_warnings_alone():
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as threads:
+        warnings.simplefilter("error")
+        photos = list(threads.map(face_crop.read_photo, [KINDS["jpeg"]] * 40))
+        assert len(photos) == 40
+        with pytest.raises(UserWarning, match="heard"):
+            warnings.warn("heard", stacklevel=1)
 
 
 def test_no_photo_starts_another_program(monkeypatch):

@@ -162,6 +162,24 @@ def test_drawings_of_photos_with_one_name_do_not_overwrite_each_other(photo, tmp
     assert len(list((tmp_path / "drawn").iterdir())) == 2
 
 
+def test_a_drawing_is_not_read_in_the_place_of_a_missing_photo(photo, tmp_path):
+    missing = photo.with_stem(f"{photo.stem}-2")
+    code, out, err = run("predict", photo, missing, "--out", photo.parent, "--json")
+    assert code == 1
+    assert [row["photo"] for row in json.loads(out)] == [str(photo)]
+    assert "no such photo, only the drawing of another one" in err
+
+
+def test_weights_that_went_on_from_others_have_their_terms(drawn_store, tmp_path):
+    start = weights.pretrained("age")
+    options = ["--start", start, "--epochs", "1", "--augmentation", "none", "--out", tmp_path]
+    code, _, err = run("train", "--store", drawn_store.path, *options)
+    assert code == 0, err
+    card = weights.read_card(tmp_path / "age" / "best.safetensors")
+    assert card["start"] == weights.weights_sha256(start)
+    assert card["terms"] == weights.read_card(start)["terms"]
+
+
 def test_prepare_train_evaluate(tmp_path):
     code, out, _ = run("prepare", "synthetic", "--out", tmp_path / "store", "--count", "300", "--seed", "3")
     assert code == 0

@@ -29,7 +29,7 @@ def parse(name: str) -> dict[str, Any]:
     {'age': 25.0, 'gender': 'female', 'race': 'Asian'}
 
     Raises:
-        ValueError: the name lacks a field, or a field is out of range.
+        ValueError: the name lacks a field, or its gender or race is none of the known codes.
     """
     match = NAME.fullmatch(name)
     if not match:
