@@ -71,9 +71,8 @@ def crops(rows: pd.DataFrame, margin: float, side: int = 64) -> np.ndarray:
 
 def measure(values: np.ndarray, rows: pd.DataFrame, target: Target) -> dict:
     table = pd.DataFrame({"value": values, "truth": target.labels(rows)})
-    if not target.classes:
-        table = table.assign(low=np.nan, high=np.nan)
-    measured = metrics.summary(metrics.metrics_per_face(table))
+    table = table.assign(low=np.nan, high=np.nan)
+    measured = metrics.summary(metrics.metrics_per_face(table, target))
     names = ("accuracy",) if target.classes else ("mae", "ca3", "ca5")
     return {name: measured[name] for name in names} | {
         f"{name} interval": measured["intervals"][name] for name in names[:1]

@@ -54,7 +54,7 @@ def evaluate(
     """
     table, target = predict_split(network, store, split, calibration), target_of(network)
     values, truth = table["value"].to_numpy(), table["truth"].to_numpy()
-    per_face = metrics_per_face(table)
+    per_face = metrics_per_face(table, target)
     measured = {"target": target.name, "split": split, "faces": len(table)} | summary(per_face)
     measured["without_flip"] = score(table["without_flip"].to_numpy(), truth, target)
     measured["constant"] = constant_baseline(store.rows, truth, target)
@@ -68,7 +68,7 @@ def evaluate(
     return measured
 
 
-def metrics_per_face(table: pd.DataFrame) -> pd.DataFrame:
+def metrics_per_face(table: pd.DataFrame, target: Target) -> pd.DataFrame:
     """Return columns whose means are the metrics, one row per face, from `inference.predict_split`.
 
     For a number: `mae`, `rmse` (squared here; the root is taken of the mean), `bias` (above 0: too old),
@@ -77,7 +77,7 @@ def metrics_per_face(table: pd.DataFrame) -> pd.DataFrame:
     probability of the second less the label) and `brier`, the squared error of the probability.
     """
     error, truth = table["value"] - table["truth"], table["truth"]
-    if "low" not in table:
+    if target.classes:
         right = (table["value"] > 0.5) == (truth > 0.5)
         return pd.DataFrame({"accuracy": right, "bias": error, "brier": error**2}).astype(float)
     size = error.abs()

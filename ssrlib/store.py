@@ -6,19 +6,24 @@ cropped, counts, checksums). Opening one costs milliseconds, whatever its size: 
 memory-mapped, and the tables are read when they are first asked for.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pandas as pd
 
 from ssrlib import FACE_SIZE, files
+
+if TYPE_CHECKING:
+    from ssrlib.face_crop import CropRecord
 
 SPLITS = ("train", "validation", "test", "holdout")
 SHAPE = (FACE_SIZE, FACE_SIZE, 3)
@@ -145,7 +150,7 @@ Chunk = tuple[np.ndarray, pd.DataFrame, pd.DataFrame]
 def write_store(
     path: str | Path,
     chunks: Callable[[int], Iterable[Chunk]],
-    crop: Mapping[str, object],
+    crop: CropRecord,
     plan: str | None = None,
 ) -> FaceStore:
     """Write a store from chunks of (faces, rows, rejects), and open it.
@@ -268,7 +273,7 @@ def _append(partial: Path, number: int, chunk: Chunk) -> None:
             rows.to_parquet(new)
 
 
-def _finish(partial: Path, crop: Mapping[str, object], plan: str | None) -> None:
+def _finish(partial: Path, crop: CropRecord, plan: str | None) -> None:
     """Make whole files of the parts. `store.json` comes last: with it, the store is complete."""
     rows, rejects = (
         pd.concat([pd.read_parquet(part) for part in sorted((partial / "parts").glob(f"{name}-*.parquet"))])

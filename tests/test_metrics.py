@@ -57,7 +57,7 @@ def test_errors_of_exactly_n_years_do_not_count_as_smaller():
 @given(ages)
 def test_metrics_lie_in_their_intervals_and_the_curve_only_rises(truth):
     table = pd.DataFrame({"value": truth[::-1], "truth": truth, "low": np.nan, "high": np.nan})
-    measured = metrics.summary(metrics.metrics_per_face(table))
+    measured = metrics.summary(metrics.metrics_per_face(table, AGE))
     for name, interval in measured["intervals"].items():
         if interval:
             assert interval[0] - 1e-9 <= measured[name] <= interval[1] + 1e-9

@@ -18,6 +18,7 @@ import pandas as pd
 from ssrlib import FaceStore, results, weights
 from ssrlib.inference import predict_split
 from ssrlib.metrics import metrics_per_face, summary
+from ssrlib.targets import AGE
 
 SIDE = 16
 # Up to here the labels of a pair differ by about as much as those of identical files; beyond, by more.
@@ -88,7 +89,7 @@ def main(store: FaceStore) -> None:
     copied[second[splits[first] == "train"]] = True
     for split in ("validation", "test"):
         table = predict_split(weights.load(path), store, split, weights.read_card(path).get("calibration"))
-        per_face = metrics_per_face(table)
+        per_face = metrics_per_face(table, AGE)
         known = copied[splits == split]
         measured[split] = {
             "faces": len(table),

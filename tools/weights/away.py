@@ -39,7 +39,7 @@ def rows_of(
     row = {"target": target.name, "network": name}
     return [
         row | {"source": group["group"]} | {key: group[key] for key in KEPT if key in group}
-        for group in metrics.by_group(metrics.metrics_per_face(table), table["source"])
+        for group in metrics.by_group(metrics.metrics_per_face(table, target), table["source"])
     ]
 
 
