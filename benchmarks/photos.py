@@ -176,7 +176,7 @@ def setting(about: str | None) -> tuple[int, dict[str, Any], pd.DataFrame, list[
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     names = [name for name in detectors.DETECTORS if name != "yunet" or detectors.YUNET.is_file()]
-    ways = {name: detectors.detector_named(name) for name in names}
+    ways = {name: detectors.detector_named(name).search for name in names}
     ways |= {name: peer(name, python) for name, _, python in (word.partition("=") for word in arguments.peer)}
     rows = rows_of(arguments.data, ("test",))
     rows = rows[rows["source"] != "utkface"].sample(2 * arguments.each, random_state=0)

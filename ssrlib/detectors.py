@@ -1,8 +1,11 @@
 """Find the faces in a photo."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -55,6 +58,30 @@ class Box(NamedTuple):
     landmarks: tuple[tuple[float, float], ...] | None = None
 
 
+@dataclass(frozen=True)
+class Detector:
+    """A way to find faces. Photos are uint8, height x width x 3, RGB.
+
+    Attributes:
+        search: from a photo to the boxes of its faces, in no order.
+        check: raises what keeps it from working, such as a file that is missing.
+        frame_side: live pictures are searched at this many pixels on the longer side. More would find
+            smaller faces, and take longer.
+        search_any_angle: as `search`, also for faces that lie on their side or stand on their head.
+        search_again: finds the faces that were at some boxes a moment ago, faster than a search nearby would.
+        sees_face: whether there is a face in a box.
+
+    What a detector cannot do is None. A new one is one more `Detector` in `DETECTORS`.
+    """
+
+    search: Callable[[np.ndarray], list[Box]]
+    check: Callable[[], object]
+    frame_side: int
+    search_any_angle: Callable[[np.ndarray], list[Box]] | None = None
+    search_again: Callable[[np.ndarray, Sequence[Box]], list[Box]] | None = None
+    sees_face: Callable[[np.ndarray, Box], bool] | None = None
+
+
 def find(photo: np.ndarray, detector: str = "finder", any_angle: bool = False) -> list[Box]:
     """Find the faces in a photo, the largest first.
 
@@ -77,19 +104,19 @@ def find(photo: np.ndarray, detector: str = "finder", any_angle: bool = False) -
     >>> find(np.zeros((100, 100, 3), np.uint8))
     []
     """
-    search = detector_named(detector)
-    if any_angle:
-        if detector != "finder":
-            raise ValueError(f"only the detector 'finder' searches at any angle, not {detector!r}")
-        search = _find_any_angle
+    known = detector_named(detector)
+    search = known.search_any_angle if any_angle else known.search
+    if not search:
+        can = [repr(name) for name, other in DETECTORS.items() if other.search_any_angle]
+        raise ValueError(f"only the detector {' or '.join(can)} searches at any angle, not {detector!r}")
     scale = max(1.0, max(photo.shape[:2]) / DETECTION_SIDE)
     size = tuple(max(1, round(side / scale)) for side in photo.shape[1::-1])
     small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     return sorted((moved(box, scale) for box in search(small)), key=lambda box: box.width, reverse=True)
 
 
-def detector_named(name: str) -> Callable[[np.ndarray], list[Box]]:
-    """Return what finds faces in a photo as it is, in no order.
+def detector_named(name: str) -> Detector:
+    """Return a detector that is ready to search.
 
     Raises:
         ValueError, FileNotFoundError, ImportError: as `find` does.
@@ -100,10 +127,7 @@ def detector_named(name: str) -> Callable[[np.ndarray], list[Box]]:
     """
     if name not in DETECTORS:
         raise ValueError(f"there is no detector {name!r}; there are: {', '.join(DETECTORS)}")
-    if name == "yunet":
-        _yunet(get_ident())
-    if name == "finder":
-        network("finder")
+    DETECTORS[name].check()
     return DETECTORS[name]
 
 
@@ -183,7 +207,7 @@ def look(photo: np.ndarray) -> list[tuple[Box, float]]:
     []
     """
     points, first = first_look(photo)
-    kept = _apart(points, first)
+    kept = _nms(points, first)
     points, second = _second_look(photo, points[kept])
     return _boxes(points, np.sqrt(first[kept] * second))
 
@@ -215,7 +239,7 @@ def sees_face(photo: np.ndarray, box: Box) -> bool:
 
 
 def _boxes(points: np.ndarray, scores: np.ndarray) -> list[tuple[Box, float]]:
-    kept = _apart(points, scores)
+    kept = _nms(points, scores)
     return [(box_of(five), float(score)) for five, score in zip(points[kept], scores[kept], strict=True)]
 
 
@@ -283,7 +307,7 @@ def _points_at(answer: np.ndarray, row: int, column: int) -> np.ndarray:
     return points
 
 
-def _apart(points: np.ndarray, scores: np.ndarray) -> list[int]:
+def _nms(points: np.ndarray, scores: np.ndarray) -> list[int]:
     """Which finds to keep, the surest first: none that mostly covers a surer one."""
     boxes = [box_of(five) for five in points]
     kept: list[int] = []
@@ -364,4 +388,8 @@ def finder_sha256() -> str:
     return hashlib.sha256(b"".join((FINDER / f"{name}.onnx").read_bytes() for name in NETWORKS)).hexdigest()
 
 
-DETECTORS = {"finder": _find_finder, "haar": _find_haar, "yunet": _find_yunet}
+DETECTORS = {
+    "finder": Detector(_find_finder, partial(network, "finder"), 640, _find_any_angle, look_again, sees_face),
+    "haar": Detector(_find_haar, lambda: None, 320),
+    "yunet": Detector(_find_yunet, lambda: _yunet(get_ident()), 640),
+}

@@ -12,7 +12,7 @@ import numpy as np
 from ssrlib import runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import Box, detector_named, find, sees_face
+from ssrlib.detectors import DETECTORS, Box, detector_named, find
 from ssrlib.face_crop import MAX_SIDE, check_square, crop_face, read_photo
 from ssrlib.inference import flip_average
 
@@ -115,8 +115,9 @@ class AgeGenderEstimator:
         else:
             for box in boxes:
                 check_square(photo, self.crop.square(box))
-            asked = self.crop.detector == "finder"  # whose own boxes have landmarks
-            sure = [not asked or bool(box.landmarks) or sees_face(photo, box) for box in boxes]
+            sees_face = DETECTORS[self.crop.detector].sees_face
+            # A box with landmarks is a detector's own.
+            sure = [not sees_face or bool(box.landmarks) or sees_face(photo, box) for box in boxes]
         if not boxes:
             return []
         found = np.stack([crop_face(photo, box, self.crop) for box in boxes])

@@ -25,9 +25,8 @@ LOST_SECONDS, SHOWN_FROM = 0.6, 2
 # A frame with this many faces or fewer is searched only near them, and as a whole this often (seconds).
 FEW_FACES, SEARCH_EVERY = 3, 0.5
 
-# Frames are searched for new faces at this many pixels on the longer side, and faces that are known, but not
-# their landmarks, at this width. More would find smaller faces, and take longer.
-SEARCH_SIDES, KNOWN_WIDTH = {"finder": 640, "yunet": 640, "haar": 320}, 60
+# A detector without a `search_again` looks for a face that is known at this width.
+KNOWN_WIDTH = 60
 
 
 @dataclass
@@ -128,7 +127,7 @@ class Following:
 
 def find_new(photo: np.ndarray, detector: str = "finder") -> list[Box]:
     """Find faces in a frame (uint8, height x width x 3, RGB), quickly: at reduced size."""
-    scale = max(1.0, max(photo.shape[:2]) / SEARCH_SIDES[detector])
+    scale = max(1.0, max(photo.shape[:2]) / detectors.DETECTORS[detector].frame_side)
     return [moved(box, scale) for box in detectors.find(_shrunk(photo, scale), detector)]
 
 
@@ -137,8 +136,8 @@ def find_again(photo: np.ndarray, boxes: Sequence[Box], detector: str = "finder"
 
     For a few faces this takes a small part of the time that a search of the whole frame takes.
     """
-    if detector == "finder":
-        return detectors.look_again(photo, boxes)
+    if search_again := detectors.DETECTORS[detector].search_again:
+        return search_again(photo, boxes)
     found: list[Box] = []
     for box in boxes:
         x, y, width, height = (round(value) for value in box[:4])
