@@ -62,9 +62,10 @@ def test_same_seed_same_weights_other_seed_others(drawn_store):
 
 @pytest.mark.slow
 def test_a_few_epochs_beat_the_best_constant_guess(tmp_path):
-    drawn = store.write_store(tmp_path / "drawn", lambda _: [_drawn(800)], {})
-    network = new_network(Recipe(epochs=8, batch_size=32))
-    history = fit(network, drawn, Recipe(epochs=8, batch_size=32))
+    drawn = store.write_store(tmp_path / "drawn", lambda _: [_drawn(500)], {})
+    recipe = Recipe(epochs=6, batch_size=16)
+    network = new_network(recipe)
+    history = fit(network, drawn, recipe)
     faces, rows = drawn.split("test")
     ages = rows["age"].to_numpy()
     constant = np.abs(ages - drawn.rows["age"].median()).mean()
