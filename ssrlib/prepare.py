@@ -114,10 +114,21 @@ def _in_order(workers: Executor, parts: list[pd.DataFrame], crop: Crop) -> Itera
         while under_way:
             yield under_way.popleft().result()
     except BrokenExecutor as error:
+        _end(workers)
         raise ChildProcessError(
             "a helper process was ended from outside, perhaps because memory ran out; "
             "what is done is kept, and the same command goes on from there"
         ) from error
+
+
+def _end(broken: Executor) -> None:
+    """End a broken pool's processes. One that had just started would wait for a lock that a killed one holds.
+
+    The pool ends those that it knew when it broke, and waits for all. From Python 3.14 on there is
+    `kill_workers`.
+    """
+    for process in list((getattr(broken, "_processes", None) or {}).values()):
+        process.kill()
 
 
 def _pool(parts: int) -> Executor:

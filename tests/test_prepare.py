@@ -117,6 +117,46 @@ def test_helpers_take_no_ctrl_c_and_end_with_a_killed_process(tmp_path):
     assert blocked == b"True\n"
 
 
+KILLED_EARLY = """
+import os, signal, sys, time
+from multiprocessing import util
+import pandas as pd
+from ssrlib import prepare
+from ssrlib.face_crop import Crop
+
+helpers, start = [], util.spawnv_passfds
+
+def starting(path, arguments, files):
+    helper = start(path, arguments, files)
+    if any("spawn_main" in str(word) for word in arguments):
+        helpers.append(helper)
+        if len(helpers) == 2:
+            open(sys.argv[1], "w").close()  # waits until the first one reads
+            time.sleep(0.5)  # now it waits for work, and holds the lock of the queue
+            os.kill(helpers[0], signal.SIGKILL)
+            time.sleep(0.5)
+    return helper
+
+if __name__ == "__main__":
+    util.spawnv_passfds = starting
+    part = pd.DataFrame({"path": ["a"], "file": [sys.argv[1]], "offset": [0], "size": [-1]})
+    try:
+        with prepare._pool(prepare.FEW_PARTS) as pool:
+            list(prepare._in_order(pool, [part] * 3, Crop()))
+    except ChildProcessError:
+        print("ended")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.cpu_count() == 1, reason="needs two helpers and a pipe")
+def test_a_helper_killed_while_the_next_one_starts_is_waited_for_by_nobody(tmp_path):
+    (tmp_path / "job.py").write_text(KILLED_EARLY)
+    os.mkfifo(tmp_path / "photo")
+    command = [sys.executable, "job.py", "photo"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "ended\n", done.stderr
+
+
 def test_a_killed_helper_ends_the_run_in_one_sentence(photos, tmp_path, whole):
     class Broken(ThreadPoolExecutor):
         def submit(self, *_):
