@@ -17,6 +17,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +176,11 @@ def setting(about: str | None) -> tuple[int, dict[str, Any], pd.DataFrame, list[
     parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON, see benchmarks/photos.py")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    names = [name for name in detectors.DETECTORS if name != "yunet" or detectors.YUNET.is_file()]
-    ways = {name: detectors.detector_named(name).search for name in names}
+    ways = {}
+    for name, detector in detectors.DETECTORS.items():
+        with suppress(FileNotFoundError):
+            detector.check()
+            ways[name] = detector.search
     ways |= {name: peer(name, python) for name, _, python in (word.partition("=") for word in arguments.peer)}
     rows = rows_of(arguments.data, ("test",))
     rows = rows[rows["source"] != "utkface"].sample(2 * arguments.each, random_state=0)

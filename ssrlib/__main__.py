@@ -259,7 +259,9 @@ def train(
     recipe: Annotated[RecipeName, typer.Option(help="ours or the published one")] = RecipeName.best,
     epochs: Annotated[
         int | None,
-        typer.Option(help="passes over the train split; then without a second phase, if none is given"),
+        typer.Option(
+            help="passes over the train split; without --second-epochs, the second phase is left out"
+        ),
     ] = None,
     second_epochs: Annotated[
         int | None, typer.Option(help="passes of a second phase, from the best weights, at half the rate")
@@ -334,22 +336,11 @@ def train(
         network = training.start_from(start, plan) if start else training.new_network(plan)
         teachers = [weights.load(path) for path in teacher or []]
         training.fit(network, stores[0], plan, place, watch, teachers)
-    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
         if start:
-            _note_start(place / "best.safetensors", start)
+            training.note_start(place / "best.safetensors", start)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes, the first one reports
         for folder, trained_on in zip(places, stores, strict=True):
             _report_training(folder, trained_on, target.value)
-
-
-def _note_start(path: Path, start: Path) -> None:
-    """Write into the card what the weights went on from; its terms are theirs, too."""
-    from ssrlib.weights import read_card, weights_sha256, write_card
-
-    card, known = read_card(path), read_card(start)
-    card["start"] = weights_sha256(start)
-    if "terms" in known:
-        card["terms"] = known["terms"]
-    write_card(path, card)
 
 
 def _report_training(folder: Path, store: "FaceStore", name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from threading import get_ident
+from threading import local
 from typing import Any, NamedTuple
 
 import cv2
@@ -146,12 +146,12 @@ def iou(a: Box, b: Box) -> float:
 def _find_haar(photo: np.ndarray) -> list[Box]:
     gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     smallest = max(24, max(gray.shape) // 30)
-    found = _cascade(get_ident()).detectMultiScale(gray, 1.08, 5, minSize=(smallest, smallest))
+    found = _cascade().detectMultiScale(gray, 1.08, 5, minSize=(smallest, smallest))
     return [Box(*box.tolist()) for box in np.reshape(found, (-1, 4))]
 
 
 def _find_yunet(photo: np.ndarray) -> list[Box]:
-    detector = _yunet(get_ident())
+    detector = _yunet()
     detector.setInputSize(photo.shape[1::-1])
     _, found = detector.detect(cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
     rows = [] if found is None else found.tolist()
@@ -349,21 +349,28 @@ def moved(box: Box, scale: float, left: int = 0, top: int = 0) -> Box:
     return Box(x + left, y + top, width, height, landmarks)
 
 
-# OpenCV's detectors remember what they look at: each thread needs its own.
-@cache
-def _cascade(thread: int) -> cv2.CascadeClassifier:
-    folder = cv2.data.haarcascades  # type: ignore[attr-defined]
-    return cv2.CascadeClassifier(folder + "haarcascade_frontalface_alt2.xml")
+# OpenCV's detectors remember what they look at: each thread has its own.
+OWN = local()
 
 
-@cache
-def _yunet(thread: int) -> cv2.FaceDetectorYN:
+def _cascade() -> cv2.CascadeClassifier:
+    if not hasattr(OWN, "cascade"):
+        folder = cv2.data.haarcascades  # type: ignore[attr-defined]
+        OWN.cascade = cv2.CascadeClassifier(folder + "haarcascade_frontalface_alt2.xml")
+    cascade: cv2.CascadeClassifier = OWN.cascade
+    return cascade
+
+
+def _yunet() -> cv2.FaceDetectorYN:
     if not YUNET.is_file():
         source = "https://github.com/opencv/opencv_zoo"
         raise FileNotFoundError(f"{YUNET}: missing, and YuNet needs it; get the file from {source}")
-    if hashlib.sha256(YUNET.read_bytes()).hexdigest() != YUNET_SHA256:
-        raise ValueError(f"{YUNET}: not the file that this name stands for; remove it or get it again")
-    return cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.8)
+    if not hasattr(OWN, "yunet"):
+        if hashlib.sha256(YUNET.read_bytes()).hexdigest() != YUNET_SHA256:
+            raise ValueError(f"{YUNET}: not the file that this name stands for; remove it or get it again")
+        OWN.yunet = cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.8)
+    detector: cv2.FaceDetectorYN = OWN.yunet
+    return detector
 
 
 @cache
@@ -391,5 +398,5 @@ def finder_sha256() -> str:
 DETECTORS = {
     "finder": Detector(_find_finder, partial(network, "finder"), 640, _find_any_angle, look_again, sees_face),
     "haar": Detector(_find_haar, lambda: None, 320),
-    "yunet": Detector(_find_yunet, lambda: _yunet(get_ident()), 640),
+    "yunet": Detector(_find_yunet, _yunet, 640),
 }

@@ -57,8 +57,8 @@ def naming(folder: Path) -> Iterator[None]:
             raise
         reason = os.strerror(error.errno)
         raise OSError(
-            f"{folder}: cannot be written ({reason}); what was saved before stays, "
-            "and the same command goes on from there"
+            f"{folder}: cannot be written ({reason}); what was saved before stays: "
+            "when there is room, give the same command again"
         ) from error
 
 

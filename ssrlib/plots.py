@@ -260,7 +260,7 @@ def runs(histories: dict[str, pd.DataFrame], column: str, ylabel: str) -> Figure
 
 
 def cumulative_score(curve: Sequence[dict[str, Any]], unit: str = "years") -> Figure:
-    """The share of faces whose error is smaller than n years, with its 95 % interval as a band."""
+    """The share of faces whose error is smaller than n, in a unit, with its 95 % interval as a band."""
     figure, axes = _figure(6, 2.8)
     years = [point["years"] for point in curve]
     _plain(axes).plot(years, [point["share"] for point in curve], color=BLUE, lw=2)

@@ -62,7 +62,6 @@ def prepare(
         parts = [rows.iloc[i : i + CHUNK] for i in range(first * CHUNK, len(rows), CHUNK)]
         pool = nullcontext(executor) if executor else _pool(len(parts))
         with (
-            warnings.catch_warnings(action="ignore"),  # for all threads, see `face_crop.read_photo`
             tqdm(total=len(rows), initial=first * CHUNK, unit="photo", desc="prepare") as bar,
             pool as workers,
         ):
@@ -72,7 +71,8 @@ def prepare(
                 yield faces, part.drop(index=bad, columns=WHERE), refused
                 bar.update(len(part))
 
-    return write_store(out, chunks, crop.record(), plan=_fingerprint(rows, rejects, crop))
+    with warnings.catch_warnings(action="ignore"):  # for all threads that read photos
+        return write_store(out, chunks, crop.record(), plan=_fingerprint(rows, rejects, crop))
 
 
 def extract_all(places: Sequence[tuple[str, str, int, int]], crop: Crop) -> Extracted:

@@ -23,7 +23,8 @@ class Target:
 
     Attributes:
         name: also the column of a store's rows that holds the labels.
-        value_range: V of the formula; networks answer from 0 to about V, and mirrored faces alike.
+        value_range: V of the formula; networks answer from 0 to about V, and a face and its mirror image must
+            have the same label.
         unit: of the answers, for tables and axes.
         metric: the one that chooses the best epoch and the best network, a key of `metrics.score`.
         metric_label: its name in words, with its unit if it has one.
@@ -69,7 +70,7 @@ class Target:
         if (labels < 0).any():
             raise ValueError(
                 f"the {self.name} of {(labels < 0).sum()} faces is below 0, and answers begin at 0: "
-                "train on sizes or on distances from the lowest value"
+                "train on absolute values, or on the distance from the lowest one"
             )
         return labels
 

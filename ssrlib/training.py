@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -172,7 +173,7 @@ class Progress(NamedTuple):
 
     `step` runs from 1 to `steps`; `faces` is how many were learned from since the last time; `loss` is this
     step's; `history` has a dict an epoch so far, and `by_age` is `metrics.errors_by_age` at the last
-    validation.
+    validation; `folder` is the run's, if it has one.
     """
 
     step: int
@@ -181,6 +182,7 @@ class Progress(NamedTuple):
     loss: float
     history: list[dict[str, Any]]
     by_age: list[dict[str, Any]]
+    folder: Path | None = None
 
 
 class WakingReLU(nn.ReLU):
@@ -452,7 +454,8 @@ def fit(
                 values = predict(averaged, validation_faces)
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
             faces, all_steps = len(lost) * recipe.batch_size, recipe.all_epochs * steps
-            progress = Progress(run["step"], all_steps, faces, lost[-1], run["history"], run["by_age"])
+            told = run["history"], run["by_age"], Path(folder) if folder else None
+            progress = Progress(run["step"], all_steps, faces, lost[-1], *told)
             stop = _agreed(fabric, bool(fabric.is_global_zero and watch(progress)) or bool(signals))
             if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
                 if place:
@@ -496,10 +499,26 @@ def chain(
         network, step = (weights.load(start), later) if start else (new_network(recipe), recipe)
         place = Path(folder) / f"{number}-{store.path.name}"
         histories.append(fit(network, store, step, place, watch))
+        if start:
+            note_start(place / "best.safetensors", start)
         if len(histories[-1]) < step.all_epochs:  # the watcher ended it
             break
         start = place / "best.safetensors"
     return histories
+
+
+def note_start(path: Path, start: str | Path) -> None:
+    """Write into the card of weights what they went on from; its terms are theirs, too.
+
+    Of `torchrun`'s processes, the first one writes it.
+    """
+    if os.environ.get("RANK", "0") != "0" or not path.is_file():
+        return
+    card, known = weights.read_card(path), weights.read_card(start)
+    card["start"] = weights.weights_sha256(start)
+    if "terms" in known:
+        card["terms"] = known["terms"]
+    weights.write_card(path, card)
 
 
 def progress_bar() -> Callable[[Progress], None]:
@@ -524,7 +543,7 @@ def progress_bar() -> Callable[[Progress], None]:
 def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
     """Return a watcher for `fit` or `chain` that writes what TensorBoard shows.
 
-    A chain's first store goes to the folder itself, the others to `FOLDER/1`, `FOLDER/2` and so on.
+    Each run's curves go to the run's own folder, or if it has none, to `folder`.
 
     Raises:
         ImportError: TensorBoard is not installed.
@@ -533,17 +552,16 @@ def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError("TensorBoard is missing: pip install 'ssrlib[tensorboard]'") from error
-    writer, runs, epochs = None, 0, 0
+    writers, epochs = {}, Counter[Path]()
 
     def log(progress: Progress) -> None:
-        nonlocal writer, runs, epochs
-        if len(progress.history) < epochs:  # the next store of a chain
-            writer, runs, epochs = None, runs + 1, 0
-        # Not before there is a step: another run may be there.
-        writer = writer or SummaryWriter(Path(folder) / str(runs) if runs else folder)
+        place = progress.folder or Path(folder)
+        if place not in writers:  # not before there is a step: another run may be there
+            writers[place] = SummaryWriter(place)
+        writer = writers[place]
         writer.add_scalar("train/loss of a step", progress.loss, progress.step)
-        if len(progress.history) > epochs:
-            epochs = len(progress.history)
+        if len(progress.history) > epochs[place]:
+            epochs[place] = len(progress.history)
             for name, value in progress.history[-1].items():
                 writer.add_scalar(f"epoch/{name}", value, progress.step)
             writer.flush()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ssrlib.heads import CLASSES, distribution_loss, expected_value
 from ssrlib.network import FaceNetwork, initialize
-from ssrlib.targets import AGE, TARGETS
+from ssrlib.targets import AGE, TARGETS, target_named
 from ssrlib.training import Loss
 
 
@@ -101,7 +101,7 @@ class Trunk(FaceNetwork):
     def __init__(self, name: str, target: str = AGE.name):
         if name not in TRUNKS:
             raise ValueError(f"there is no trunk {name!r}; there are: {', '.join(TRUNKS)}")
-        if not TARGETS[target].classes and target != AGE.name:
+        if not target_named(target).classes and target != AGE.name:
             raise ValueError(f"a trunk's classes are years of age: it cannot read {target}")
         super().__init__({"target": target, "trunk": name})
         build, hidden = TRUNKS[name]

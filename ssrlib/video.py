@@ -43,12 +43,14 @@ def read_video(
     Raises:
         FileNotFoundError: there is no such video.
         OSError: `out` cannot be written, or another process is writing it.
-        ValueError: it is not a video, or `out` ends in something else.
+        ValueError: it is not a video, or `out` is the same file or ends in something else.
     """
     path, out = Path(path), Path(out)
     kinds = {".csv": _table, ".mp4": _copy}
     if out.suffix.lower() not in kinds:
         raise ValueError(f"{out}: must end in .csv, for a table, or in .mp4, for a video")
+    if out.exists() and path.exists() and out.samefile(path):
+        raise ValueError(f"{out}: is the video itself, and would be lost; give another name")
     video, following = _opened(path), Following()
     frames = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
     ending = f".partial{out.suffix}"  # OpenCV goes by it
@@ -74,7 +76,7 @@ def _opened(path: Path) -> cv2.VideoCapture:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Say nothing of what OpenCV itself comments on."""
+    """Let OpenCV say nothing below an error."""
     log = cv2.utils.logging
     before = log.setLogLevel(log.LOG_LEVEL_ERROR)
     try:

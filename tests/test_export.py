@@ -271,7 +271,7 @@ def test_a_full_disk_keeps_the_former_files(networks, small_disk):
     disk, enlarge = small_disk
     export.to_ncnn(networks[0], disk / "x.ncnn.param")
     former = {path.name: path.read_bytes() for path in disk.iterdir()}
-    with pytest.raises(OSError, match=rf"{disk}: cannot be written \(No space left.*same command goes on"):
+    with pytest.raises(OSError, match=rf"{disk}: cannot be written \(No space left.*the same command again"):
         export.to_ncnn(networks[1], disk / "x.ncnn.param")
     assert {path.name: path.read_bytes() for path in disk.iterdir()} == former
     enlarge()

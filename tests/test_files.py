@@ -54,7 +54,7 @@ def test_an_error_of_the_disk_names_the_folder(tmp_path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(
-        OSError, match=rf"{tmp_path}: cannot be written \(No space left.*same command goes on"
+        OSError, match=rf"{tmp_path}: cannot be written \(No space left.*give the same command again"
     ):
         write_on_a_full_disk()
     (tmp_path / "file").touch()

@@ -42,6 +42,14 @@ def estimator():
     return AgeGenderEstimator(backend="onnx")
 
 
+def test_a_video_is_not_written_over_itself(tmp_path):
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"somebody's")
+    with pytest.raises(ValueError, match="is the video itself, and would be lost"):
+        read_video(film, film, None)
+    assert film.read_bytes() == b"somebody's"
+
+
 def test_a_table_has_a_row_for_each_face_in_each_frame(video, estimator, tmp_path):
     told = []
     out = tmp_path / "deep" / "faces.csv"

@@ -38,8 +38,8 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     path = existing(path, "folder")
     if path.is_file():
         packed, bad = folder.rows(path)
-        parts = packed.get("part", pd.Series(dtype="str"))
-        if packed.empty or not parts.isin(SPLIT_OF).all() or len(parts) != len(packed):
+        parts = packed.get("part", pd.Series(index=packed.index, dtype="str"))
+        if not parts.isin(SPLIT_OF).all():
             raise ValueError(f"{path}: its labels.csv must have a column part with {', '.join(SPLIT_OF)}")
         return packed.assign(source="appa_real", split=parts.map(SPLIT_OF)), bad
     good, rejects = [], []

@@ -43,9 +43,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if missing:
         raise ValueError(f"{table}: there is no column {' and no column '.join(sorted(missing))}")
     if taken := OURS & set(listed.columns):
-        raise ValueError(
-            f"{table}: rename the column {' and '.join(sorted(taken))}, whose name a store needs"
-        )
+        names = " and ".join(sorted(taken))
+        raise ValueError(f"{table}: rename the columns {names}: a store needs these names for itself")
     good, bad = [], []
     for row in records:
         try:

@@ -41,7 +41,7 @@ def test_table_is_read_and_every_wrong_row_gets_its_reason(tmp_path, suffix):
 
 def test_columns_that_a_store_needs_are_not_taken_for_others(tmp_path):
     TABLE.assign(size=100, source="phone").to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(ValueError, match="rename the column size and source"):
+    with pytest.raises(ValueError, match="rename the columns size and source: a store needs"):
         folder.rows(tmp_path / "t.csv")
 
 
