@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from lightning_fabric import Fabric
@@ -25,8 +25,20 @@ NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 UNREADABLE = ": not a checkpoint, or damaged; remove it to start anew"
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
-# By the names that a refusal gives them.
-Job = dict[str, str | float]
+
+class Job(TypedDict):
+    """What two runs must share for one to go on where the other stopped.
+
+    `recipe` has the fields of `training.Recipe`, `network` the settings as text; the others begin the SHA-256
+    of starting weights, of a store's files, and of the teachers' weights, or "none".
+    """
+
+    recipe: dict[str, Any]
+    network: str
+    starting_weights: str
+    faces: str
+    rows: str
+    teachers: str
 
 
 def job(
@@ -35,16 +47,23 @@ def job(
     recipe: dict[str, Any],
     teachers: Sequence[FaceNetwork],
 ) -> Job:
-    """What two runs must share for one to go on where the other stopped."""
+    """Describe a run."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
     taught = hashlib.sha256(b"".join(_flat(teacher).numpy().tobytes() for teacher in teachers))
-    return {f"recipe's {name}": value for name, value in recipe.items()} | {
-        "network": str(network.settings),
-        "starting weights": start.hexdigest()[:12],
-        "faces": store.info["sha256"]["faces.npy"][:12],
-        "rows": store.info["sha256"]["rows.parquet"][:12],
-        "teachers": taught.hexdigest()[:12] if teachers else "none",
-    }
+    return Job(
+        recipe=recipe,
+        network=str(network.settings),
+        starting_weights=start.hexdigest()[:12],
+        faces=store.info["sha256"]["faces.npy"][:12],
+        rows=store.info["sha256"]["rows.parquet"][:12],
+        teachers=taught.hexdigest()[:12] if teachers else "none",
+    )
+
+
+def _named(job: Job) -> dict[str, Any]:
+    """A job's parts by the names that a refusal gives them."""
+    parts = {name.replace("_", " "): value for name, value in job.items() if name != "recipe"}
+    return {f"recipe's {name}": value for name, value in job["recipe"].items()} | parts
 
 
 def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: Fabric) -> dict[str, Any]:
@@ -60,10 +79,10 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
     try:
         # Each part takes what it needs to its device. On a GPU, Adam would wait for its count of steps.
         state = torch.load(path, map_location="cpu", weights_only=True)
-        theirs = state["job"]
+        theirs = _named(state["job"])
     except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
         raise ValueError(f"{path}{UNREADABLE}") from error
-    for name, value in job.items():
+    for name, value in _named(job).items():
         if theirs.get(name) != value:
             raise ValueError(
                 f"{path}: of another run, whose {name} is {theirs.get(name)}, not {value}; "

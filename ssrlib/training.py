@@ -803,7 +803,7 @@ def _publish(
         measured = {name: value for name, value in metrics if name not in ("epoch", "loss")}
         card: Card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
         if job["teachers"] != "none":
-            card["teachers"] = str(job["teachers"])
+            card["teachers"] = job["teachers"]
         card |= {"epoch": best["epoch"], "validation": measured}
         weights.save(network, folder / "best.safetensors", card)
         run["published"] = best["epoch"]
