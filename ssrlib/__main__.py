@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from ssrlib.cards import Card
     from ssrlib.detectors import Box
     from ssrlib.estimator import AgeGenderEstimator, Reading
     from ssrlib.store import FaceStore
@@ -400,10 +401,9 @@ def evaluate(
     network = load(weights)
     if target_of(network).name != target.value:
         raise ValueError(f"{weights}: reads {target_of(network).name}, not {target.value}")
-    calibration = read_card(weights).get("calibration")
-    faces = FaceStore(store)
-    _compare_crops(weights, faces)
-    measured = metrics.evaluate(network, faces, split.value, calibration)
+    known, faces = read_card(weights), FaceStore(store)
+    _compare_crops(weights, known, faces)
+    measured = metrics.evaluate(network, faces, split.value, known.get("calibration"))
     print(json.dumps(measured, indent=2) if as_json else cards.summary(measured))
     if out:
         results.record(out, measured, weights=[weights], store=faces)
@@ -414,12 +414,11 @@ def evaluate(
         _say(f"written: {', '.join(map(str, written))}")
 
 
-def _compare_crops(weights: Path, store: "FaceStore") -> None:
+def _compare_crops(weights: Path, card: "Card", store: "FaceStore") -> None:
     """Say so where faces were cut out otherwise than those that a network learned from."""
     from ssrlib.cards import crop_of
-    from ssrlib.weights import read_card
 
-    known, here = crop_of(read_card(weights)), crop_of({"crop": store.info["crop"]})
+    known, here = crop_of(card), crop_of({"crop": store.info["crop"]})
     if (known.margin, known.shift) != (here.margin, here.shift):
         _say(
             f"warning: the faces in {store.path} have a margin of {here.margin:g} and a shift of "
@@ -457,10 +456,10 @@ def calibrate(
     from ssrlib.store import FaceStore
     from ssrlib.weights import load, read_card, write_card
 
-    faces = FaceStore(store)
-    _compare_crops(weights, faces)
+    known, faces = read_card(weights), FaceStore(store)
+    _compare_crops(weights, known, faces)
     learned = inference.calibrate(load(weights), faces)
-    write_card(weights, read_card(weights) | {"calibration": learned})
+    write_card(weights, known | {"calibration": learned})
     print(f"calibrated on {learned['faces']:,} validation faces; kept in the card of {weights}")
 
 
@@ -481,8 +480,7 @@ def card(
 
     path = _built_in(weights)
     measured = results.load_evaluation(metrics) if metrics else None
-    target = target_of(load(path)).name
-    if measured and measured["target"] != target:
+    if measured and measured["target"] != (target := target_of(load(path)).name):
         raise ValueError(f"{metrics}: tells of {measured['target']}, and {path} reads {target}")
     trained, known = read_card(path), weights_sha256(path)
     try:

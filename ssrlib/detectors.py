@@ -362,10 +362,10 @@ def _cascade() -> cv2.CascadeClassifier:
 
 
 def _yunet() -> cv2.FaceDetectorYN:
-    if not YUNET.is_file():
-        source = "https://github.com/opencv/opencv_zoo"
-        raise FileNotFoundError(f"{YUNET}: missing, and YuNet needs it; get the file from {source}")
     if not hasattr(OWN, "yunet"):
+        if not YUNET.is_file():
+            source = "https://github.com/opencv/opencv_zoo"
+            raise FileNotFoundError(f"{YUNET}: missing, and YuNet needs it; get the file from {source}")
         if hashlib.sha256(YUNET.read_bytes()).hexdigest() != YUNET_SHA256:
             raise ValueError(f"{YUNET}: not the file that this name stands for; remove it or get it again")
         OWN.yunet = cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.8)

@@ -58,7 +58,7 @@ def naming(folder: Path) -> Iterator[None]:
         reason = os.strerror(error.errno)
         raise OSError(
             f"{folder}: cannot be written ({reason}); what was saved before stays: "
-            "when there is room, give the same command again"
+            "when that is mended, give the same command again"
         ) from error
 
 

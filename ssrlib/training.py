@@ -454,8 +454,7 @@ def fit(
                 values = predict(averaged, validation_faces)
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
             faces, all_steps = len(lost) * recipe.batch_size, recipe.all_epochs * steps
-            told = run["history"], run["by_age"], Path(folder) if folder else None
-            progress = Progress(run["step"], all_steps, faces, lost[-1], *told)
+            progress = Progress(run["step"], all_steps, faces, lost[-1], run["history"], run["by_age"], place)
             stop = _agreed(fabric, bool(fabric.is_global_zero and watch(progress)) or bool(signals))
             if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
                 if place:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +14,8 @@ from typer.testing import CliRunner
 
 from ssrlib import AgeGenderEstimator, FaceStore, __main__, detectors, face_crop, weights
 from ssrlib.store import NO_REJECTS, write_store
+
+from .test_video import write_video
 
 
 def run(*arguments) -> tuple[int, str, str]:
@@ -404,10 +405,10 @@ def run_with_the_predict_extra_only(*arguments, cwd) -> subprocess.CompletedProc
 
 
 def test_the_predict_extra_is_enough_for_videos(tmp_path):
-    writer = cv2.VideoWriter(str(tmp_path / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (512, 512))
-    for _ in range(3):
-        writer.write(data.astronaut()[..., ::-1].copy())
-    writer.release()
+    (tmp_path / "clip.mp4").write_text("no video")
+    done = run_with_the_predict_extra_only("video", "clip.mp4", "--out", "clip.csv", cwd=tmp_path)
+    assert "error: clip.mp4: not a video" in done.stderr
+    write_video(tmp_path / "clip.mp4", "mp4v")
     done = run_with_the_predict_extra_only("video", "clip.mp4", "--out", "clip.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "clip.csv").read_text().splitlines()) > 1

@@ -143,7 +143,8 @@ def test_a_full_disk_loses_nothing_and_the_same_call_goes_on(small_disk):
         starts.append(start)
         yield from (chunk([f"{number}-{face}" for face in range(8)]) for number in range(start, 4))
 
-    with pytest.raises(OSError, match=r"faces\.partial: cannot be written \(No space.*same command again"):
+    full = r"faces\.partial: cannot be written \(No space left.*give the same command again"
+    with pytest.raises(OSError, match=full):
         store.write_store(disk / "faces", chunks, {}, plan="these")
     older.verify()
     enlarge()
