@@ -78,8 +78,8 @@ def chapter(path, source: str, output: str):
 def test_portable_tells_which_cells_differ_under_a_setting(tmp_path):
     source = "import os\nprint(os.environ.get('OMP_NUM_THREADS'))"
     path = chapter(tmp_path / "99-threads.ipynb", source, "2\n")
-    assert portable.run(path, "two threads") == {}
-    (cell, what), *others = portable.run(path, "four threads").items()
+    assert portable.run(path, "two threads, hash seed 2") == {}
+    (cell, what), *others = portable.run(path, "four threads, ASCII, Tokyo").items()
     assert (cell, others) == ("Cell 0", [])
     assert "'2\\n' == '4\\n'" in what
 
@@ -88,4 +88,4 @@ def test_portable_tells_which_cells_differ_under_a_setting(tmp_path):
 def test_portable_goes_on_when_a_chapter_hangs(tmp_path, monkeypatch):
     monkeypatch.setattr(portable, "CHAPTER_SECONDS", 5)
     path = chapter(tmp_path / "99-endless.ipynb", "while True:\n    pass", "")
-    assert portable.run(path, "one thread") == {"all": "stopped after 5 seconds"}
+    assert portable.run(path, "one thread, hash seed 1") == {"all": "stopped after 5 seconds"}

@@ -38,12 +38,14 @@ def rows(
 
     Raises:
         FileNotFoundError: there is no such folder, or no `.mat` file in it.
-        ValueError: the `.mat` file is damaged or of another kind.
+        ValueError: the `.mat` file is damaged or of another kind, or both are in the folder.
     """
     path = existing(path, "folder")
     found = [path / name for name in ("imdb.mat", "wiki.mat") if (path / name).is_file()]
     if not found:
         raise FileNotFoundError(f"{path}: neither imdb.mat nor wiki.mat is here")
+    if len(found) > 1:
+        raise ValueError(f"{path}: imdb.mat and wiki.mat are both here; give each a folder of its own")
     source = found[0].stem
     table = _read(found[0], source)
     reasons = np.select(

@@ -103,6 +103,9 @@ def test_photos_are_found_beside_the_metadata(tmp_path, put):
 def test_other_files_get_one_clear_error(tmp_path, put):
     with pytest.raises(FileNotFoundError, match=r"neither imdb\.mat nor wiki\.mat"):
         imdb_wiki.rows(tmp_path)
+    write_mat(write_mat(tmp_path / "both"), "wiki")
+    with pytest.raises(ValueError, match=r"both: imdb\.mat and wiki\.mat are both here; give each a folder"):
+        imdb_wiki.rows(tmp_path / "both")
     put("imdb.mat", b"not matlab" * 50)
     with pytest.raises(ValueError, match=r"imdb\.mat: not IMDB-WIKI's metadata"):
         imdb_wiki.rows(tmp_path)
