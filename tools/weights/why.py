@@ -15,7 +15,7 @@
   of the other half.
 - `forgotten`: how the maps of networks with random weights in the stages, or everywhere, rank the places of a
   face, compared with the trained network's: rank correlations of mean maps of 150 faces, mean of three seeds.
-- `last digit`: how often the labels of people from 20 to 89 end in each digit, over the whole store.
+- `single ages`: how many faces have each label from 20 to 89, in this order, over the whole store.
 
 Only averages are kept: no face can be seen in them.
 """
@@ -150,13 +150,13 @@ def main(store: FaceStore) -> None:
     measured["mirror"] = mirror(table)
     measured["forgotten"] = forgotten(network, faces)
     grown = store.rows["age"][store.rows["age"].between(20, 89)].astype(int)
-    measured["last digit"] = grown.mod(10).value_counts(normalize=True).sort_index().round(4).tolist()
+    measured["single ages"] = grown.value_counts().reindex(range(20, 90), fill_value=0).tolist()
     results.record(
         "book/results/why.json",
         measured,
         weights=[path],
         store=store,
-        data="UTKFace, validation; last digit: all splits",
+        data="UTKFace, validation; single ages: all splits",
         seed=0,
     )
 
