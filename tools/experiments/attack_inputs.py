@@ -38,6 +38,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.io import savemat
 from tqdm.auto import tqdm
 from typer.testing import CliRunner
@@ -293,6 +294,7 @@ def attack_predict(place: Path) -> Counter:
 
 
 def main(tries: int, h5: Path | None) -> None:
+    torch.set_num_threads(1)  # a forked process waits for ever for threads that its parent had
     rows = {name: attack(h5, name, tries) for name in tqdm(kinds(h5), unit="kind")}
     for name, run in (
         ("`prepare`, photos of all kinds", attack_prepare),
