@@ -37,6 +37,10 @@ export class Camera {
       );
       return false;
     }
+    if (!("requestVideoFrameCallback" in video)) {
+      say(message, `This browser is too old to read the camera\u2019s pictures. Instead, ${instead}.`);
+      return false;
+    }
     say(message, ASKING);
     const size = { width: { ideal: 640 }, height: { ideal: 480 } };
     let stream;
@@ -50,6 +54,7 @@ export class Camera {
       endTracks(stream);
       return false;
     }
+    this.close();
     this.stream = stream;
     stream.getVideoTracks()[0].addEventListener("ended", () => {
       if (stream === this.stream) {

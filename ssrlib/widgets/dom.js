@@ -88,6 +88,17 @@ export function say(message, text) {
 }
 
 /**
+ * Show a value in large letters, and its unit. The same value again is no news to those who listen.
+ * @param {HTMLElement} place
+ * @param {string} number
+ * @param {string} unit
+ */
+export function sayValue(place, number, unit) {
+  if (place.textContent === `${number} ${unit}`) return;
+  place.replaceChildren(h("strong", {}, number), ` ${unit}`);
+}
+
+/**
  * Write a number with a fixed number of digits and a real minus sign.
  * @param {number} value
  */

@@ -1,6 +1,6 @@
 // The stagewise explorer: drag weights, shifts and widths, and see bins move and the value change.
 
-import { button, clamp, fixed, h, listen, onWidth, s, shell, signed, stillness } from "./dom.js";
+import { button, clamp, fixed, h, listen, onWidth, s, sayValue, shell, signed, stillness } from "./dom.js";
 import { BIN, derivatives, drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
@@ -8,7 +8,8 @@ import { BIN, derivatives, drawStages } from "./stages.js";
 
 /**
  * @typedef {"p" | "eta" | "delta"} Name of what can be moved
- * @typedef {{ name: string, note: string, image?: string, value_range: number } & Omit<Terms, "range">} Preset
+ * @typedef {{ name: string, note: string, image?: string, value_range: number, unit: string } & Omit<Terms, "range">} Preset
+ * @typedef {Terms & { unit: string }} Shown
  * @typedef {{ input: HTMLInputElement, text: HTMLElement, pull: HTMLElement, refresh: () => void }} Slider
  */
 
@@ -32,6 +33,7 @@ class StagewiseExplorer {
     this.width = 0; // of the picture, in pixels; not known yet
     this.built = ""; // for which stages and bins there are sliders
     this.sending = false;
+    this.grabbed = false; // whether a pointer drags a bin: a second one must wait
     this.endGlide = () => {};
     /** @type {ReturnType<typeof drawStages> | null} */
     this.drawn = null;
@@ -42,7 +44,7 @@ class StagewiseExplorer {
     this.presets = h("div", { className: "ssr-presets", role: "group", "aria-label": "Examples" });
     this.answer = h("output", { className: "ssr-answer", "aria-live": "polite" });
     this.sum = h("p", { className: "ssr-sumline" });
-    this.note = h("p", { className: "ssr-note" }, model.get("presets")[0]?.note ?? "");
+    this.note = h("p", { className: "ssr-note" });
     this.svg = s("svg", { class: "ssr-picture", role: "img", tabindex: -1 });
     this.controls = h("div", { className: "ssr-controls" });
     const texts = [h("div", {}, this.presets, this.note), h("div", {}, this.answer, this.sum)];
@@ -52,10 +54,13 @@ class StagewiseExplorer {
     el.replaceChildren(shell("ssr-explorer", head, picture, this.controls, hint));
 
     this.offer();
+    this.recognize();
     this.svg.addEventListener("pointerdown", (event) => this.grab(event));
     // Python sets several at once and each tells of itself: the first to be heard reads them all.
     const changed = () => this.changed();
-    const heard = Object.fromEntries([...NAMES, "value_range"].map((name) => [`change:${name}`, changed]));
+    const heard = Object.fromEntries(
+      [...NAMES, "value_range", "unit"].map((name) => [`change:${name}`, changed]),
+    );
     const deaf = listen(model, { ...heard, "change:presets": () => this.offer() });
     const rest = onWidth(picture, (width) => {
       this.width = width;
@@ -68,16 +73,24 @@ class StagewiseExplorer {
     };
   }
 
-  /** @returns {Terms} */
+  /** @returns {Shown} */
   read() {
     const [p, eta, delta] = NAMES.map((name) => structuredClone(this.model.get(name)));
-    return { p, eta, delta, range: this.model.get("value_range") };
+    return { p, eta, delta, range: this.model.get("value_range"), unit: this.model.get("unit") };
+  }
+
+  /** What is written about an example holds only while it is the one that is shown. */
+  recognize() {
+    const shown = JSON.stringify(this.terms);
+    const presets = /** @type {Preset[]} */ (this.model.get("presets"));
+    this.note.textContent = presets.find((preset) => JSON.stringify(termsOf(preset)) === shown)?.note ?? "";
   }
 
   send() {
     this.sending = true;
     for (const name of NAMES) this.model.set(name, structuredClone(this.terms[name]));
     this.model.set("value_range", this.terms.range);
+    this.model.set("unit", this.terms.unit);
     this.sending = false;
     this.model.save_changes();
   }
@@ -86,6 +99,7 @@ class StagewiseExplorer {
     if (this.sending) return;
     this.endGlide();
     this.terms = this.read();
+    this.recognize();
     this.show();
   }
 
@@ -101,11 +115,11 @@ class StagewiseExplorer {
    * Let bins glide to a preset's places; only the end is told to Python.
    * @param {Preset} preset
    */
-  load({ p, eta, delta, value_range: range, note }) {
+  load(preset) {
     this.endGlide();
     const from = this.terms;
-    const target = structuredClone({ p, eta, delta, range });
-    this.note.textContent = note;
+    const target = structuredClone(termsOf(preset));
+    this.note.textContent = preset.note;
     this.terms = target;
     this.send();
     if (shape(from) !== shape(target) || stillness()) return this.show();
@@ -123,14 +137,13 @@ class StagewiseExplorer {
 
   draw() {
     if (!this.width) return;
-    const { range, p } = this.terms;
-    const unit = /** @type {string} */ (this.model.get("unit"));
-    this.drawn = drawStages(this.svg, { ...this.terms, unit }, this.width);
+    const { range, p, unit } = this.terms;
+    this.drawn = drawStages(this.svg, this.terms, this.width);
     const { stages } = this.drawn;
     const digits = range < 10 ? 3 : 1;
     const value = stages[stages.length - 1].value;
     const text = fixed(value, digits);
-    this.answer.replaceChildren(h("strong", {}, text), ` ${unit}`);
+    sayValue(this.answer, text, unit);
     this.answer.dataset.value = String(value);
     this.sum.textContent = `${sumText(stages, digits)} = ${text}`;
     this.svg.setAttribute("aria-label", `${p.length} stages of bins, adding up to ${text} ${unit}`);
@@ -195,6 +208,8 @@ class StagewiseExplorer {
     input.setAttribute("aria-label", label);
     /** @param {number} value */
     const move = (value) => {
+      this.endGlide();
+      this.note.textContent = "";
       row()[i] = value;
       this.draw();
       this.send();
@@ -236,9 +251,10 @@ class StagewiseExplorer {
       target.closest(`[data-${name}]`)?.getAttribute(`data-${name}`)
     );
     const grip = target.closest(".ssr-grip");
-    if (!this.drawn || !row || (!bin && !grip)) return;
+    if (!this.drawn || !row || (!bin && !grip) || event.button || this.grabbed) return;
     event.preventDefault();
     this.endGlide();
+    this.grabbed = true;
     this.svg.setPointerCapture(event.pointerId);
     const drag = this.drag(Number(row), Number(bin), this.drawn);
     /** @type {Name | null} */
@@ -248,13 +264,17 @@ class StagewiseExplorer {
       const dx = now.clientX - event.clientX;
       const dy = now.clientY - event.clientY;
       if (!name && Math.hypot(dx, dy) > 4) name = Math.abs(dx) > Math.abs(dy) ? "eta" : "p";
-      if (!name) return;
+      if (!name || now.pointerId !== event.pointerId) return;
+      this.note.textContent = "";
       drag[name](dx, dy);
       this.draw();
       this.send();
     };
     this.svg.addEventListener("pointermove", move);
-    const end = () => this.svg.removeEventListener("pointermove", move);
+    const end = () => {
+      this.grabbed = false;
+      this.svg.removeEventListener("pointermove", move);
+    };
     this.svg.addEventListener("lostpointercapture", end, { once: true });
   }
 
@@ -285,6 +305,11 @@ class StagewiseExplorer {
   }
 }
 
+/** @param {Preset} preset @returns {Shown} */
+function termsOf({ p, eta, delta, value_range: range, unit }) {
+  return { p, eta, delta, range, unit };
+}
+
 /** @param {Terms} terms */
 function shape({ p }) {
   return p.map((row) => row.length).join();
@@ -302,10 +327,10 @@ function sumText(stages, digits) {
 }
 
 /**
- * @param {Terms} from
- * @param {Terms} to
+ * @param {Shown} from
+ * @param {Shown} to
  * @param {number} share of the way
- * @returns {Terms}
+ * @returns {Shown}
  */
 function mix(from, to, share) {
   /** @param {number} a @param {number} b */
@@ -317,6 +342,7 @@ function mix(from, to, share) {
     eta: from.eta.map((row, k) => rows(row, to.eta[k])),
     delta: rows(from.delta, to.delta),
     range: between(from.range, to.range),
+    unit: to.unit,
   };
 }
 

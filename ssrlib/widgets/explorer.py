@@ -10,6 +10,7 @@ import traitlets
 
 from ssrlib import SSRNet, soft_stagewise_regression, weights
 from ssrlib.datasets import synthetic
+from ssrlib.targets import target_of
 from ssrlib.training import Recipe, new_network
 from ssrlib.widgets.base import STYLE, Widget, module
 
@@ -20,6 +21,7 @@ PAPER = {
     "eta": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
     "delta": [0.0, 0.0],
     "value_range": 90.0,
+    "unit": "years",
 }
 
 
@@ -34,6 +36,7 @@ class StagewiseExplorer(Widget):
         p, eta, delta: one list (for `delta` one number) a stage, as in `soft_stagewise_regression`.
             They change when somebody moves the picture, and the picture moves when they change.
         value_range: V, in the unit of the result.
+        unit: of the result, such as "years".
         age: what they add up to, kept up to date; setting it is an error.
         presets: the examples that its buttons load.
 
@@ -57,7 +60,7 @@ class StagewiseExplorer(Widget):
     age = traitlets.Float(read_only=True)
 
     def __init__(self, face: np.ndarray | None = None, network: SSRNet | None = None):
-        start = {name: PAPER[name] for name in ("p", "eta", "delta", "value_range")}
+        start = {name: PAPER[name] for name in ("p", "eta", "delta", "value_range", "unit")}
         super().__init__(**start)
         face = synthetic.generate(1, seed=7)[0][0] if face is None else face
         with torch.random.fork_rng(devices=[]):
@@ -85,11 +88,16 @@ class StagewiseExplorer(Widget):
         self.show(**terms)
 
     def show(
-        self, p: list[list[float]], eta: list[list[float]], delta: list[float], value_range: float
+        self,
+        p: list[list[float]],
+        eta: list[list[float]],
+        delta: list[float],
+        value_range: float,
+        unit: str = "years",
     ) -> None:
         """Change everything at once, the number of stages and bins included."""
         with self.hold_sync(), self.hold_trait_notifications():
-            self.p, self.eta, self.delta, self.value_range = p, eta, delta, value_range
+            self.p, self.eta, self.delta, self.value_range, self.unit = p, eta, delta, value_range, unit
 
     @traitlets.validate("p", "eta", "delta")
     def _matches(self, proposal: dict[str, Any]) -> list[Any]:
@@ -119,14 +127,14 @@ class StagewiseExplorer(Widget):
 
 
 def terms_of(face: np.ndarray, network: SSRNet) -> dict[str, Any]:
-    """Return the `p`, `eta`, `delta` and `value_range` that a network ends with for one face.
+    """Return the `p`, `eta`, `delta`, `value_range` and `unit` that a network ends with for one face.
 
     Args:
         face: uint8, 64 x 64 x 3, RGB, 0 to 255.
 
     >>> terms = terms_of(np.zeros((64, 64, 3), np.uint8), SSRNet().eval())
-    >>> len(terms["p"]), len(terms["p"][0]), terms["value_range"]
-    (3, 3, 101.0)
+    >>> len(terms["p"]), len(terms["p"][0]), terms["value_range"], terms["unit"]
+    (3, 3, 101.0, 'years')
     """
     with torch.inference_mode():
         _, stages = network(torch.from_numpy(face.copy()).permute(2, 0, 1)[None], return_stages=True)
@@ -137,6 +145,7 @@ def terms_of(face: np.ndarray, network: SSRNet) -> dict[str, Any]:
         "eta": [(settings["lambda_eta"] * stage.eta[0]).tolist() for stage in stages],
         "delta": [settings["lambda_delta"] * stage.delta.item() for stage in stages],
         "value_range": settings["value_range"],
+        "unit": target_of(network).unit,
     }
 
 

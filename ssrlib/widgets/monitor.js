@@ -1,7 +1,7 @@
 // The training monitor: the state that Python sends, as curves, bars and a line of numbers.
 
 import { Chart, line, ticks } from "./chart.js";
-import { button, h, listen, onWidth, s, shell } from "./dom.js";
+import { button, h, listen, onWidth, s, sayValue, shell } from "./dom.js";
 
 /** @import { Model } from "./dom.js" */
 /** @import { Point } from "./chart.js" */
@@ -49,6 +49,7 @@ class TrainingMonitor {
   /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
+    this.dead = false; // whether the kernel has gone
     this.stopping = false; // was asked for, though the kernel may not have heard it yet
     this.stop = this.button("Stop", "stop");
     this.resume = this.button("Resume", "resume");
@@ -101,6 +102,7 @@ class TrainingMonitor {
   }
 
   gone() {
+    this.dead = true;
     this.phase.textContent = GONE;
     this.stop.hidden = this.resume.hidden = true;
   }
@@ -121,16 +123,18 @@ class TrainingMonitor {
     this.drawCurves(state);
     this.ages.place.hidden = state.target !== "age";
     this.drawAges(state.by_age);
+    if (this.dead) this.gone();
   }
 
   /** @param {State} state */
   tellMetric({ history, metric }) {
-    this.latest.replaceChildren();
-    this.best.textContent = "";
-    if (!history.length) return;
+    if (!history.length) {
+      this.latest.replaceChildren();
+      this.best.textContent = "";
+      return;
+    }
     const values = history.map((row) => row[metric.name]);
-    const [number, unit] = worded(values[values.length - 1], metric);
-    this.latest.append(h("strong", {}, number), ` ${unit}`);
+    sayValue(this.latest, ...worded(values[values.length - 1], metric));
     const best = (metric.higher_is_better ? Math.max : Math.min)(...values);
     this.best.textContent = `validation ${metric.label}; best ${worded(best, metric).join(" ")}`;
   }
@@ -193,6 +197,7 @@ function most(points) {
  * Write a value of a metric: the number, and its unit.
  * @param {number} value
  * @param {Metric} metric
+ * @returns {[string, string]}
  */
 function worded(value, { unit }) {
   return unit === "%" ? [(100 * value).toFixed(1), unit] : [value.toFixed(2), unit];

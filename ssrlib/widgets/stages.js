@@ -55,7 +55,7 @@ export function derivatives(terms) {
   };
 }
 
-export const ROW = 104;
+const ROW = 104;
 export const BIN = 50;
 const TOP = 30;
 const LEFT = 12;
@@ -122,7 +122,7 @@ function axis(x, [low, high], base, width, unit) {
       s("text", { x: x(tick), y: base + 16, "text-anchor": "middle" }, tickText(tick)),
     );
   }
-  group.append(s("text", { class: "ssr-unit", x: width - 4, y: 10, "text-anchor": "end" }, unit));
+  group.append(s("text", { x: width - 4, y: 10, "text-anchor": "end" }, unit));
   return group;
 }
 

@@ -43,6 +43,8 @@ const MOST_SIDE = 1600; // pixels; larger pictures are made smaller first
 const LIVE_SIDE = 640; // the same for the camera's
 const SEARCHED = 640; // pictures are searched for faces at this size, and the camera's at half of it
 const SEARCH_EVERY = 1000; // milliseconds: in between, the camera's faces are looked for where they were
+const SEEK_EVERY = 250; // the same while nobody is seen
+const MISSED = 600; // milliseconds for which a face that is not found may be back at once
 const AVERAGED = 8; // the camera's latest readings
 const HUSH = 4000; // milliseconds between two answers that are read aloud
 const REST = 700; // milliseconds without a move, after which an answer is read aloud
@@ -63,6 +65,7 @@ const NOBODY =
   "No face was found here. Drag and resize the picture until a face fills the oval, or tap both eyes.";
 const BY_HAND = "Placed by hand: the eyes belong on the marks.";
 const LIVE = "The oval follows your face.";
+const NO_FACE = "No face yet";
 const ABSENT = "Nobody is seen. Look into the camera, with light on your face.";
 const HELP = "The picture under the oval. " +
   "Drag it, or move it with the arrow keys, resize it with plus and minus, and turn it with comma and period.";
@@ -85,6 +88,7 @@ class TryIt {
     this.byHand = false; // whether somebody moved the picture: then no face is looked for
     this.drawn = false; // whether the picture is a drawn face, which the finder does not know
     this.searched = -Infinity; // when the camera's picture was last searched as a whole
+    this.seenAt = -Infinity; // when the camera last showed a face
     /** @type {Found[]} */
     this.faces = []; // of this picture, in its pixels
     /** @type {Reading[]} */
@@ -152,9 +156,9 @@ class TryIt {
     this.again = false;
   }
 
-  /** Whether the finder, too, sees a face there. @param {Pixels} pixels @param {View} view */
+  /** Whether the finder, too, sees a face there, and not only who placed it by hand. @param {Pixels} pixels @param {View} view */
   sure(pixels, view) {
-    if (this.drawn) return true;
+    if (this.drawn || !this.byHand) return true;
     const points = this.template.map((point) => toPicture(view, point));
     return lookAgain(this.finder, pixels, [{ points, score: 1 }]).length > 0;
   }
@@ -167,7 +171,7 @@ class TryIt {
     this.forget();
     this.setByHand(false);
     this.note.textContent = NOBODY;
-    this.result.nobody();
+    this.result.nobody(false);
   }
 
   /** The faces of the picture as it is, in its pixels. @param {number} side at which it is searched */
@@ -185,6 +189,7 @@ class TryIt {
     this.setByHand(false);
     this.note.textContent = FOUND;
     this.oval.moveTo(this.viewOf(face));
+    this.pressFace(face);
     this.ask();
   }
 
@@ -205,8 +210,16 @@ class TryIt {
     }));
   }
 
+  /** @param {Found | null} chosen whose button looks pressed */
+  pressFace(chosen) {
+    for (const [i, one] of [...this.crowd.children].entries()) {
+      one.setAttribute("aria-pressed", String(this.faces[i] === chosen));
+    }
+  }
+
   placedByHand() {
     if (!this.byHand) this.forget();
+    this.pressFace(null);
     this.setByHand(true);
     this.note.textContent = BY_HAND;
     this.ask();
@@ -281,7 +294,7 @@ class TryIt {
 
   async useCamera() {
     const mine = ++this.turn;
-    const wanted = () => mine === this.turn && !this.ended;
+    const wanted = () => mine === this.turn && !this.ended && this.root.isConnected;
     if (!await this.camera.open({ facingMode: "user" }, wanted)) return;
     say(this.oval.message, REASONS.waiting);
     this.setLive(true);
@@ -290,6 +303,11 @@ class TryIt {
 
   /** @param {HTMLVideoElement} video */
   onFrame(video) {
+    // On a page, nobody says when a notebook's cell has gone; and a camera that nobody sees must not go on.
+    if (!this.root.isConnected) {
+      this.camera.close();
+      return this.setLive(false);
+    }
     if (document.hidden) return;
     const scale = Math.min(1, LIVE_SIDE / Math.max(video.videoWidth, video.videoHeight));
     const [width, height] = [video.videoWidth, video.videoHeight].map((side) => Math.round(side * scale));
@@ -297,32 +315,48 @@ class TryIt {
     if (this.first || width !== picture.width || height !== picture.height) {
       this.first = false;
       this.press();
-      this.result.nobody();
+      this.result.nobody(true);
       this.show(h("canvas", { width, height }), false);
     }
     pen(this.oval.picture, { willReadFrequently: true }).drawImage(video, 0, 0, width, height);
     if (this.busy) return this.oval.draw();
-    if (!this.byHand) this.follow();
+    const seen = this.byHand || this.follow();
     this.oval.draw();
-    if (this.faces.length || this.byHand) this.ask();
+    if (seen) this.ask();
   }
 
-  /** Move the oval with the camera's largest face. */
+  /** Move the oval with the face in it, or to the camera's largest; return whether there is one. */
   follow() {
     const now = performance.now();
     const seen = lookAgain(this.finder, pixelsOf(this.oval.picture), this.faces);
-    const search = !seen.length || now - this.searched > SEARCH_EVERY;
+    const search = now - this.searched > (seen.length ? SEARCH_EVERY : SEEK_EVERY);
     const found = search ? this.searchedAt(SEARCHED / 2) : [];
     if (search) this.searched = now;
-    this.faces = found.length ? found : seen;
-    this.note.textContent = this.faces.length ? LIVE : ABSENT;
-    if (!this.faces.length) {
-      this.forget();
-      return this.result.nobody();
+    const faces = found.length ? found : seen;
+    if (!faces.length) {
+      if (now - this.seenAt > MISSED) this.lose();
+      return false;
     }
-    const [view, before] = [this.viewOf(this.faces[0]), this.oval.view];
-    if (Math.hypot(view.x - before.x, view.y - before.y) > view.side / 2) this.forget(); // somebody else
-    this.oval.moveTo(view);
+    this.faces = faces;
+    this.seenAt = now;
+    this.note.textContent = LIVE;
+    const views = faces.map((face) => this.viewOf(face));
+    const { x, y } = this.oval.view;
+    // Of two people, the one in the oval stays in it until the other is clearly nearer.
+    const same = views.find((view) =>
+      Math.hypot(view.x - x, view.y - y) < view.side / 2 && view.side > 0.8 * views[0].side
+    );
+    if (!same) this.forget();
+    this.oval.moveTo(same ?? views[0]);
+    return true;
+  }
+
+  /** The camera shows nobody any more. */
+  lose() {
+    this.faces = [];
+    this.note.textContent = ABSENT;
+    this.forget();
+    this.result.nobody(true);
   }
 
   /** @param {string} text what is said instead */
@@ -339,7 +373,6 @@ class TryIt {
     this.live = live;
     this.oval.live = live;
     this.bar.start.textContent = live ? "Stop" : "Use the camera";
-    this.root.classList.toggle("ssr-live", live);
   }
 
   /** @param {Preset} [preset] whose button looks pressed */
@@ -505,6 +538,7 @@ class Oval {
     const [least, most] = this.limits();
     this.view = { x: clamp(x, 0, width), y: clamp(y, 0, height), side: clamp(side, least, most), roll };
     this.size.value = String(Math.log(most / this.view.side) / Math.log(most / least));
+    this.size.setAttribute("aria-valuetext", percent(SQUARE.side / this.view.side));
     this.draw();
   }
 
@@ -549,6 +583,8 @@ class Oval {
 
   /** Zoom at the pointer: what is under it stays there. @param {WheelEvent} event */
   onWheel(event) {
+    // Who only scrolls past the picture has not clicked into it; two fingers on a trackpad come as Ctrl.
+    if (!event.ctrlKey && document.activeElement !== this.screen) return;
     event.preventDefault();
     const [u, v] = this.under(event);
     const { x, y, side } = this.view;
@@ -663,6 +699,7 @@ class Result {
   constructor(built) {
     this.built = built;
     this.coverage = percent(built.age?.coverage ?? 0).replace(" ", "\u00a0");
+    this.empty = false; // whether it says that there is no face
     this.spokenAt = -Infinity;
     this.speaking = 0; // a timer
     const label = "The 64 by 64 pixels that the networks get";
@@ -692,17 +729,19 @@ class Result {
     };
   }
 
-  /** Say that there is no face, and so no answer. */
-  nobody() {
+  /** Say that there is no face, and so no answer. @param {boolean} live */
+  nobody(live) {
+    const text = `${NO_FACE}.`;
+    if (this.spoken.textContent !== text) this.speak(text, live);
+    if (this.empty) return;
+    this.empty = true;
     for (const name of ["age", "low", "high", "male"]) delete this.age.dataset[name];
-    this.age.replaceChildren("No face yet");
+    this.age.replaceChildren(NO_FACE);
     this.lines.replaceChildren();
     this.redraw = () => this.picture.replaceChildren();
     this.redraw();
     this.text.textContent = "";
     pen(this.seen).clearRect(0, 0, FACE, FACE);
-    clearTimeout(this.speaking);
-    this.spoken.textContent = "No face yet.";
   }
 
   /**
@@ -712,6 +751,7 @@ class Result {
    * @param {boolean} live
    */
   show(readings, face, sure, live) {
+    this.empty = false;
     const last = readings[readings.length - 1];
     const years = mean(readings.flatMap(({ ages }) => ages));
     const apart = mean(readings.map(({ ages }) => Math.abs(ages[0] - ages[1])));

@@ -11,18 +11,23 @@ import { drawStages } from "./stages.js";
 /** @import { Terms } from "./stages.js" */
 
 /**
- * @typedef {object} Face as webcam.py sends it
- * @property {number} track
- * @property {[number, number, number, number]} box left, top, width and height in the frame's pixels
+ * @typedef {object} Numbers of a face
  * @property {number} age
  * @property {number | null} age_low
  * @property {number | null} age_high
  * @property {number} p_male
  * @property {string} gender
- * @property {number} latest the age of this frame alone
  */
 
-/** @typedef {Omit<Terms, "range"> & { value_range: number }} FaceTerms of the chosen face */
+/**
+ * @typedef {object} Seen as webcam.py sends it, beside the averaged numbers
+ * @property {number} track
+ * @property {[number, number, number, number]} box left, top, width and height in the frame's pixels
+ * @property {Numbers} latest of this frame alone
+ * @typedef {Numbers & Seen} Face
+ */
+
+/** @typedef {Omit<Terms, "range"> & { value_range: number, unit: string }} FaceTerms of the chosen face */
 
 /**
  * @typedef {object} Answer
@@ -31,12 +36,12 @@ import { drawStages } from "./stages.js";
  * @property {number} width
  * @property {number} height
  * @property {Face[]} faces
- * @property {FaceTerms} [details]
+ * @property {Partial<FaceTerms>} [details] without terms, where the network has no stages
  * @property {number} milliseconds
  * @property {string} [error]
  */
 
-/** @typedef {Pick<Face, "age" | "age_low" | "age_high" | "p_male" | "gender"> & { what: string }} Note */
+/** @typedef {Numbers & { what: string }} Note */
 
 const MOST_UNANSWERED = 2;
 const PATIENCE = 5000; // milliseconds without an answer, after which the page says so
@@ -86,7 +91,7 @@ class WebcamDemo {
     this.controls = controls(this);
     this.screen = screen(this);
     this.details = new Details(() => this.askAgain());
-    this.notes = new Notes(model, () => this.theChosen(), this.screen.message);
+    this.notes = new Notes(model, () => this.shown(this.theChosen()), this.screen.message);
     this.rate = h("span", { className: "ssr-rate" });
     this.spoken = h("p", { className: "ssr-hearing", "aria-live": "polite" });
     const privacy = h("span", {}, "Frames stay in memory; none is saved.");
@@ -154,6 +159,7 @@ class WebcamDemo {
     }
     video.hidden = false;
     this.setRunning(true);
+    this.drawBoxes();
     say(message, "Waiting for the first answer \u2026");
     offerCameras(cameras, this.camera);
   }
@@ -212,9 +218,10 @@ class WebcamDemo {
       const scale = Math.min(1, STILL_SIDE / Math.max(image.width, image.height));
       const size = [image.width, image.height].map((side) => Math.round(side * scale));
       const { canvas, jpeg } = await toJpeg(image, size[0], size[1]);
+      place.style.aspectRatio = `${image.width} / ${image.height}`;
+      image.close();
       if (own !== this.turn) return;
       this.photo = jpeg;
-      place.style.aspectRatio = `${image.width} / ${image.height}`;
       showStill(this.screen, canvas);
     } catch {
       if (own === this.turn) say(message, MESSAGES.image);
@@ -297,12 +304,19 @@ class WebcamDemo {
    */
   async showJpeg(bytes, id) {
     if (!bytes) return;
+    const own = this.turn;
     const image = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
-    if (id === this.channel.shown) showStill(this.screen, image);
+    if (own === this.turn && id === this.channel.shown) showStill(this.screen, image);
+    image.close();
   }
 
   theChosen() {
     return this.answer?.faces.find((face) => face.track === this.chosen) ?? this.answer?.faces[0];
+  }
+
+  /** A face's numbers as its label shows them. @param {Face | undefined} face */
+  shown(face) {
+    return face && (isChecked(this.controls.smooth) ? face : face.latest);
   }
 
   /** @param {number} track */
@@ -314,10 +328,10 @@ class WebcamDemo {
   }
 
   drawBoxes() {
-    if (!this.answer) return;
     const { mirror, smooth } = this.controls;
     const mirrored = isChecked(mirror) && !this.source && !this.photo;
     this.root.classList.toggle("ssr-mirrored", mirrored);
+    if (!this.answer) return;
     this.screen.place.style.aspectRatio = `${this.answer.width} / ${this.answer.height}`;
     this.screen.boxes.draw(this.answer, this.theChosen()?.track, mirrored, isChecked(smooth));
   }
@@ -328,7 +342,7 @@ class WebcamDemo {
     if (this.channel.waits(now)) say(this.screen.message, MESSAGES.waiting);
     const speed = this.channel.speed(now);
     if (speed && this.running && this.frozenAt === null) this.rate.textContent = speed;
-    const face = this.theChosen();
+    const face = this.shown(this.theChosen());
     const text = face ? sentence(face) : "";
     const turn = Math.floor(now / 1000) % 4 === 0;
     if (text !== this.spoken.textContent && turn) this.spoken.textContent = text;
@@ -365,8 +379,11 @@ function screen(demo) {
   const boxes = new Boxes((track) => demo.choose(track));
   const message = h("p", { className: "ssr-message", role: "status" });
   const place = h("div", { className: "ssr-screen" }, video, still, boxes.element, message);
+  video.addEventListener("loadedmetadata", () => {
+    place.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
+  });
   onDrop(place, (file) => {
-    if (file && demo.model.send) demo.show(file);
+    if (file && demo.model.send && !demo.source) demo.show(file);
   });
   return { place, video, still, boxes, message };
 }
@@ -450,7 +467,8 @@ class Channel {
    */
   take({ id, milliseconds }) {
     const sent = this.unanswered.get(id);
-    this.unanswered.delete(id);
+    // Python answers in order: what came before and has no answer yet gets none.
+    for (const other of this.unanswered.keys()) if (other <= id) this.unanswered.delete(other);
     if (id <= this.shown || sent === undefined) return false;
     this.shown = id;
     const at = performance.now();
@@ -526,12 +544,18 @@ class Boxes {
       });
       const isChosen = face.track === chosen;
       tag.setAttribute("aria-pressed", String(isChosen));
-      tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(face)}`);
+      const shown = smooth ? face : face.latest;
+      // Who has put the focus there would hear a new name several times a second.
+      if (tag !== document.activeElement) {
+        tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(shown)}`);
+      }
       tag.classList.toggle("ssr-below", y < 0.16 * height);
+      tag.classList.toggle("ssr-inside", y < 0.16 * height && y + high > 0.84 * height);
+      tag.classList.toggle("ssr-right", left + wide / 2 > width / 2);
       // In a crowd a small face has room for its age only; the chosen one shows all.
       tag.classList.toggle("ssr-short", faces.length > CROWD && wide < 0.25 * width && !isChosen);
-      const age = h("strong", {}, (smooth ? face.age : face.latest).toFixed(0));
-      const others = [rangeOf(face, "\u2013"), genderOf(face)].filter(Boolean);
+      const age = h("strong", {}, shown.age.toFixed(0));
+      const others = [rangeOf(shown, "\u2013"), genderOf(shown)].filter(Boolean);
       tag.firstElementChild?.replaceChildren(age, ...others.map((text) => h("span", {}, text)));
     }
   }
@@ -560,7 +584,7 @@ function genderOf({ gender, p_male }) {
   return `${gender} ${percent(Math.max(p_male, 1 - p_male))}`;
 }
 
-/** @param {Face} face */
+/** @param {Numbers} face */
 function sentence(face) {
   const range = rangeOf(face, " and ");
   return `about ${face.age.toFixed(0)} years${range && `, between ${range}`}; ${genderOf(face)}`;
@@ -599,7 +623,7 @@ class Details {
   }
 
   /**
-   * @param {FaceTerms} terms
+   * @param {Partial<FaceTerms>} terms
    * @param {DataView<ArrayBuffer>} pixels RGB
    */
   draw(terms, pixels) {
@@ -609,14 +633,17 @@ class Details {
       image.data[4 * i + 3] = 255;
     }
     pen(this.seen).putImageData(image, 0, 0);
-    this.shown = terms;
+    this.shown = terms.p ? /** @type {FaceTerms} */ (terms) : null;
+    if (!this.shown) {
+      this.text.textContent = "This network runs without PyTorch, and tells nothing of its stages.";
+    }
     this.drawStages();
   }
 
   drawStages() {
     if (!this.shown || !this.width) return;
     const { value_range: range, ...terms } = this.shown;
-    const { stages } = drawStages(this.stages, { ...terms, range, unit: "years" }, this.width);
+    const { stages } = drawStages(this.stages, { ...terms, range }, this.width);
     const sum = stages[stages.length - 1].value.toFixed(1);
     this.text.textContent = `The stages of this one picture add up to ${sum} years. ` +
       "The label also averages over time, and over the picture\u2019s mirror image.";
@@ -625,13 +652,19 @@ class Details {
   /** @param {Face | undefined} face */
   remember(face) {
     const time = performance.now();
-    if (face) this.ages.push({ time, latest: face.latest, age: face.age });
+    if (face) this.ages.push({ time, latest: face.latest.age, age: face.age });
     this.ages = this.ages.filter((age) => time - age.time <= REMEMBERED);
     if (this.element.open) this.drawAges(time);
   }
 
+  /** What is shown belongs to another face, or to nobody. */
   forget() {
     this.ages = [];
+    this.shown = null;
+    this.stages.replaceChildren();
+    this.chart.svg.replaceChildren();
+    this.text.textContent = "";
+    pen(this.seen).clearRect(0, 0, FACE, FACE);
   }
 
   /** @param {number} now */
@@ -655,7 +688,7 @@ class Details {
 class Notes {
   /**
    * @param {Model} model
-   * @param {() => Face | undefined} face
+   * @param {() => Numbers | undefined} face
    * @param {HTMLElement} message
    */
   constructor(model, face, message) {
@@ -682,7 +715,7 @@ class Notes {
     this.draw();
   }
 
-  /** @param {Face} face */
+  /** @param {Numbers} face */
   add({ age, age_low, age_high, p_male, gender }) {
     const notes = this.model.get("notes");
     const what = this.what.value || `try ${notes.length + 1}`;

@@ -18,6 +18,8 @@ from ssrlib.widgets.tracking import Following
 SENT_WIDTH = 960
 # A video's frame that is late by more than this is left out (seconds).
 LATE = 0.1
+# A browser that asks for nothing for longer has been frozen or hidden: the video waits with it (seconds).
+PAUSE = 2.0
 
 
 class WebcamDemo(Widget):
@@ -73,7 +75,7 @@ class WebcamDemo(Widget):
             else:
                 photo = _decoded(buffers)
             answer |= self._read(photo, asked, sent)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             # Whatever it was: without an answer, the browser would wait for ever.
             answer["error"] = str(error) or type(error).__name__
         answer["milliseconds"] = 1000 * (time.perf_counter() - started)
@@ -92,11 +94,13 @@ class WebcamDemo(Widget):
             read = [(track.number, track.latest, track.smooth) for track in tracks]
         shown = [_as_json(number, latest, smooth) for number, latest, smooth in read]
         answer = {"width": photo.shape[1], "height": photo.shape[0], "faces": shown}
-        if asked.get("details") and read and isinstance(self._estimator.age, SSRNet):
+        if asked.get("details") and read:
             numbers = [number for number, _, _ in read]
             chosen = numbers.index(asked["chosen"]) if asked.get("chosen") in numbers else 0
             face = face_crop.crop_face(photo, read[chosen][1].box, self._estimator.crop)
-            answer["details"] = terms_of(face, self._estimator.age) | {"track": numbers[chosen]}
+            network = self._estimator.age
+            terms = terms_of(face, network) if isinstance(network, SSRNet) else {}
+            answer["details"] = terms | {"track": numbers[chosen]}
             sent.append(face.tobytes())
         return answer
 
@@ -104,17 +108,21 @@ class WebcamDemo(Widget):
         """Return the frame of the source that is due now."""
         if self._source is None:
             raise ValueError("there is no source to take a frame from: use WebcamDemo(source=...)")
+        now = time.monotonic()
         if self._video is None:
-            self._video, self._began = cv2.VideoCapture(self._source), time.monotonic()
+            self._video, self._began, self._asked = cv2.VideoCapture(self._source), now, now
             if not self._video.isOpened():
                 self._release()
                 raise ValueError(f"{self._source}: OpenCV can open no video or camera of this name")
+        if now - self._asked > PAUSE:
+            self._began += now - self._asked
         has_frame = self._video.grab()
         if isinstance(self._source, str | Path):
             # A video goes on at its own speed: a late frame is left out, one that came early waits.
             while has_frame and self._early() < -LATE:
                 has_frame = self._video.grab()
             time.sleep(max(0.0, self._early()) if has_frame else 0.0)
+        self._asked = time.monotonic()
         has_frame, frame = self._video.retrieve()
         if not has_frame:
             self._release()
@@ -147,10 +155,13 @@ def _jpeg(photo: np.ndarray) -> bytes:
 
 def _as_json(number: int, latest: Reading, smooth: Reading) -> dict[str, Any]:
     # JSON knows no NaN, which the bounds are where the weights have no calibration.
-    values = {
-        name: None if np.isnan(value) else float(value)
-        for name, value in smooth._asdict().items()
-        if name not in ("box", "sure")
-    }
+    def numbers(reading: Reading) -> dict[str, Any]:
+        values = {
+            name: None if np.isnan(value) else float(value)
+            for name, value in reading._asdict().items()
+            if name not in ("box", "sure")
+        }
+        return values | {"gender": reading.gender}
+
     box = [float(value) for value in smooth.box[:4]]
-    return values | {"track": number, "box": box, "gender": smooth.gender, "latest": latest.age}
+    return numbers(smooth) | {"track": number, "box": box, "latest": numbers(latest)}

@@ -3,7 +3,7 @@ import pytest
 import torch
 import traitlets
 
-from ssrlib import SSRNet, plots
+from ssrlib import SSRNet, plots, weights
 from ssrlib.datasets import synthetic
 from ssrlib.widgets import Playground, StagewiseExplorer
 
@@ -27,6 +27,16 @@ def test_a_network_with_other_bins_and_lambdas_can_be_shown():
         value = network(torch.from_numpy(FACES[1]).permute(2, 0, 1)[None]).item()
     assert [len(row) for row in explorer.p] == [4, 2]
     assert explorer.age == pytest.approx(value, rel=1e-5, abs=1e-7)
+
+
+def test_its_unit_is_the_networks():
+    explorer = StagewiseExplorer(FACES[0])
+    assert explorer.unit == "years"
+    explorer.load(FACES[0], weights.load(weights.pretrained("gender")))
+    assert (explorer.unit, explorer.value_range) == ("p_male", 1.0)
+    assert [preset["unit"] for preset in explorer.presets] == ["years", "years", "p_male"]
+    explorer.load(FACES[0])
+    assert explorer.unit == "years"
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,10 @@ def test_every_face_of_a_picture_can_be_read(page, opened, tmp_path, screenshot)
     two = np.hstack([large, small])
     choose(page, tmp_path, two)
     first = wait_for_other(page, before)
-    page.get_by_role("button", name="Face 1 of 2").wait_for()
-    page.get_by_role("button", name="Face 2 of 2").click()
+    buttons = [page.get_by_role("button", name=f"Face {number} of 2") for number in (1, 2)]
+    assert [button.get_attribute("aria-pressed") for button in buttons] == ["true", "false"]
+    buttons[1].click()
+    assert [button.get_attribute("aria-pressed") for button in buttons] == ["false", "true"]
     second = wait_for_other(page, first)
     readings = AgeGenderEstimator().predict(two)
     assert [first["age"], second["age"]] == pytest.approx([reading.age for reading in readings], abs=0.5)
@@ -210,6 +212,14 @@ def test_without_a_face_there_is_no_answer_until_somebody_places_one(page, opene
 def test_a_picture_is_moved_resized_turned_and_found_again(page, opened, tmp_path):
     opened()
     whole = answer(page)
+    # Who scrolls past it leaves it as it is.
+    assert not page.locator(".ssr-screen").evaluate(
+        """screen => {
+            const event = new WheelEvent("wheel", { deltaY: -120, cancelable: true });
+            screen.dispatchEvent(event);
+            return event.defaultPrevented;
+        }"""
+    )
     # With the keys: to the right by three steps, and back.
     screen = page.get_by_role("application", name="The picture under the oval")
     for _ in range(3):
@@ -369,6 +379,12 @@ def test_the_camera_is_read_pauses_and_stops(page, opened, screenshot):
     page.wait_for_function(
         "age => document.querySelector('.ssr-answer').dataset.age === `${age}`", arg=before["age"]
     )
+
+    # A notebook's cell that is run again takes it away, and nobody says so.
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_text("The oval follows your face.").wait_for()
+    page.evaluate("() => document.querySelector('.ssr-try').remove()")
+    page.wait_for_function("() => window.stopped.length === 2")
 
 
 def test_trouble_with_the_camera_is_told_and_a_picture_still_works(page, opened):

@@ -59,6 +59,9 @@ def test_a_face_is_followed_and_read_as_the_estimator_reads_it(browser, estimato
     assert face["age"] == pytest.approx(reading.age, abs=8)
     assert face["age_low"] < face["age"] < face["age_high"]
     assert face["gender"] == reading.gender
+    latest = face["latest"]
+    assert latest["age_low"] < latest["age"] < latest["age_high"]
+    assert latest["age"] == pytest.approx(reading.age, abs=8)
 
 
 def test_details_are_the_pixels_and_the_stages_of_the_chosen_face(browser):
@@ -69,6 +72,22 @@ def test_details_are_the_pixels_and_the_stages_of_the_chosen_face(browser):
     (pixels,) = browser.heard[-1][1]
     assert len(pixels) == 64 * 64 * 3
     assert np.frombuffer(pixels, np.uint8).std() > 20
+
+
+def test_a_network_without_stages_shows_its_pixels():
+    browser = Browser(WebcamDemo(estimator=AgeGenderEstimator(backend="onnx")))
+    assert browser.frame(still=True, details=True)["details"] == {"track": 1}
+    assert len(browser.heard[-1][1][0]) == 64 * 64 * 3
+
+
+def test_an_interrupt_is_answered_too(browser, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(webcam.Following, "follow", interrupted)
+        assert browser.frame()["error"] == "KeyboardInterrupt"
+    assert "error" not in browser.frame()
 
 
 @pytest.mark.parametrize(
@@ -124,6 +143,14 @@ class Clock:
         self.now += seconds
 
 
+def one_second(path, rate: int):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (512, 512))
+    for _ in range(rate):
+        writer.write(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
 # A slow machine leaves frames out, and a fast one waits for them: either way a second stays a second.
 @pytest.mark.parametrize(("rate", "reading", "answers"), [(500, 0.05, (15, 25)), (10, 0.001, (9, 11))])
 def test_a_video_is_played_at_its_own_speed_read_and_ends(
@@ -131,12 +158,7 @@ def test_a_video_is_played_at_its_own_speed_read_and_ends(
 ):
     clock = Clock()
     monkeypatch.setattr(webcam, "time", clock)
-    path = tmp_path / "video.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (512, 512))
-    for _ in range(rate):
-        writer.write(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR))
-    writer.release()
-    browser = Browser(WebcamDemo(source=path, estimator=estimator))
+    browser = Browser(WebcamDemo(source=one_second(tmp_path / "video.avi", rate), estimator=estimator))
     heard = [browser.ask(kind="next")]
     while "error" not in heard[-1]:
         assert browser.heard[-1][1][0].startswith(b"\xff\xd8")  # the frame itself, as a JPEG
@@ -148,6 +170,19 @@ def test_a_video_is_played_at_its_own_speed_read_and_ends(
     assert heard[-1]["error"].endswith("has ended; Start plays it again")
     assert "error" not in browser.ask(kind="next")
     browser.demo._handle_custom_msg({"kind": "stop"}, [])
+
+
+def test_a_video_waits_while_it_is_frozen(tmp_path, estimator, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(webcam, "time", clock)
+    browser = Browser(WebcamDemo(source=one_second(tmp_path / "video.avi", 10), estimator=estimator))
+    browser.ask(kind="next")
+    clock.sleep(60)
+    answers = 0
+    while "error" not in browser.ask(kind="next"):
+        answers += 1
+    assert answers == 9
+    assert 60.8 < clock.now < 61.2
 
 
 def test_sources_that_cannot_be_opened(tmp_path, estimator):
