@@ -1,6 +1,6 @@
-"""The same photo twice: near-duplicates within UTKFace, also across its splits, and what they are worth.
+"""The same photo twice: near-duplicates within each data set, across its splits, and what they are worth.
 
-    python -m tools.experiments.duplicates --store data/utkface
+    python -m tools.experiments.duplicates --store data/faces
 
 Two faces count as one photo if a difference hash, the sign of 256 differences between neighboring patches, is
 the same in all but a few places, also when one of them is mirrored. Of two other faces more than a hundred
@@ -58,8 +58,11 @@ def _apart(years: pd.Series) -> dict[str, float]:
     return {"pairs": len(years), "share": float((years > 0).mean()), "mean years": float(years.mean())}
 
 
-def main(store: FaceStore) -> None:
-    pairs, rows = alike(store), store.rows.reset_index(drop=True)
+def of_source(source: str, pairs: pd.DataFrame, store: FaceStore, tables: dict[str, pd.DataFrame]) -> dict:
+    """What the copies within one data set are; `tables` are the splits as the built-in network reads them."""
+    rows = store.rows.reset_index(drop=True)
+    own = (rows["source"] == source).to_numpy()
+    pairs = pairs[own[pairs["first"]] & own[pairs["second"]]].copy()
     ages = rows["age"].to_numpy()
     pairs["years"] = np.abs(ages[pairs["first"]] - ages[pairs["second"]])
     by_distance = pairs.groupby(pd.cut(pairs["distance"], LIMITS), observed=True)["years"].agg(
@@ -72,9 +75,8 @@ def main(store: FaceStore) -> None:
     between = pd.Series(
         [" and ".join(sorted(pair)) for pair in zip(splits[first], splits[second], strict=True)]
     )
-    path = weights.pretrained("age")
     measured: dict[str, Any] = {
-        "faces": len(store),
+        "faces": int(own.sum()),
         "pairs": len(pairs),
         "pairs between": between.value_counts().to_dict(),
         "labels differ": _apart(pairs["years"]),
@@ -87,25 +89,34 @@ def main(store: FaceStore) -> None:
     copied = np.zeros(len(rows), bool)
     copied[first[splits[second] == "train"]] = True
     copied[second[splits[first] == "train"]] = True
-    for split in ("validation", "test"):
-        table = predict_split(weights.load(path), store, split, weights.read_card(path).get("calibration"))
-        per_face = metrics_per_face(table, AGE)
-        known = copied[splits == split]
+    for split, table in tables.items():
+        here = (table["source"] == source).to_numpy()
+        per_face = metrics_per_face(table[here], AGE)
+        known = copied[own & (splits == split)]
         measured[split] = {
-            "faces": len(table),
+            "faces": int(here.sum()),
             "with a copy in train": int(known.sum()),
             "all": summary(per_face[["mae"]]),
             "without those": summary(per_face.loc[~known, ["mae"]]),
             "those alone": summary(per_face.loc[known, ["mae"]]),
         }
-        print(split, {name: value for name, value in measured[split].items() if name != "faces"})
-    print({name: value for name, value in measured.items() if name not in ("validation", "test")})
-    results.record("book/results/duplicates.json", measured, weights=[path], store=store, data="UTKFace")
+    return measured
+
+
+def main(store: FaceStore) -> None:
+    path = weights.pretrained("age")
+    network, calibration = weights.load(path), weights.read_card(path).get("calibration")
+    tables = {split: predict_split(network, store, split, calibration) for split in ("validation", "test")}
+    pairs, measured = alike(store), {}
+    for source in sorted(store.rows["source"].unique()):
+        measured[source] = of_source(source, pairs, store, tables)
+        print(source, measured[source])
+    results.record("book/results/duplicates.json", measured, weights=[path], store=store)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--store", type=Path, default=Path("data/utkface"))
+    parser.add_argument("--store", type=Path, default=Path("data/faces"))
     arguments = parser.parse_args()
     results.check_committed()
     main(FaceStore(arguments.store))
