@@ -467,8 +467,7 @@ class Channel {
    */
   take({ id, milliseconds }) {
     const sent = this.unanswered.get(id);
-    // Python answers in order: what came before and has no answer yet gets none.
-    for (const other of this.unanswered.keys()) if (other <= id) this.unanswered.delete(other);
+    this.unanswered.delete(id);
     if (id <= this.shown || sent === undefined) return false;
     this.shown = id;
     const at = performance.now();
