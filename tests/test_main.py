@@ -12,10 +12,30 @@ import typer
 from skimage import data
 from typer.testing import CliRunner
 
-from ssrlib import AgeGenderEstimator, FaceStore, __main__, detectors, face_crop, weights
+from ssrlib import AgeGenderEstimator, FaceStore, __main__, detectors, export, face_crop, training, weights
+from ssrlib import prepare as preparation
 from ssrlib.store import NO_REJECTS, write_store
 
 from .test_video import write_video
+
+
+@pytest.fixture
+def process(monkeypatch, capsys):
+    """Give a command as a process would get it, and return its exit status and its complaints."""
+
+    def run_as(*words) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["ssrlib", *map(str, words)])
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with pytest.raises(SystemExit) as ended:
+                __main__.main()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        code, said = ended.value.code, capsys.readouterr().err
+        return (1, f"{said}{code}\n") if isinstance(code, str) else (code, said)
+
+    return run_as
 
 
 def run(*arguments) -> tuple[int, str, str]:
@@ -230,31 +250,23 @@ def test_prepare_train_evaluate(tmp_path):
     assert "best.safetensors: reads gender, not age" in run("evaluate", "--store", store.path, *arguments)[2]
 
 
-SIGNALED = """
-import os, signal, sys
-from ssrlib import __main__, export, prepare, training
-
-number = int(sys.argv.pop(1))
-
-def struck(*_):
-    signal.raise_signal(number)
-
-def struck_in_a_library(*_):
-    try:
-        struck()
-    except BaseException as error:
-        raise RuntimeError("the library's own error") from error
-
-training.progress_bar = lambda: struck
-prepare.extract_all = struck
-export.to_onnx = struck_in_a_library
-__main__.main()
-"""
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["train", "prepare", "export"])
-def test_a_stopped_command_says_how_to_go_on(number, command, drawn_store, photo, tmp_path):
+def test_a_stopped_command_says_how_to_go_on(
+    number, command, drawn_store, photo, tmp_path, process, monkeypatch
+):
+    def struck(*_):
+        signal.raise_signal(number)
+
+    def struck_in_a_library(*_):
+        try:
+            struck()
+        except BaseException as error:
+            raise RuntimeError("the library's own error") from error
+
+    monkeypatch.setattr(training, "progress_bar", lambda: struck)
+    monkeypatch.setattr(preparation, "extract_all", struck)
+    monkeypatch.setattr(export, "to_onnx", struck_in_a_library)
     table = tmp_path / "table.csv"
     table.write_text(f"path,age\n{photo.name},43\n")
     arguments = {
@@ -262,11 +274,10 @@ def test_a_stopped_command_says_how_to_go_on(number, command, drawn_store, photo
         "prepare": ["folder", table, "--out", tmp_path / "out"],
         "export": ["age", "--to", "onnx", "--out", tmp_path / "out"],
     }[command]
-    words = [sys.executable, "-c", SIGNALED, number.value, command, *arguments]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
-    assert done.returncode == 128 + number
-    assert done.stderr.endswith("stopped; what is done is kept: give the same command to go on\n")
-    assert "Traceback" not in done.stderr
+    code, said = process(command, *arguments)
+    assert code == 128 + number
+    assert said.endswith("stopped; what is done is kept: give the same command to go on\n")
+    assert "Traceback" not in said
     if command == "train":
         assert (tmp_path / "out" / "age" / "checkpoint.pt").is_file()
 
@@ -375,13 +386,12 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         ),
     ],
 )
-def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "ssrlib", *arguments], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.returncode != 0
-    assert message in done.stderr
-    assert not {"Traceback", "Errno"} & set(re.findall(r"\w+", done.stderr))
+def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path, process, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = process(*arguments)
+    assert code != 0
+    assert message in said
+    assert not {"Traceback", "Errno"} & set(re.findall(r"\w+", said))
 
 
 BLOCKED = (

@@ -57,7 +57,9 @@ def test_errors_of_exactly_n_years_do_not_count_as_smaller():
 @given(ages)
 def test_metrics_lie_in_their_intervals_and_the_curve_only_rises(truth):
     table = pd.DataFrame({"value": truth[::-1], "truth": truth, "low": np.nan, "high": np.nan})
-    measured = metrics.summary(metrics.metrics_per_face(table, AGE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "RESAMPLES", 100)
+        measured = metrics.summary(metrics.metrics_per_face(table, AGE))
     for name, interval in measured["intervals"].items():
         if interval:
             assert interval[0] - 1e-9 <= measured[name] <= interval[1] + 1e-9
@@ -184,7 +186,9 @@ def test_predict_leaves_training_mode_as_it_was(age_network):
 def test_a_paired_comparison_drops_what_is_hard_for_both(errors, shift):
     """Each run off by the same: whatever the faces, the difference is sure. Runs that differ are not."""
     alike = np.repeat(errors[:1], 3, axis=0)
-    told = metrics.compare(alike + shift, alike)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "RESAMPLES", 100)
+        told = metrics.compare(alike + shift, alike)
     assert told["difference"] == pytest.approx(shift, abs=1e-9)
     assert told["interval"] == pytest.approx([shift, shift], abs=1e-9)
 

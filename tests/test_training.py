@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, score
 from ssrlib.network import FaceNetwork
-from ssrlib.targets import AGE
+from ssrlib.targets import AGE, GENDER
 from ssrlib.training import (
     SharedBatchNorm,
     chain,
@@ -138,7 +139,7 @@ def test_every_loss_falls(few_faces, loss):
     recipe = Recipe(target="gender", epochs=4, batch_size=16, loss=loss)
     history = fit(new_network(recipe), few_faces, recipe)
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    assert 1 <= best_epoch(history, AGE) <= 4
+    assert best_epoch(history, GENDER) == history["accuracy"].idxmax() + 1
 
 
 def test_exploding_loss_is_named(few_faces):
@@ -580,8 +581,9 @@ def test_two_processes_learn_what_one_does(drawn_store, two_processes, tmp_path)
 
     Adam divides each gradient by its own size, so where that is next to nothing, rounding moves a weight.
     """
-    assert torchrun(1, ["-m", "ssrlib"], drawn_store, tmp_path).returncode == 0
-    one, two = (pd.read_csv(place / "history.csv") for place in (tmp_path / "age", two_processes))
+    recipe = Recipe.best(epochs=2, batch_size=32)
+    one = fit(new_network(recipe), drawn_store, recipe, watch=lambda _: None)
+    two = pd.read_csv(two_processes / "history.csv")
     np.testing.assert_allclose(two[["loss", "mae"]], one[["loss", "mae"]], rtol=1e-2)
 
 
@@ -616,10 +618,11 @@ def test_two_processes_normalize_as_one(tmp_path):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
-def test_two_processes_cannot_share_31_faces(drawn_store, tmp_path):
-    done = torchrun(2, ["-m", "ssrlib"], drawn_store, tmp_path, "--batch-size", "31")
-    assert "2 processes cannot share 31 faces alike: choose a batch size that they divide" in done.stderr
+def test_two_processes_cannot_share_31_faces(few_faces, monkeypatch):
+    monkeypatch.setattr(training, "_fabric", lambda _: SimpleNamespace(world_size=2))
+    recipe = replace(QUICK, batch_size=31)
+    with pytest.raises(ValueError, match="2 processes cannot share 31 faces alike: choose a batch size that"):
+        fit(new_network(recipe), few_faces, recipe)
 
 
 @pytest.mark.slow
@@ -636,8 +639,9 @@ def test_one_of_torchruns_processes_killed_ends_the_other_and_any_number_goes_on
     assert torchrun(2, [script, marker], drawn_store, killed).returncode == 0
     for name in ("best.safetensors", "history.csv"):
         assert (two_processes / name).read_bytes() == (killed / "age" / name).read_bytes()
-    assert torchrun(1, ["-m", "ssrlib"], drawn_store, alone).returncode == 0
-    two, one = (pd.read_csv(place / "history.csv") for place in (two_processes, alone / "age"))
+    recipe = Recipe.best(epochs=2, batch_size=32)
+    one = fit(new_network(recipe), drawn_store, recipe, alone / "age", lambda _: None)
+    two = pd.read_csv(two_processes / "history.csv")
     np.testing.assert_allclose(one[["loss", "mae"]], two[["loss", "mae"]], rtol=1e-3)
 
 
@@ -646,12 +650,25 @@ def constant_answers(store):
     return np.full_like(truth, store.rows["age"].median()), truth
 
 
+class Bright(FaceNetwork):
+    """Reads how bright a face is: which faces are shown does not hang on who looks."""
+
+    def __init__(self):
+        super().__init__()
+        self.settings = {"target": "age"}
+        self.slope = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, faces):
+        return self.slope * faces.float().mean(dim=(1, 2, 3))
+
+
 def test_a_balanced_recipe_shows_rare_faces_more_often(tmp_path, monkeypatch):
-    faces, rows, rejects = _drawn(400)
-    rare = np.arange(400) % 20 == 0
-    rows = rows.assign(split="train", age=np.where(rare, 70.0, 30.0))
-    rows.loc[rows.index[rare][:5], "split"] = "validation"
-    made = store.write_store(tmp_path / "drawn", lambda _: [(faces, rows, rejects)], {})
+    numbers = np.arange(400)
+    rare = numbers % 20 == 0
+    faces = np.zeros((400, 64, 64, 3), np.uint8) + (numbers % 251).astype(np.uint8)[:, None, None, None]
+    rows = pd.DataFrame({"path": numbers.astype(str), "age": np.where(rare, 70.0, 30.0), "source": "made up"})
+    rows["subject"], rows["split"] = rows["path"], np.where(rare & (numbers < 100), "validation", "train")
+    made = store.write_store(tmp_path / "made-up", lambda _: [(faces, rows, store.NO_REJECTS)], {})
     shown, l1 = [], training.LOSSES["l1"]
 
     def remember(seen, truth, value_range):
@@ -662,7 +679,7 @@ def test_a_balanced_recipe_shows_rare_faces_more_often(tmp_path, monkeypatch):
     for balanced in (False, True):
         shown.clear()
         recipe = Recipe(epochs=1, batch_size=16, balanced=balanced)
-        fit(new_network(recipe), made, recipe)
+        fit(Bright(), made, recipe, watch=lambda _: None)
         share = np.mean(np.array(shown) == 70)
         # 15 of 395 are rare: by their number 4 %, by its root 17 %.
         assert (0.1 < share < 0.25) if balanced else (share < 0.07)

@@ -1,4 +1,4 @@
-"""All-Age-Faces: 13,322 photos of as many people, mostly Asian, from 2 to 80 years, with gender.
+"""All-Age-Faces: 13,322 photos of nearly as many people, mostly Asian, from 2 to 80 years, with gender.
 
 Source: https://github.com/JingchunCheng/All-Age-Faces-Dataset. Terms: the authors name none but to cite them;
 the photos belong to their owners, so for research only.
@@ -25,7 +25,8 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List the photos of the extracted folder, which has `original images` and `image sets`.
 
     The authors' two sets are kept in the column `part`. Splits are by the hash of the file's name, as
-    everywhere: each photo shows another person. The 49 points of `key points` are not read.
+    everywhere: each photo is said to show another person, though a few hundred are there twice. The 49
+    points of `key points` are not read.
 
     Args:
         path: the folder; or a tar file with photos and a `labels.csv`, see `folder.rows`.

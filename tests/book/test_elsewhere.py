@@ -39,8 +39,8 @@ def test_package_carries_weights_widgets_and_results(installed):
 
 @pytest.mark.notebook
 def test_chapter_runs_alone_in_another_folder(installed, tmp_path):
-    shutil.copy(ROOT / "book" / "10-how-good.ipynb", tmp_path)
-    notebook = nbformat.read(tmp_path / "10-how-good.ipynb", 4)
+    shutil.copy(ROOT / "book" / "01-photo-to-age.ipynb", tmp_path)
+    notebook = nbformat.read(tmp_path / "01-photo-to-age.ipynb", 4)
     where = nbformat.v4.new_code_cell("import ssrlib; print(ssrlib.__file__)")
     notebook.cells.append(where)
     environment = os.environ | {"PYTHONPATH": str(installed.parent)}
