@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import axe_playwright_python
 import jupytext
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, SoupStrainer
 
 from testing import site
 from testing.lab import open_page
@@ -68,7 +68,8 @@ def page(browser):
 
 @functools.cache
 def html(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text(), "html.parser")
+    """The links of a page, and what it says of itself."""
+    return BeautifulSoup(path.read_text(), "html.parser", parse_only=SoupStrainer(["a", "link", "meta"]))
 
 
 @functools.cache
