@@ -26,8 +26,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 def check_committed() -> None:
     """End a script that is going to record a result, if the result's commit would not tell its code.
 
-    Call it first, before an hour of computing. It looks at the package and at the running script. Who wants
-    to record all the same says why in the environment variable UNCOMMITTED, and the result will say so, too.
+    Call it first, before an hour of computing. It looks at the package, and at the running script with
+    everything that it has imported. Who wants to record all the same says why in the environment variable
+    UNCOMMITTED, and the result will say so, too.
     """
     changed = _uncommitted()
     if changed and not os.environ.get("UNCOMMITTED"):
@@ -113,11 +114,13 @@ def _torch() -> str:
 
 
 def _uncommitted() -> list[str]:
-    """Files of the package and the running script that differ from the commit; weights have checksums."""
+    """Files of the package, and imported ones, that differ from the commit; weights have checksums."""
     paths = ["ssrlib", ":(exclude)ssrlib/pretrained"]
-    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve()
-    if script.is_file() and script.is_relative_to(CHECKOUT):
-        paths.append(str(script))
+    loaded = {Path(getattr(module, "__file__", None) or "").resolve() for module in [*sys.modules.values()]}
+    for path in sorted(path for path in loaded if path.is_file() and path.is_relative_to(CHECKOUT)):
+        inside = path.relative_to(CHECKOUT)
+        if not inside.parts[0].startswith("."):  # a virtual environment
+            paths.append(str(inside))
     lines = _git("status", "--porcelain", "--untracked-files=all", "--", *paths).splitlines()
     return [line[3:] for line in lines]
 

@@ -13,14 +13,16 @@ pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is missing"
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A committed package and a script that runs; git is asked about these instead of the project's own."""
-    for name in ("ssrlib/network.py", "ssrlib/pretrained/age.safetensors", "tools/why.py", "tools/other.py"):
+    """A committed package, and a script that imports another: git is asked about these, not about ours."""
+    scripts = ("tools/why.py", "tools/shared.py", "tools/other.py")
+    for name in ("ssrlib/network.py", "ssrlib/pretrained/age.safetensors", *scripts):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1\n")
     for command in ("init", "add .", "-c user.name=A -c user.email=a@example.com commit -m first"):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True, capture_output=True)
     monkeypatch.setattr(results, "CHECKOUT", tmp_path.resolve())
     monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__file__=str(tmp_path / "tools/why.py")))
+    monkeypatch.setitem(sys.modules, "shared", SimpleNamespace(__file__=str(tmp_path / "tools/shared.py")))
     monkeypatch.delenv("UNCOMMITTED", raising=False)
     return tmp_path.resolve()
 
@@ -52,7 +54,7 @@ def test_which_weights_cannot_be_left_unsaid(checkout):
         results.record(checkout / "why.json", {})
 
 
-@pytest.mark.parametrize("name", ["ssrlib/network.py", "ssrlib/new.py", "tools/why.py"])
+@pytest.mark.parametrize("name", ["ssrlib/network.py", "ssrlib/new.py", "tools/why.py", "tools/shared.py"])
 def test_uncommitted_code_is_refused_unless_somebody_says_why(checkout, monkeypatch, name):
     (checkout / name).write_text("2\n")
     with pytest.raises(SystemExit, match=f"error: {name}: not committed"):

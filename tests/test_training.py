@@ -654,8 +654,7 @@ class Bright(FaceNetwork):
     """Reads how bright a face is: which faces are shown does not hang on who looks."""
 
     def __init__(self):
-        super().__init__()
-        self.settings = {"target": "age"}
+        super().__init__({"target": "age"})
         self.slope = nn.Parameter(torch.tensor(0.3))
 
     def forward(self, faces):
