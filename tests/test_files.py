@@ -106,6 +106,8 @@ def test_who_waits_gets_it_in_the_end(holder, tmp_path):
 
     waiting = Thread(target=take)
     waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
     assert got == []
     holder.kill()
     holder.wait()

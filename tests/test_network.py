@@ -9,6 +9,11 @@ from hypothesis import strategies as st
 from ssrlib import SSRNet, soft_stagewise_regression
 
 
+def random_faces(count: int) -> torch.Tensor:
+    seed = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8, generator=seed)
+
+
 def formula(p, eta, delta, value_range, lambda_eta, lambda_delta):
     """The reference's formula, written out for one face."""
     total = 0.0
@@ -58,7 +63,7 @@ def test_hard_choices_are_digits_in_base_three(digits):
 )
 def test_stages_have_their_bins_and_make_up_the_value(bins, count):
     network = SSRNet(bins=bins).eval()
-    faces = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    faces = random_faces(4)
     values, stages = network(faces, return_stages=True)
     assert values.shape == (4,)
     assert [tuple(stage.p.shape) for stage in stages] == [(4, s) for s in bins]
@@ -72,12 +77,12 @@ def test_stages_have_their_bins_and_make_up_the_value(bins, count):
 
 
 def test_uint8_and_float_faces_give_the_same_values(age_network):
-    faces = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    faces = random_faces(4)
     torch.testing.assert_close(age_network(faces), age_network(faces.double()))
 
 
 def test_formula_stays_in_float32_under_autocast(age_network):
-    faces = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
+    faces = random_faces(8)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         values, stages = age_network(faces, return_stages=True)
     assert values.dtype == torch.float32

@@ -60,6 +60,7 @@ def test_every_figure_can_be_drawn(name, tmp_path):
     assert isinstance(figure, Figure)
     figure.savefig(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
+    assert any(axes.has_data() for axes in figure.axes)
 
 
 def texts(figure: Figure) -> str:

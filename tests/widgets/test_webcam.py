@@ -1,3 +1,6 @@
+import os
+import sys
+import tempfile
 import time
 
 import cv2
@@ -194,8 +197,20 @@ def test_sources_that_cannot_be_opened(tmp_path, estimator):
         assert "OpenCV can open no video or camera of this name" in answer["error"]
 
 
+WRITTEN: list[str] = []
+
+
+def _watch(event: str, about: tuple) -> None:
+    if event == "open" and isinstance(about[2], int) and about[2] & (os.O_WRONLY | os.O_RDWR):
+        WRITTEN.append(str(about[0]))
+
+
 def test_nothing_is_written_to_disk(browser, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sys.addaudithook(_watch)  # which sees every file that Python opens, here and from now on
+    WRITTEN.clear()
     for _ in range(3):
         browser.frame(details=True)
+    assert WRITTEN == []
     assert list(tmp_path.iterdir()) == []
