@@ -2,7 +2,7 @@
 
 The plain way is one process with `cv2.imread`, `cv2.resize`, a list and `np.savez`. Each way runs in
 a process of its own, twice: on all photos and on a fifth of them. The difference of the two peaks of
-memory, its own and its helpers', is the growth with the number of photos.
+memory, its own and that of its largest helper, is the growth with the number of photos.
 
     python -m benchmarks.prepare
 """

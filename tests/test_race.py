@@ -58,6 +58,8 @@ def test_a_race_compares_on_validation_and_opens_the_test_split_when_told(comman
     monkeypatch.setattr(race, "in_parallel", one_by_one)  # the first command has shown that processes work
     again = command()
     assert again["metrics"] == first["metrics"]
+    with pytest.raises(SystemExit, match="on validation, epochs was 1, not 2: give the same options"):
+        command("--test", "--epochs", "2")
     capfd.readouterr()
     last = command("--test")
     assert last["metrics"][:2] == first["metrics"]

@@ -8,6 +8,7 @@ time:
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -142,6 +143,9 @@ def run(race: Race, name: str, description: str | None) -> None:
     if asked.test:
         # The networks are those of the command before, which may have run on another machine.
         before = results.load(name)
+        for key in ("seeds", "epochs", "batch size"):
+            if (known := before["origin"].get(key)) != origin[key]:
+                sys.exit(f"error: on validation, {key} was {known}, not {origin[key]}: give the same options")
         rows, origin["trained"] = before["metrics"], before["origin"]["trained"]
         rows = [row for row in rows if row["split"] != "test"] + rows_of(race, everyone, "test", asked.jobs)
     else:
