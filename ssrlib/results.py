@@ -28,8 +28,10 @@ def check_committed() -> None:
 
     Call it first, before an hour of computing. It looks at the package, and at the running script with
     everything that it has imported. Who wants to record all the same says why in the environment variable
-    UNCOMMITTED, and the result will say so, too.
+    UNCOMMITTED, and the result will say so, too. Nor does it begin where there is no place for results.
     """
+    if not Path("book/results").is_dir():
+        sys.exit("error: there is no folder book/results here, where results go: run this in the checkout")
     changed = _uncommitted()
     if changed and not os.environ.get("UNCOMMITTED"):
         sys.exit(

@@ -72,6 +72,12 @@ def test_changes_that_made_no_number_are_no_hindrance(checkout, name):
     results.check_committed()
 
 
+def test_a_script_that_would_write_elsewhere_does_not_begin(checkout, monkeypatch):
+    monkeypatch.chdir(checkout / "tools")
+    with pytest.raises(SystemExit, match="no folder book/results here, where results go: run this in the"):
+        results.check_committed()
+
+
 def test_without_a_checkout_a_result_is_recorded_all_the_same(checkout):
     shutil.rmtree(checkout / ".git")
     results.check_committed()
