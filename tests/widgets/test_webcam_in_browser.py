@@ -62,9 +62,11 @@ def by_hand(page):
 def show_by_hand(page, source=""):
     # Browsers give the camera to pages of this machine, without https too.
     script = BY_HAND.replace("SOURCE", json.dumps(source))
+    head = "<meta charset=utf-8><link rel=stylesheet href=/style.css>"
     answers = {
-        "/": ("text/html", f"<!doctype html><meta charset=utf-8><body><script type=module>{script}</script>"),
+        "/": ("text/html", f"<!doctype html>{head}<body><script type=module>{script}</script>"),
         "/widget.js": ("text/javascript", WebcamDemo._esm),
+        "/style.css": ("text/css", WebcamDemo._css),
     }
 
     def fulfill(route):
