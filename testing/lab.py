@@ -48,6 +48,15 @@ def write_video(path: Path) -> Path:
     return path
 
 
+def write_portrait(path: Path, rate: int, frames: int) -> Path:
+    """Write a video that shows one portrait, `rate` frames a second."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, (512, 512))
+    for _ in range(frames):
+        writer.write(cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
 @contextmanager
 def open_browser(camera_file: Path):
     """Start Chromium, with a file for a camera."""

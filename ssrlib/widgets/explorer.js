@@ -119,8 +119,8 @@ class StagewiseExplorer {
     this.endGlide();
     const from = this.terms;
     const target = structuredClone(termsOf(preset));
-    this.note.textContent = preset.note;
     this.terms = target;
+    this.recognize();
     this.send();
     if (shape(from) !== shape(target) || stillness()) return this.show();
     this.endGlide = glide((share) => {

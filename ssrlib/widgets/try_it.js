@@ -731,6 +731,7 @@ class Result {
 
   /** Say that there is no face, and so no answer. @param {boolean} live */
   nobody(live) {
+    clearTimeout(this.speaking); // of what was read before
     const text = `${NO_FACE}.`;
     if (this.spoken.textContent !== text) this.speak(text, live);
     if (this.empty) return;

@@ -10,6 +10,7 @@ from skimage import data
 
 from ssrlib import AgeGenderEstimator, detectors
 from ssrlib.widgets import WebcamDemo, webcam
+from testing.lab import write_portrait
 
 PHOTO = data.astronaut()
 
@@ -146,14 +147,6 @@ class Clock:
         self.now += seconds
 
 
-def one_second(path, rate: int):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (512, 512))
-    for _ in range(rate):
-        writer.write(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR))
-    writer.release()
-    return path
-
-
 # A slow machine leaves frames out, and a fast one waits for them: either way a second stays a second.
 @pytest.mark.parametrize(("rate", "reading", "answers"), [(500, 0.05, (15, 25)), (10, 0.001, (9, 11))])
 def test_a_video_is_played_at_its_own_speed_read_and_ends(
@@ -161,7 +154,9 @@ def test_a_video_is_played_at_its_own_speed_read_and_ends(
 ):
     clock = Clock()
     monkeypatch.setattr(webcam, "time", clock)
-    browser = Browser(WebcamDemo(source=one_second(tmp_path / "video.avi", rate), estimator=estimator))
+    browser = Browser(
+        WebcamDemo(source=write_portrait(tmp_path / "video.avi", rate, frames=rate), estimator=estimator)
+    )
     heard = [browser.ask(kind="next")]
     while "error" not in heard[-1]:
         assert browser.heard[-1][1][0].startswith(b"\xff\xd8")  # the frame itself, as a JPEG
@@ -178,7 +173,9 @@ def test_a_video_is_played_at_its_own_speed_read_and_ends(
 def test_a_video_waits_while_it_is_frozen(tmp_path, estimator, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(webcam, "time", clock)
-    browser = Browser(WebcamDemo(source=one_second(tmp_path / "video.avi", 10), estimator=estimator))
+    browser = Browser(
+        WebcamDemo(source=write_portrait(tmp_path / "video.avi", 10, frames=10), estimator=estimator)
+    )
     browser.ask(kind="next")
     clock.sleep(60)
     answers = 0

@@ -14,7 +14,7 @@ from skimage import data
 
 from ssrlib import detectors, face_crop
 from ssrlib.widgets import WebcamDemo
-from testing.lab import launch, open_page
+from testing.lab import launch, open_page, write_portrait
 
 PHOTO = data.astronaut()
 FACE = re.compile(r"^Face \d+: about \d+ years")
@@ -309,19 +309,11 @@ def test_frames_that_are_no_images_and_a_kernel_that_is_restarted(lab, page):
     page.get_by_role("button", name=FACE).first.wait_for()
 
 
-def write_portrait(path, seconds: int):
-    """Write a video that shows one portrait, a frame a second."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 1, (512, 512))
-    for _ in range(seconds):
-        writer.write(cv2.cvtColor(PHOTO, cv2.COLOR_RGB2BGR))
-    writer.release()
-    return repr(str(path))
-
-
 def test_source_is_a_video(lab, page, tmp_path, screenshot):
     # It outlasts the most patient wait. A face is shown once two frames have it, which may be far apart.
+    video = write_portrait(tmp_path / "video.avi", rate=1, frames=600)
     patient = "from ssrlib.widgets import tracking\ntracking.LOST_SECONDS = 60\n"
-    lab("video", patient + DEMO.format(source=write_portrait(tmp_path / "video.avi", seconds=600)))
+    lab("video", patient + DEMO.format(source=repr(str(video))))
     start(page)
     page.get_by_role("button", name=FACE).wait_for()
     screenshot("webcam-video")

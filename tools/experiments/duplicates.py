@@ -3,8 +3,8 @@
     python -m tools.experiments.duplicates --store data/faces
 
 Two faces count as one photo if a difference hash, the sign of 256 differences between neighboring patches, is
-the same in all but a few places, also when one of them is mirrored. Of two other faces about
-half of the places differ. Writes book/results/duplicates.json.
+the same in all but a few places, also when one of them is mirrored. Of two other faces about half of the
+places differ. Writes book/results/duplicates.json.
 """
 
 import argparse
