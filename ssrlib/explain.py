@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ssrlib import FACE_SIZE
-from ssrlib.inference import BATCH, predict
+from ssrlib.inference import BATCH, evaluating, predict
 from ssrlib.network import SSRNet, soft_stagewise_regression
 
 
@@ -102,9 +102,8 @@ def stage_terms(network: SSRNet, faces: np.ndarray) -> np.ndarray:
 
 def _batches(network: nn.Module, faces: np.ndarray) -> Iterator[torch.Tensor]:
     """Faces as the network wants them, on its device; the network is in inference mode meanwhile."""
-    device, was_training = next(network.parameters()).device, network.training
-    network.eval()
-    for start in range(0, len(faces), BATCH):
-        batch = torch.from_numpy(np.ascontiguousarray(faces[start : start + BATCH]))
-        yield batch.permute(0, 3, 1, 2).to(device)
-    network.train(was_training)
+    device = next(network.parameters()).device
+    with evaluating(network):
+        for start in range(0, len(faces), BATCH):
+            batch = torch.from_numpy(np.ascontiguousarray(faces[start : start + BATCH]))
+            yield batch.permute(0, 3, 1, 2).to(device)

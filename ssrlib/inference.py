@@ -5,7 +5,8 @@ PyTorch is imported where it is needed: `flip_average` also serves networks that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,15 +36,35 @@ def predict(network: nn.Module, faces: np.ndarray) -> np.ndarray:
     import torch
 
     device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
     values = []
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         for start in range(0, len(faces), BATCH):
             batch = torch.from_numpy(np.ascontiguousarray(faces[start : start + BATCH]))
             values.append(network(batch.permute(0, 3, 1, 2).to(device)).float().cpu())
-    network.train(was_training)
     return torch.cat(values).numpy() if values else np.empty(0, np.float32)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Switch to inference what in a network is training, and afterwards back again.
+
+    >>> from ssrlib.network import SSRNet
+    >>> network = SSRNet()
+    >>> with evaluating(network):
+    ...     network.training
+    False
+    >>> network.training
+    True
+    """
+    # Not `network.eval()`, which switches every part each time: that takes as long as a face.
+    training = [part for part in network.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def flip_average(

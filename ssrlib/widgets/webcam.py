@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import traitlets
 
-from ssrlib import SSRNet, face_crop
+from ssrlib import face_crop
 from ssrlib.estimator import AgeGenderEstimator, Reading
 from ssrlib.widgets.base import STYLE, Widget, module
-from ssrlib.widgets.explorer import terms_of
 from ssrlib.widgets.tracking import Following
 
 # Frames from a video or from the kernel's own camera are sent no wider than this many pixels.
@@ -32,7 +31,7 @@ class WebcamDemo(Widget):
     Args:
         source: instead of the browser's camera, a video file, or the number of a camera of the
             machine that runs the kernel, as OpenCV counts them.
-        estimator: what reads the faces; by default one with the built-in weights.
+        estimator: what reads the faces; by default one with the built-in weights, run by ONNX Runtime.
 
     Attributes:
         notes: what the button "Write down" has collected, a list of dicts; `pandas.DataFrame(demo.notes)`
@@ -57,7 +56,8 @@ class WebcamDemo(Widget):
         super().__init__(source="" if source is None else str(source))
         self._source = source
         self._video: cv2.VideoCapture | None = None
-        self._estimator = estimator or AgeGenderEstimator()
+        self._estimator = estimator or AgeGenderEstimator(backend="onnx")
+        self._staged: Any = estimator and estimator.age
         self._following: dict[str, Following] = {}
         self.on_msg(self._heard)
 
@@ -98,11 +98,18 @@ class WebcamDemo(Widget):
             numbers = [number for number, _, _ in read]
             chosen = numbers.index(asked["chosen"]) if asked.get("chosen") in numbers else 0
             face = face_crop.crop_face(photo, read[chosen][1].box, self._estimator.crop)
-            network = self._estimator.age
-            terms = terms_of(face, network) if isinstance(network, SSRNet) else {}
-            answer["details"] = terms | {"track": numbers[chosen]}
+            answer["details"] = self._terms(face) | {"track": numbers[chosen]}
             sent.append(face.tobytes())
         return answer
+
+    def _terms(self, face: np.ndarray) -> dict[str, Any]:
+        """Return what the network for age ends with for a face; nothing, where it has no stages."""
+        # Only this needs PyTorch, which takes seconds to import.
+        from ssrlib import SSRNet, weights
+        from ssrlib.widgets.explorer import terms_of
+
+        self._staged = self._staged or weights.load(weights.pretrained("age"))
+        return terms_of(face, self._staged) if isinstance(self._staged, SSRNet) else {}
 
     def _next(self) -> np.ndarray:
         """Return the frame of the source that is due now."""

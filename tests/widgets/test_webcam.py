@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -10,6 +11,7 @@ from skimage import data
 
 from ssrlib import AgeGenderEstimator, detectors
 from ssrlib.widgets import WebcamDemo, webcam
+from ssrlib.widgets.explorer import terms_of
 from testing.lab import write_portrait
 
 PHOTO = data.astronaut()
@@ -76,6 +78,29 @@ def test_details_are_the_pixels_and_the_stages_of_the_chosen_face(browser):
     (pixels,) = browser.heard[-1][1]
     assert len(pixels) == 64 * 64 * 3
     assert np.frombuffer(pixels, np.uint8).std() > 20
+
+
+def test_by_default_the_stages_add_up_to_the_age(estimator):
+    browser = Browser(WebcamDemo())
+    answer = browser.frame(still=True, details=True)
+    terms, pixels = answer["details"], browser.heard[-1][1][0]
+    crop = np.frombuffer(pixels, np.uint8).reshape(64, 64, 3)
+    assert terms == terms_of(crop, estimator.age) | {"track": 1}
+
+
+def test_a_demo_reads_a_frame_before_pytorch_is_imported(tmp_path):
+    code = """
+import sys
+from ssrlib.widgets import WebcamDemo
+demo = WebcamDemo()
+answers = []
+demo.send = lambda answer, sent: answers.append(answer)
+demo._handle_custom_msg({"kind": "frame", "still": True}, [open(sys.argv[1], "rb").read()])
+sys.exit(len(answers[0]["faces"]) != 1 or "torch" in sys.modules)
+"""
+    path = tmp_path / "portrait.jpg"
+    path.write_bytes(jpeg(PHOTO))
+    subprocess.run([sys.executable, "-c", code, path], check=True)
 
 
 def test_a_network_without_stages_shows_its_pixels():

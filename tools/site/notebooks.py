@@ -112,7 +112,7 @@ def linked(text: str, file: str) -> str:
         return ", ".join(cited)
 
     def term(found: re.Match) -> str:
-        shown, word = found[1], found[2] or found[1]
+        shown, word = (" ".join(text.split()) for text in (found[1], found[2] or found[1]))
         return f"[{{abbr}}`{shown} ({words()[word.lower()]})`](glossary.md)"
 
     def elsewhere(found: re.Match) -> str:
