@@ -57,10 +57,12 @@ def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStor
         return f"python -m tools.weights.teach {target.name} --store {store.path}"
     command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
     if recipe["balanced"]:  # the last of three trainings: weights.mk has the others
-        start = folder.with_name(folder.name.replace("varied", "mixture")) / target.name
+        start = folder.with_name(folder.name.replace("varied", "mixture")) / target.name / "best.safetensors"
+        if trained.get("start") != weights.weights_sha256(start):
+            raise SystemExit(f"error: {folder} went on from other weights than {start}")
         command += f" --balanced --augmentation {recipe['augmentation']} --epochs {recipe['epochs']}"
         command += f" --batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']}"
-        command += f" --start {start}/best.safetensors"
+        command += f" --start {start}"
     command += f" --seed {recipe['seed']} --out {folder}"
     if "teachers" in trained:
         teachers = [other / target.name for other in folders if not other.name.startswith("taught-")]
