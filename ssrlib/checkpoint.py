@@ -7,8 +7,9 @@ import signal
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypedDict
@@ -23,14 +24,16 @@ from ssrlib.store import FaceStore
 
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 UNREADABLE = ": not a checkpoint, or damaged; remove it to start anew"
+RECIPES = "the recipe's"
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
 
 class Job(TypedDict):
     """What two runs must share for one to go on where the other stopped.
 
-    `recipe` has the fields of `training.Recipe`, `network` the settings as text; the others begin the SHA-256
-    of starting weights, of a store's files, and of the teachers' weights, or "none".
+    `recipe` has the fields of `training.Recipe`, `network` the settings as text, `loss` a function's name;
+    the others begin the SHA-256 of starting weights, of a store's files, and of the teachers' weights, or
+    "none".
     """
 
     recipe: dict[str, Any]
@@ -39,6 +42,7 @@ class Job(TypedDict):
     faces: str
     rows: str
     teachers: str
+    loss: str
 
 
 def job(
@@ -46,8 +50,9 @@ def job(
     store: FaceStore,
     recipe: dict[str, Any],
     teachers: Sequence[FaceNetwork],
+    loss: Callable[..., object] | None,
 ) -> Job:
-    """Describe a run."""
+    """Describe a run; without a `loss`, it is the recipe's."""
     start = hashlib.sha256(_flat(network).numpy().tobytes())
     taught = hashlib.sha256(b"".join(_flat(teacher).numpy().tobytes() for teacher in teachers))
     return Job(
@@ -57,7 +62,18 @@ def job(
         faces=store.info["sha256"]["faces.npy"][:12],
         rows=store.info["sha256"]["rows.parquet"][:12],
         teachers=taught.hexdigest()[:12] if teachers else "none",
+        loss=_name(loss) if loss else RECIPES,
     )
+
+
+def _name(loss: Callable[..., object]) -> str:
+    """A loss by its name, or by its class's."""
+    if isinstance(loss, partial):
+        given = ", ".join(
+            [*map(repr, loss.args), *(f"{name}={value!r}" for name, value in loss.keywords.items())]
+        )
+        return f"{_name(loss.func)}({given})"
+    return f"{loss.__module__}.{getattr(loss, '__qualname__', type(loss).__qualname__)}"
 
 
 def _named(job: Job) -> dict[str, Any]:
@@ -79,7 +95,8 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
     try:
         # Each part takes what it needs to its device. On a GPU, Adam would wait for its count of steps.
         state = torch.load(path, map_location="cpu", weights_only=True)
-        theirs = _named(state["job"])
+        # Checkpoints of before told no loss of their own.
+        theirs = {"loss": RECIPES} | _named(state["job"])
     except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
         raise ValueError(f"{path}{UNREADABLE}") from error
     for name, value in _named(job).items():

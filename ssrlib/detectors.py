@@ -85,10 +85,10 @@ class Detector:
 def find(photo: np.ndarray, detector: str = "finder", any_angle: bool = False) -> list[Box]:
     """Find the faces in a photo, the largest first.
 
-    The built-in finder sees faces from about 24 pixels on, tilted by up to 45 degrees, and their
-    landmarks. OpenCV's Haar cascade sees faces from 24 pixels on and from a thirtieth of the photo's longer
-    side, loses most that are tilted by 30 degrees, and knows no landmarks. Each misses faces, and now and
-    then sees one in a pattern.
+    The built-in finder sees faces from about 24 pixels on, and from about an 85th of the photo's longer
+    side, tilted by up to 45 degrees, and their landmarks. OpenCV's Haar cascade sees faces from 24 pixels on
+    and from a thirtieth of the photo's longer side, loses most that are tilted by 30 degrees, and knows no
+    landmarks. Each misses faces, and now and then sees one in a pattern.
 
     Args:
         photo: uint8, height x width x 3, RGB.

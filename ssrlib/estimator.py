@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ssrlib import runtime
+from ssrlib import FACE_SIZE, runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
 from ssrlib.detectors import DETECTORS, Box, detector_named, find
@@ -92,37 +92,46 @@ class AgeGenderEstimator:
     def predict(
         self,
         photo: np.ndarray | str | Path,
-        boxes: Sequence[Box] | None = None,
+        boxes: Sequence[Box | Sequence[float]] | None = None,
         any_angle: bool = False,
     ) -> list[Reading]:
         """Return one reading a face, the largest face first; an empty list if there is none.
 
         Args:
             photo: a file, or an RGB image: uint8, height x width x 3, 0 to 255.
-            boxes: where its faces are, if that is known: then they are not looked for, and the
-                readings come in the order of the boxes.
+            boxes: where its faces are, if that is known, each a `Box` or left, top, width and height: then
+                they are not looked for, and the readings come in the order of the boxes.
             any_angle: find faces that lie on their side or stand on their head, too; see `detectors.find`.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not an image, the array breaks the contract above, a box lies outside
-                the photo, or the detector cannot search at any angle.
+            TypeError: the photo is neither a path nor an array.
+            ValueError: the file is not an image, the array breaks the contract above, a box is empty or lies
+                outside the photo, or the detector cannot search at any angle.
         """
+        if not isinstance(photo, np.ndarray | str | Path):
+            kind = type(photo).__name__
+            raise TypeError(
+                f"a photo is a path or an RGB array, not {kind}: np.asarray(image.convert('RGB'))"
+            )
         photo = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
         if boxes is None:
-            boxes = find(photo, self.crop.detector, any_angle)
-            sure = [True] * len(boxes)
+            places = find(photo, self.crop.detector, any_angle)
+            sure = [True] * len(places)
         else:
-            for box in boxes:
-                check_square(photo, self.crop.square(box))
+            places = [Box(*box) for box in boxes]
+            for place in places:
+                if not (place.width >= 1 and place.height >= 1):
+                    raise ValueError(f"{place} is empty: a box is at least one pixel wide and high")
+                check_square(photo, self.crop.square(place))
             sees_face = DETECTORS[self.crop.detector].sees_face
             # A box with landmarks is a detector's own.
-            sure = [not sees_face or bool(box.landmarks) or sees_face(photo, box) for box in boxes]
-        if not boxes:
+            sure = [not sees_face or bool(place.landmarks) or sees_face(photo, place) for place in places]
+        if not places:
             return []
-        found = np.stack([crop_face(photo, box, self.crop) for box in boxes])
+        found = np.stack([crop_face(photo, place, self.crop) for place in places])
         columns = [values.tolist() for values in self.predict_faces(found)]
-        return [Reading(*values) for values in zip(boxes, *columns, sure, strict=True)]
+        return [Reading(*values) for values in zip(places, *columns, sure, strict=True)]
 
     def predict_faces(self, faces: np.ndarray) -> FaceReadings:
         """Return what the networks read from faces that are cropped already.
@@ -133,8 +142,11 @@ class AgeGenderEstimator:
         Raises:
             ValueError: the array breaks the contract above, or the weights are damaged.
         """
-        if faces.dtype != np.uint8:
-            raise ValueError(f"faces must be uint8 from 0 to 255, not {faces.dtype}")
+        if faces.dtype != np.uint8 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE, 3):
+            shape = " x ".join(map(str, faces.shape))
+            raise ValueError(
+                f"faces must be uint8 from 0 to 255, N x 64 x 64 x 3, not {faces.dtype}, {shape}"
+            )
         ages, differences = flip_average(self._read_age, faces)
         scores, _ = flip_average(self._read_gender, faces)
         if not (np.isfinite(ages).all() and np.isfinite(scores).all()):

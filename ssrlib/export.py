@@ -175,7 +175,7 @@ def cost(network: nn.Module) -> list[dict[str, Any]]:
     >>> sum(layer["multiply_adds"] for layer in layers)
     17078926
     """
-    network, layers = copy.deepcopy(network).eval(), []
+    network, layers = copy.deepcopy(network).cpu().eval(), []
 
     def note(name: str, module: nn.Conv2d | nn.Linear, output: Tensor) -> None:
         parameters = sum(parameter.numel() for parameter in module.parameters())
@@ -270,14 +270,18 @@ def to_int8(
         OSError: the folder cannot be written.
     """
     networks, cards = _lists(networks, cards)
-    (train_faces, _), (validation_faces, rows) = store.split("train"), store.split("validation")
-    for split, faces in (("train", train_faces), ("validation", validation_faces)):
+    train, (validation_faces, rows) = (
+        np.flatnonzero(store.rows["split"] == "train"),
+        store.split("validation"),
+    )
+    for split, faces in (("train", train), ("validation", validation_faces)):
         if not len(faces):
             raise ValueError(f"{store.path}: has no {split} faces; int8 needs train and validation faces")
     with _workshop(path) as folder:
         made = folder / Path(path).name
         made.write_bytes(_onnx_bytes(networks, cards))
-        quantize(made, train_faces)
+        chosen = np.random.default_rng(0).permutation(len(train))[:CALIBRATION_FACES]
+        quantize(made, store.faces[np.sort(train[chosen])])
         checked = _check_errors(runtime.open_onnx(made).read, networks, validation_faces, rows)
         return _deliver([made], path, networks, cards, ONNX_CONTRACT | {"checked": checked})
 
@@ -365,12 +369,11 @@ def quantize(path: str | Path, faces: np.ndarray) -> None:
     """Turn the convolutions of an ONNX file from `to_onnx` into 8-bit integers, in place and unchecked.
 
     Each output channel's weights get a scale of their own; the inputs get the range that they have on
-    `faces` (uint8, N x 64 x 64 x 3), of which 512 are used. `to_int8` also checks the result.
+    `faces` (uint8, N x 64 x 64 x 3; some hundreds will do). `to_int8` also checks the result.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    chosen = np.random.default_rng(0).permutation(len(faces))[:CALIBRATION_FACES]
-    batches = iter(np.array_split(faces[chosen].transpose(0, 3, 1, 2), -(-len(chosen) // 64)))
+    batches = iter(np.array_split(faces.transpose(0, 3, 1, 2), -(-len(faces) // 64)))
 
     class Faces(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, Any] | None:

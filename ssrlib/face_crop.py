@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from ssrlib import FACE_SIZE
 from ssrlib.detectors import LOWER, Box, find
+from ssrlib.files import atomic_write
 from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, warp
 
 # The square that UTKFace shows, told from the box that Haar's cascade puts on the same face: rounded medians
@@ -324,12 +325,15 @@ def extract_face(data: bytes, name: str, rule: Crop) -> np.ndarray:
 
 
 def write_photo(photo: np.ndarray, path: str | Path) -> None:
-    """Save an RGB image in the format of the path's suffix, such as `.png` or `.jpg`.
+    """Save an RGB image, whole, in the format of the path's suffix, such as `.png` or `.jpg`.
 
     Raises:
+        ValueError: no format has this suffix.
         OSError: it cannot be written there.
     """
-    _write(photo, Path(path), "wb")
+    content = _encoded(photo, Path(path))
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
 
 
 def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
@@ -339,28 +343,35 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
         Where it is.
 
     Raises:
+        ValueError: no format has this suffix.
         OSError: it cannot be written there; no part of it is left.
     """
     path = Path(path)
+    content = _encoded(photo, path)
     for number in count(1):
         place = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         try:
-            _write(photo, place, "xb")
+            _write_new(content, place)
         except FileExistsError:
             continue
         return place
     raise AssertionError  # `count` has no end
 
 
-def _write(photo: np.ndarray, path: Path, mode: str) -> None:
-    content = cv2.imencode(path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
+def _encoded(photo: np.ndarray, path: Path) -> bytes:
+    if not cv2.haveImageWriter(path.name):
+        raise ValueError(f"{path}: no picture format that can be written has the suffix {path.suffix!r}")
+    return cv2.imencode(path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def _write_new(content: bytes, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"{path}: not saved, for its folder cannot be made ({error.strerror})"
         raise OSError(message) from error
     try:
-        with path.open(mode) as file:
+        with path.open("xb") as file:
             try:
                 file.write(content)
                 file.flush()

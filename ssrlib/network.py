@@ -111,6 +111,9 @@ class FaceNetwork(nn.Module):
 
     Args:
         settings: what builds the network; "target" names what is read.
+
+    Attributes:
+        terms: under which its weights may be used, where they came from a file whose card says so.
     """
 
     mean: Tensor
@@ -119,6 +122,7 @@ class FaceNetwork(nn.Module):
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
         self.settings = settings
+        self.terms = ""
         self.register_buffer("mean", torch.full((1, 3, 1, 1), 127.5))
         self.register_buffer("std", torch.full((1, 3, 1, 1), 127.5))
 

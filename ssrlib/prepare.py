@@ -54,6 +54,7 @@ def prepare(
         ValueError: not one photo gave a face, or there is something else at `out`.
         OSError: another process writes there, the folder cannot be written, or a helper was ended.
     """
+    rows = rows.reset_index(drop=True)  # joined tables can have one label twice
 
     def chunks(start: int) -> Iterator[Chunk]:
         if start == 0:

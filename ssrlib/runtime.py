@@ -124,7 +124,7 @@ def open_onnx(path: str | Path, threads: int = 1) -> Exported:
     try:
         metadata = session.get_modelmeta().custom_metadata_map
         facts = {name: json.loads(metadata[name]) for name in ("targets", "cards")}
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         message = f"{path}: an ONNX file, but not one that `python -m ssrlib export` made"
         raise ValueError(message) from error
     _check_facts(path, facts)
@@ -193,7 +193,7 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
             raise FileNotFoundError(f"{file}: no such file; ncnn needs the .param, the .bin and the .json")
     try:
         facts = json.loads(description.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{description}: damaged, or not a JSON file; export the network again") from error
     if isinstance(facts, dict) and "cards_sha256" in facts:
         _refuse_damage(description, facts["cards_sha256"], cards_sha256(facts))

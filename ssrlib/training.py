@@ -10,7 +10,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -115,8 +115,17 @@ class Recipe:
         for name in ("epochs", "batch_size", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
-        if self.second_epochs < 0:
-            raise ValueError(f"the recipe's second_epochs must be 0 or more, not {self.second_epochs}")
+        for name in ("second_epochs", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"the recipe's {name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("dropout", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"the recipe's {name} must be 0 or more and below 1, not {getattr(self, name)}"
+                )
+        for name in ("epochs", "second_epochs", "batch_size", "seed"):
+            if getattr(self, name) != int(getattr(self, name)):
+                raise ValueError(f"the recipe's {name} must be a whole number, not {getattr(self, name)}")
 
     @property
     def all_epochs(self) -> int:
@@ -302,7 +311,8 @@ def new_network(recipe: Recipe, **settings: Any) -> SSRNet:
 def start_from(path: str | Path, recipe: Recipe) -> SSRNet:
     """Return a network with the weights of a file, to be trained by a recipe, also for another target.
 
-    The formula's value range is only a factor, so what a network learned about age starts gender well.
+    The formula's value range is only a factor, so what a network learned about age starts gender well. The
+    file's terms stay with the network: `fit` and `weights.save` write them into its card.
 
     >>> network = start_from(weights.PRETRAINED / "age.safetensors", Recipe.best("gender"))
     >>> network.settings["value_range"]
@@ -310,11 +320,18 @@ def start_from(path: str | Path, recipe: Recipe) -> SSRNet:
     """
     network = weights.load(path)
     target = TARGETS[recipe.target]
-    network.settings |= {"value_range": target.value_range, "dropout": recipe.dropout, "target": target.name}
-    for layer in network.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.p = recipe.dropout
+    network.settings |= {"value_range": target.value_range, "target": target.name}
+    _drop_out(network, recipe.dropout)
     return network
+
+
+def _drop_out(network: FaceNetwork, share: float) -> None:
+    """Set the dropout of a network that has it."""
+    if "dropout" in network.settings:
+        network.settings["dropout"] = share
+        for layer in network.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = share
 
 
 def new_optimizer(network: FaceNetwork, recipe: Recipe) -> Optimizer:
@@ -371,7 +388,7 @@ def fit(
     process would. A run may go on with another number of them.
 
     Args:
-        network: trained in place; left in inference mode.
+        network: trained in place; left in inference mode. The recipe decides about its dropout.
         store: the faces.
         recipe: how to train.
         folder: where `checkpoint.pt`, `best.safetensors` and `history.csv` are kept up to date, if anywhere.
@@ -388,10 +405,11 @@ def fit(
         `ca5` (age) or `accuracy` (gender).
 
     Raises:
-        ValueError: the store lacks train or validation faces with a known label; a teacher reads something
-            else; the processes cannot share a batch alike; the loss stopped being a number, or the head
-            died; or the folder holds another run.
-        OSError: another process trains in the folder, or it could not be written in the end.
+        ValueError: the store lacks train or validation faces with a known label; the network or a teacher
+            reads something else; the processes cannot share a batch alike; the loss stopped being a number,
+            or the head died; or the folder holds another run.
+        OSError: another process trains in the folder, or it could not be written in the end; or the network
+            cannot be compiled here.
     """
     keep_memory()
     fabric = _fabric(recipe.precision)
@@ -399,15 +417,17 @@ def fit(
     rows, truth = _labeled(store, "train", target)
     validation_rows, validation_truth = _labeled(store, "validation", target)
     validation_faces = store.faces[validation_rows]
-    _check_fit(recipe, len(rows), teachers, fabric.world_size)
+    _check_fit(network, recipe, len(rows), teachers, fabric.world_size)
     steps = len(rows) // recipe.batch_size
 
+    _drop_out(network, recipe.dropout)
+    network.terms = " ".join(dict.fromkeys(one.terms for one in (network, *teachers) if one.terms))
     if recipe.waking and isinstance(network, SSRNet):
         _let_heads_wake(network)
     if fabric.world_size > 1:
         _share_statistics(network)
+    job = checkpoint.job(network, store, asdict(recipe), teachers, loss)
     loss = loss or partial(LOSSES[recipe.loss], value_range=target.value_range)
-    job = checkpoint.job(network, store, asdict(recipe), teachers)
     optimizer = new_optimizer(network, recipe)
     schedule = new_schedule(optimizer, recipe, recipe.learning_rate, recipe.epochs, steps)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -441,7 +461,8 @@ def fit(
             changes = _changes(recipe, run["step"], fabric)
             batch = batch[fabric.global_rank :: fabric.world_size]
             answers = labels[sent(batch, fabric.device)]
-            unasked.append(_step(fabric, model, stepper, read(batch), changes, answers, loss, crowd))
+            with _compiling():
+                unasked.append(_step(fabric, model, stepper, read(batch), changes, answers, loss, crowd))
             schedule.step()
             _update_average(average, network, recipe.ema)
             run["step"] += 1
@@ -463,6 +484,8 @@ def fit(
                 saved = time.monotonic()
             if stop:
                 break
+        if place and run["best"]:
+            _publish(place, job, network, run, store, recipe)
 
     if run["best"]:
         network.load_state_dict(run["best"]["weights"])
@@ -491,11 +514,17 @@ def chain(
 
     Returns:
         Each step's history, as `fit` returns it. The last step's weights are in its folder.
+
+    Raises:
+        ValueError, OSError: see `fit`.
     """
     later = later or replace(recipe, learning_rate=recipe.learning_rate / 4)
+    for number, store in enumerate(stores):  # before hours are spent on the first
+        for split in ("train", "validation"):
+            _labeled(store, split, TARGETS[(later if number else recipe).target])
     histories, start = [], None
     for number, store in enumerate(stores, start=1):
-        network, step = (weights.load(start), later) if start else (new_network(recipe), recipe)
+        network, step = (start_from(start, later), later) if start else (new_network(recipe), recipe)
         place = Path(folder) / f"{number}-{store.path.name}"
         histories.append(fit(network, store, step, place, watch))
         if start:
@@ -507,17 +536,13 @@ def chain(
 
 
 def note_start(path: Path, start: str | Path) -> None:
-    """Write into the card of weights what they went on from; its terms are theirs, too.
+    """Write into the card of weights what they went on from.
 
     Of `torchrun`'s processes, the first one writes it.
     """
     if os.environ.get("RANK", "0") != "0" or not path.is_file():
         return
-    card, known = weights.read_card(path), weights.read_card(start)
-    card["start"] = weights.weights_sha256(start)
-    if "terms" in known:
-        card["terms"] = known["terms"]
-    weights.write_card(path, card)
+    weights.write_card(path, weights.read_card(path) | Card(start=weights.weights_sha256(start)))
 
 
 def progress_bar() -> Callable[[Progress], None]:
@@ -614,7 +639,29 @@ def _fabric(precision: str) -> Fabric:
     return fabric
 
 
-def _check_fit(recipe: Recipe, faces: int, teachers: Sequence[FaceNetwork], processes: int) -> None:
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """Say in one sentence that a network cannot be compiled; PyTorch does so at the first step, at length."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(
+            f"the network cannot be compiled here ({reason}); it needs a C++ compiler: "
+            "install one, or train without --fast, with Recipe(compile=False)"
+        ) from error
+
+
+def _check_fit(
+    network: FaceNetwork, recipe: Recipe, faces: int, teachers: Sequence[FaceNetwork], processes: int
+) -> None:
+    if (read := target_of(network).name) != recipe.target:
+        raise ValueError(
+            f"the network reads {read}, and the recipe's target is {recipe.target}; "
+            "training.new_network and training.start_from make one that fits a recipe"
+        )
     for number, teacher in enumerate(teachers, start=1):
         if (taught := target_of(teacher).name) != recipe.target:
             raise ValueError(f"teacher {number} reads {taught}, not {recipe.target}")
@@ -795,7 +842,7 @@ def _publish(
     history, best = run["history"], run["best"]
     with files.atomic_write(folder / "history.csv") as partial:
         pd.DataFrame(history).to_csv(partial, index=False)
-    if run.get("published") != best["epoch"]:
+    if run.get("published") != best["epoch"] or not (folder / "best.safetensors").is_file():
         network = copy.deepcopy(network)
         network.load_state_dict(best["weights"])
         metrics = history[best["epoch"] - 1].items()

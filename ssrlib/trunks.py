@@ -45,9 +45,9 @@ def basic(channels: int, out: int, stride: int) -> nn.Module:
     return Residual(layers, shortcut, nn.ReLU(), stride)
 
 
-def separable(channels: int, out: int, stride: int, wider: int = 3) -> nn.Module:
+def separable(channels: int, out: int, stride: int) -> nn.Module:
     """Wider channels, a convolution of each by itself, and narrow ones again (MobileNetV2: Sandler, 2018)."""
-    wide = wider * channels
+    wide = 3 * channels
     layers = nn.Sequential(
         *(convolution(channels, wide, 1), nn.ReLU6()),
         *(convolution(wide, wide, stride=stride, groups=wide), nn.ReLU6()),

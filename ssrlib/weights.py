@@ -18,9 +18,8 @@ from torch import Tensor
 from ssrlib.cards import Card, check_card
 from ssrlib.files import atomic_write
 from ssrlib.network import FaceNetwork, SSRNet
+from ssrlib.runtime import PRETRAINED as PRETRAINED
 from ssrlib.targets import TARGETS
-
-PRETRAINED = Path(__file__).parent / "pretrained"
 
 # What a network can compute with.
 RANGES = {"value_range": (1e-3, 1e4), "lambda_eta": (0, 1e3), "lambda_delta": (0, 1e3), "dropout": (0, 1)}
@@ -33,7 +32,9 @@ def save(network: FaceNetwork, path: str | Path, card: Card | None = None) -> Pa
     """Write a network's weights, settings and card to a safetensors file.
 
     The file is written beside its place and moved in whole, so that `path` is never half a file. Its
-    checksums let `load` and `read_card` notice later damage.
+    checksums let `load` and `read_card` notice later damage. (They know an `SSRNet`. For another network,
+    read the tensors with safetensors.) Terms that came with the network's weights go into the card, unless
+    it has its own.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "age.safetensors"
@@ -42,7 +43,8 @@ def save(network: FaceNetwork, path: str | Path, card: Card | None = None) -> Pa
     >>> read_card(path)
     {'data': 'none'}
     """
-    return _write(path, _tensors(network), json.dumps(network.settings), card or {})
+    terms = Card(terms=network.terms) if network.terms else Card()
+    return _write(path, _tensors(network), json.dumps(network.settings), terms | (card or {}))
 
 
 def load(path: str | Path) -> SSRNet:
@@ -52,15 +54,17 @@ def load(path: str | Path) -> SSRNet:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or it is not an SSR-Net of this project.
+        ValueError: the file is damaged, or it is not an SSR-Net of this project, or its card is none that
+            can be computed with.
     """
-    settings, _, tensors = _read(path)
+    settings, metadata, tensors = _read(path)
     try:
         network = SSRNet(**settings)
         check_tensors(tensors, network.state_dict())
     except ValueError as error:
         raise ValueError(f"{path}{FOREIGN}: {error}") from error
     network.load_state_dict(tensors)
+    network.terms = str(_card(path, settings, metadata).get("terms", ""))
     return network.eval()
 
 
@@ -114,6 +118,10 @@ def read_card(path: str | Path) -> Card:
         ValueError: the file is damaged, or its card is none that can be computed with.
     """
     settings, metadata, _ = _read(path)
+    return _card(path, settings, metadata)
+
+
+def _card(path: str | Path, settings: dict[str, Any], metadata: dict[str, str]) -> Card:
     try:
         card: Card = json.loads(metadata.get("card", "{}"))
     except (ValueError, RecursionError) as error:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 
 from ssrlib import AgeGenderEstimator, detectors, face_crop, weights
@@ -100,6 +101,32 @@ def test_arrays_that_break_the_contract_are_refused(estimator, photo):
 def test_faces_from_zero_to_one_are_refused(estimator):
     with pytest.raises(ValueError, match="must be uint8"):
         estimator.predict_faces(np.zeros((1, 64, 64, 3)))
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+@pytest.mark.parametrize("shape", [(1, 128, 128, 3), (2, 3, 64, 64), (64, 64, 3)])
+def test_faces_of_another_shape_are_refused(backend, shape):
+    message = f"N x 64 x 64 x 3, not uint8, {' x '.join(map(str, shape))}"
+    with pytest.raises(ValueError, match=message):
+        AgeGenderEstimator(backend=backend).predict_faces(np.zeros(shape, np.uint8))
+
+
+def test_boxes_may_be_plain_numbers(estimator):
+    (reading,) = estimator.predict(PHOTO)
+    plain = [reading.box[:4], np.array(reading.box[:4])]
+    cropped = estimator.predict(PHOTO, [reading.box._replace(landmarks=None)])
+    assert estimator.predict(PHOTO, plain[:1]) == estimator.predict(PHOTO, plain[1:]) == cropped
+
+
+@pytest.mark.parametrize("box", [(10, 10, 0, 0), (10, 10, -5, -5), (10, 10, np.nan, np.nan)])
+def test_an_empty_box_is_refused(estimator, box):
+    with pytest.raises(ValueError, match="is empty"):
+        estimator.predict(PHOTO, [box])
+
+
+def test_a_photo_of_another_library_is_refused_with_what_to_do(estimator):
+    with pytest.raises(TypeError, match=r"not Image: np\.asarray\(image\.convert\('RGB'\)\)"):
+        estimator.predict(Image.fromarray(PHOTO))
 
 
 def test_weights_that_were_cropped_differently_warn(tmp_path, age_network):

@@ -1,7 +1,9 @@
+import errno
 import json
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from random import Random
 from zlib import compress, crc32
 
@@ -236,6 +238,27 @@ def test_a_crop_is_written_down_as_stores_hold_it(dataset):
 def test_written_photos_come_back(tmp_path):
     face_crop.write_photo(PHOTO, tmp_path / "new" / "Grüße 你好.png")
     assert np.array_equal(face_crop.read_photo(tmp_path / "new" / "Grüße 你好.png"), PHOTO)
+
+
+def test_a_photo_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    face_crop.write_photo(PHOTO, tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        face_crop.write_photo(PHOTO, tmp_path / "a.png")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+@pytest.mark.parametrize("write", [face_crop.write_photo, face_crop.write_new_photo])
+@pytest.mark.parametrize("name", ["a.xyz", "a"])
+def test_a_picture_needs_a_suffix_that_says_its_format(tmp_path, write, name):
+    with pytest.raises(ValueError, match="no picture format that can be written"):
+        write(PHOTO, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 LANDMARKS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 141]])

@@ -63,6 +63,17 @@ def test_the_same_on_a_dask_cluster(photos, tmp_path, whole):
     assert files(store) == whole
 
 
+def test_rows_of_two_tables_joined_can_be_prepared(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name, content in {"1.jpg": jpeg(0), "2.jpg": b"broken"}.items():
+        (tmp_path / "a" / name).write_bytes(content)
+    pd.DataFrame({"path": ["1.jpg", "2.jpg"], "age": [3, 4]}).to_csv(tmp_path / "a" / "t.csv", index=False)
+    rows, rejects = folder.rows(tmp_path / "a" / "t.csv")
+    twice = pd.concat([rows, rows.assign(path=["3.jpg", "4.jpg"])])
+    store = prepare(twice, rejects, tmp_path / "store", utkface.CROP)
+    assert (list(store.rows["path"]), list(store.rejects["path"])) == (["1.jpg", "3.jpg"], ["2.jpg", "4.jpg"])
+
+
 KILLED = """
 import sys
 from ssrlib.datasets import utkface

@@ -111,7 +111,13 @@ def test_an_onnx_file_from_before_there_were_checksums_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("cards", '[{"crop": {"margin": 1e9}}]'), ("cards", "[]"), ("targets", '["height"]'), ("targets", "{")],
+    [
+        ("cards", '[{"crop": {"margin": 1e9}}]'),
+        ("cards", "[]"),
+        ("targets", '["height"]'),
+        ("targets", "{"),
+        ("cards", "[" * 100_000),
+    ],
 )
 def test_an_onnx_file_that_lies_is_refused(name, value, tmp_path):
     model = onnx.load(BUILT_IN["age"])

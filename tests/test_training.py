@@ -554,16 +554,91 @@ def test_a_gpu_learns_what_a_cpu_does(few_faces, precision):
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
 
 
-def test_a_loss_of_ones_own_is_trained(few_faces):
+def test_what_a_file_may_be_used_for_is_said_of_all_that_learned_from_it(few_faces, tmp_path):
+    started, taught = tmp_path / "started", tmp_path / "taught"
+    fit(start_from(weights.pretrained("age"), QUICK), few_faces, QUICK, started, lambda _: None)
+    teacher = weights.load(weights.pretrained("age"))
+    fit(new_network(QUICK), few_faces, QUICK, taught, lambda _: None, [teacher])
+    for folder in (started, taught):
+        card = weights.read_card(folder / "best.safetensors")
+        assert card["terms"] == weights.read_card(weights.pretrained("age"))["terms"]
+    fit(new_network(QUICK), few_faces, QUICK, tmp_path / "free", lambda _: None)
+    assert "terms" not in weights.read_card(tmp_path / "free" / "best.safetensors")
+
+
+def test_a_network_that_reads_something_else_is_refused(few_faces):
+    with pytest.raises(ValueError, match="the network reads age, and the recipe's target is gender"):
+        fit(SSRNet(), few_faces, replace(QUICK, target="gender"))
+
+
+def test_the_recipe_decides_about_dropout(few_faces, tmp_path):
+    recipe = replace(QUICK, epochs=1)
+    fit(SSRNet(dropout=0.2), few_faces, recipe, tmp_path / "one", lambda _: None)
+    assert weights.load(tmp_path / "one" / "best.safetensors").settings["dropout"] == 0
+    later = replace(recipe, dropout=0.3)
+    chain([few_faces, few_faces], recipe, tmp_path / "chain", later, lambda _: None)
+    settings = [
+        weights.load(path).settings for path in sorted((tmp_path / "chain").rglob("best.safetensors"))
+    ]
+    assert [setting["dropout"] for setting in settings] == [0, 0.3]
+
+
+def test_a_chain_looks_at_all_its_stores_before_it_begins(few_faces, tmp_path):
+    nameless = changed(few_faces, tmp_path / "megaage", lambda rows: rows.assign(gender=None))
+    with pytest.raises(ValueError, match="megaage: no face of the train split has a known gender"):
+        chain([few_faces, nameless], replace(QUICK, target="gender"), tmp_path / "runs", watch=kill_after(1))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_best_weights_that_were_removed_come_back(few_faces, tmp_path):
+    fit(new_network(QUICK), few_faces, QUICK, tmp_path, lambda _: None)
+    content = (tmp_path / "best.safetensors").read_bytes()
+    (tmp_path / "best.safetensors").unlink()
+    fit(new_network(QUICK), few_faces, QUICK, tmp_path, kill_after(1))
+    assert (tmp_path / "best.safetensors").read_bytes() == content
+
+
+def test_without_a_compiler_one_sentence_says_so(few_faces, monkeypatch):
+    class Uncompiled(nn.Module):
+        def forward(self, _):
+            raise torch._dynamo.exc.TorchDynamoException("no g++ was found\nand more")
+
+    monkeypatch.setattr(torch, "compile", lambda network: Uncompiled())
+    with pytest.raises(OSError, match=r"cannot be compiled here \(no g\+\+ was found\); it needs a C\+\+"):
+        fit(new_network(QUICK), few_faces, replace(QUICK, compile=True))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 1.5},
+        {"batch_size": 2.5},
+        {"seed": 0.5},
+        {"ema": -1.0},
+        {"ema": 1.0},
+        {"dropout": 1.0},
+        {"weight_decay": -1.0},
+        {"second_epochs": -1},
+    ],
+    ids=str,
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(wrong):
+    with pytest.raises(ValueError, match=f"the recipe's {next(iter(wrong))} must be"):
+        Recipe(**wrong)
+
+
+def test_a_loss_of_ones_own_is_trained(few_faces, tmp_path):
     seen = []
 
     def loss(outputs, ages):
         seen.append(len(ages))
         return outputs.sum() * 0 + 7
 
-    history = fit(new_network(QUICK), few_faces, QUICK, watch=lambda _: None, loss=loss)
+    history = fit(new_network(QUICK), few_faces, QUICK, tmp_path, lambda _: None, loss=loss)
     assert history["loss"].tolist() == [7, 7]
     assert seen == [16] * 10
+    with pytest.raises(ValueError, match=r"of another run, whose loss is .*\.loss, not the recipe's"):
+        fit(new_network(QUICK), few_faces, QUICK, tmp_path)
 
 
 @pytest.fixture(scope="module")

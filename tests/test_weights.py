@@ -36,7 +36,7 @@ def test_foreign_keras_files_get_one_clear_error(tmp_path):
 
 
 def test_the_same_weights_are_the_same_bytes(age_network, tmp_path):
-    card = {"data": "Grüße"}
+    card = {"data": "Grüße", "terms": "none"}
     saved = [weights.save(age_network, tmp_path / f"{i}.safetensors", card).read_bytes() for i in range(8)]
     assert len(set(saved)) == 1
     assert weights.read_card(tmp_path / "0.safetensors") == card

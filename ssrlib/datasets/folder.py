@@ -1,5 +1,7 @@
 """Your own photos: a table that says which photo shows whom at what age."""
 
+import warnings
+from collections import Counter
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,7 +10,7 @@ import pandas as pd
 
 from ssrlib.datasets import existing, members, tables
 from ssrlib.face_crop import Crop
-from ssrlib.store import SPLITS
+from ssrlib.store import SPLITS, split_of
 
 CROP = Crop()
 OURS = {"file", "offset", "size", "source"}
@@ -19,7 +21,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a CSV or parquet file with the columns path, age and, if known, gender, subject, split.
 
     Paths are relative to the table's folder. Gender is "female", "male" or empty. People with the
-    same subject go to one split; a `split` column decides itself. Other columns are kept as they are.
+    same subject go to one split; a `split` column decides itself. A photo that has neither goes by its
+    name, or by its path where others have its name. Other columns are kept as they are.
 
     Photos may also lie in a tar file, beside a table named `labels.csv`; they are read in place.
 
@@ -56,7 +59,23 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             bad.append({"path": row["path"], "reason": str(error)})
     if not good:
         raise ValueError(f"{table}: no row has a path and an age from 0 to 120")
+    _part_namesakes(table, good)
     return tables(good, bad)
+
+
+def _part_namesakes(table: Path, rows: list[dict[str, Any]]) -> None:
+    """Give photos of one name, such as `ann/1.jpg` and `bob/1.jpg`, splits by their paths."""
+    alone = [row for row in rows if row["subject"] is None and row.get("split") is None]
+    names = Counter(PurePosixPath(row["path"]).name for row in alone)
+    namesakes = [row for row in alone if names[PurePosixPath(row["path"]).name] > 1]
+    for row in namesakes:
+        row["split"] = split_of(row["path"])
+    if namesakes:
+        warnings.warn(
+            f"{table}: {len(namesakes)} photos have a name that others have, so their splits go by their "
+            "paths; if a folder is a person, add a column subject, which keeps each person in one split",
+            stacklevel=3,
+        )
 
 
 def _labels_of(tar: Path, packed: dict[str, dict[str, Any]]) -> PurePosixPath:

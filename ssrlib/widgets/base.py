@@ -10,7 +10,7 @@ import anywidget
 import ipywidgets
 
 FOLDER = Path(__file__).parent
-STYLE = (FOLDER / "style.css").read_text()
+STYLE = (FOLDER / "style.css").read_text("utf-8")
 
 # How the modules name one another; a widget's own module cannot import from a file.
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./([^"]+)";\n', re.MULTILINE)
@@ -23,7 +23,7 @@ def module(*names: str) -> str:
 
     def add(name: str) -> None:
         if name not in texts:
-            text = (FOLDER / name).read_text()
+            text = (FOLDER / name).read_text("utf-8")
             for other in IMPORT.findall(text):
                 add(other)
             texts[name] = EXPORT.sub("", IMPORT.sub("", text))
@@ -36,9 +36,10 @@ def module(*names: str) -> str:
 def as_page(script: str, state: dict[str, Any]) -> str:
     """Return a module with a `render`, and its state, as HTML that needs no kernel, server or other file."""
     place = f"ssr-{uuid.uuid4().hex}"
-    script += f"\n{module('page.js')}\nconst model = modelOf({json.dumps(state)});"
+    # Within a script, "</script" ends it, and "<!--" with "<script" hides its end, also in a string.
+    values = json.dumps(state).replace("<", "\\u003c")
+    script += f"\n{module('page.js')}\nconst model = modelOf({values});"
     script += f"render({{ model, el: document.getElementById({place!r}) }});"
-    # A script ends at the first "</script", even within a string.
     script = script.replace("</", "<\\/")
     return f'<style>{STYLE}</style><div id="{place}"></div><script type="module">{script}</script>'
 

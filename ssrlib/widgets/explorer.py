@@ -10,6 +10,7 @@ import traitlets
 
 from ssrlib import SSRNet, soft_stagewise_regression, weights
 from ssrlib.datasets import synthetic
+from ssrlib.inference import evaluating
 from ssrlib.targets import target_of
 from ssrlib.training import Recipe, new_network
 from ssrlib.widgets.base import STYLE, Widget, module
@@ -132,12 +133,13 @@ def terms_of(face: np.ndarray, network: SSRNet) -> dict[str, Any]:
     Args:
         face: uint8, 64 x 64 x 3, RGB, 0 to 255.
 
-    >>> terms = terms_of(np.zeros((64, 64, 3), np.uint8), SSRNet().eval())
+    >>> terms = terms_of(np.zeros((64, 64, 3), np.uint8), SSRNet())
     >>> len(terms["p"]), len(terms["p"][0]), terms["value_range"], terms["unit"]
     (3, 3, 101.0, 'years')
     """
-    with torch.inference_mode():
-        _, stages = network(torch.from_numpy(face.copy()).permute(2, 0, 1)[None], return_stages=True)
+    with evaluating(network), torch.inference_mode():
+        seen = torch.from_numpy(face.copy()).permute(2, 0, 1)[None].to(network.mean.device)
+        _, stages = network(seen, return_stages=True)
     settings = network.settings
     # The lambdas scale shifts and widths, so they can be part of them here.
     return {

@@ -3,10 +3,12 @@
 import copy
 import ctypes
 import itertools
+import shutil
 import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +49,7 @@ class TrainingMonitor(Widget):
 
     Args:
         network, store, recipe, folder: as for `fit`. Without a folder, a temporary one keeps the
-            checkpoint.
+            checkpoint; it goes with the monitor.
 
     Attributes:
         state: what is shown: `phase` ("ready", "running", "stopping", "stopped", "finished" or "failed"),
@@ -86,6 +88,8 @@ class TrainingMonitor(Widget):
         self._network, self._store, self._recipe = network, store, recipe
         self._number = next(_numbers)
         self._folder = folder or tempfile.mkdtemp(prefix="ssrlib-")
+        if not folder:
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         # Fit recognizes its checkpoint by the weights that training began with.
         self._start_weights = copy.deepcopy(network.state_dict())
         self._thread: threading.Thread | None = None

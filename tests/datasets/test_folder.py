@@ -54,6 +54,18 @@ def test_people_may_be_numbered(tmp_path):
     assert rows["split"].nunique() == 1
 
 
+def test_photos_of_one_name_do_not_share_a_split(tmp_path):
+    paths = [f"{person}/{number}.jpg" for person in range(40) for number in range(3)]
+    pd.DataFrame({"path": paths, "age": 30}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.warns(UserWarning, match="120 photos have a name that others have.* add a column subject"):
+        rows, _ = folder.rows(tmp_path / "t.csv")
+    assert set(rows["split"]) >= {"train", "validation", "test"}
+    people = [path.split("/")[0] for path in paths]
+    pd.DataFrame({"path": paths, "age": 30, "subject": people}).to_csv(tmp_path / "t.csv", index=False)
+    rows, _ = folder.rows(tmp_path / "t.csv")
+    assert (rows.groupby("subject")["split"].nunique() == 1).all()
+
+
 def test_a_tar_of_a_folder_as_it_is_can_be_read(tmp_path):
     files = {"./labels.csv": b"path,age\na.png,30\n", "./a.png": b"a photo"}
     rows, rejects = folder.rows(tar(tmp_path / "mine.tar", files))

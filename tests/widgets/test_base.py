@@ -1,9 +1,11 @@
+import json
 import re
 from collections import Counter
 
 import pytest
 
 from ssrlib.widgets import base
+from ssrlib.widgets.base import as_page
 
 SCRIPTS = sorted(path.name for path in base.FOLDER.glob("*.js"))
 
@@ -23,3 +25,12 @@ def test_what_several_scripts_import_is_there_once_and_before_them():
     places = [module.index(text) for text in ("function h(", "function scale(", "class StagewiseExplorer")]
     assert places == sorted(places)
     assert module.count("function h(") == 1
+
+
+def test_no_text_in_a_state_can_end_its_script_or_hide_the_end():
+    state = {"text": "<!-- <script> </script>"}
+    page = as_page("", state)
+    script = page.split('<script type="module">')[1]
+    assert (script.count("</"), script.count("<!--")) == (1, 0)
+    (values,) = re.findall(r"modelOf\((\{.*?\})\);render", script)
+    assert json.loads(values) == state

@@ -3,9 +3,10 @@ import pytest
 import torch
 import traitlets
 
-from ssrlib import SSRNet, plots, weights
+from ssrlib import Recipe, SSRNet, new_network, plots, weights
 from ssrlib.datasets import synthetic
 from ssrlib.widgets import Playground, StagewiseExplorer
+from ssrlib.widgets.explorer import terms_of
 
 FACES = synthetic.generate(2, seed=5)[0]
 
@@ -81,3 +82,12 @@ def test_playground_knows_every_answer_of_texts_images_and_both():
     assert [entry["text"] for entry in shown.answers] == ["both", "", "text"] * 2
     assert ["image" in entry for entry in shown.answers] == [True, True, False] * 2
     assert shown.choices[0] == {"name": "size", "values": ["4", "8"]}
+
+
+def test_reading_terms_leaves_the_network_as_it_was():
+    network = new_network(Recipe(dropout=0.5))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    face = synthetic.generate(1, seed=3)[0][0]
+    assert terms_of(face, network) == terms_of(face, network)
+    assert network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

@@ -1,6 +1,7 @@
 import copy
 import os
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -209,3 +210,19 @@ def test_no_other_threads_wait_for_work_beside_those_of_training(in_notebook, dr
     torch.set_num_threads(cores)
     assert workers
     assert not workers & beside
+
+
+def test_a_temporary_folder_goes_with_its_monitor(drawn_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    code = """
+import sys
+from pathlib import Path
+from ssrlib import FaceStore, Recipe
+from ssrlib.training import new_network
+from ssrlib.widgets import TrainingMonitor
+recipe = Recipe(epochs=1)
+monitor = TrainingMonitor(new_network(recipe), FaceStore(sys.argv[1]), recipe)
+sys.exit(len(list(Path(sys.argv[2]).glob("ssrlib-*"))) != 1)
+"""
+    subprocess.run([sys.executable, "-c", code, drawn_store.path, tmp_path], check=True)
+    assert list(tmp_path.glob("ssrlib-*")) == []
