@@ -18,8 +18,9 @@ from torch import Tensor
 from ssrlib.cards import Card, check_card
 from ssrlib.files import atomic_write
 from ssrlib.network import FaceNetwork, SSRNet
-from ssrlib.runtime import PRETRAINED as PRETRAINED
 from ssrlib.targets import TARGETS
+
+PRETRAINED = Path(__file__).parent / "pretrained"
 
 # What a network can compute with.
 RANGES = {"value_range": (1e-3, 1e4), "lambda_eta": (0, 1e3), "lambda_delta": (0, 1e3), "dropout": (0, 1)}
