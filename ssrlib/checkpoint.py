@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import shutil
 import signal
 import threading
@@ -9,7 +10,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypedDict
@@ -67,13 +67,8 @@ def job(
 
 
 def _name(loss: Callable[..., object]) -> str:
-    """A loss by its name, or by its class's."""
-    if isinstance(loss, partial):
-        given = ", ".join(
-            [*map(repr, loss.args), *(f"{name}={value!r}" for name, value in loss.keywords.items())]
-        )
-        return f"{_name(loss.func)}({given})"
-    return f"{loss.__module__}.{getattr(loss, '__qualname__', type(loss).__qualname__)}"
+    """A loss as Python writes it, but for addresses in memory: the next process has others."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(loss))
 
 
 def _named(job: Job) -> dict[str, Any]:
@@ -95,8 +90,8 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
     try:
         # Each part takes what it needs to its device. On a GPU, Adam would wait for its count of steps.
         state = torch.load(path, map_location="cpu", weights_only=True)
-        # Checkpoints of before told no loss of their own.
-        theirs = {"loss": RECIPES} | _named(state["job"])
+        # Checkpoints of before did not tell their loss.
+        theirs = {"loss": job["loss"]} | _named(state["job"])
     except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
         raise ValueError(f"{path}{UNREADABLE}") from error
     for name, value in _named(job).items():

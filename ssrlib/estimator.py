@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -119,10 +119,8 @@ class AgeGenderEstimator:
             places = find(photo, self.crop.detector, any_angle)
             sure = [True] * len(places)
         else:
-            places = [Box(*box) for box in boxes]
+            places = [_checked_box(box) for box in boxes]
             for place in places:
-                if not (place.width >= 1 and place.height >= 1):
-                    raise ValueError(f"{place} is empty: a box is at least one pixel wide and high")
                 check_square(photo, self.crop.square(place))
             sees_face = DETECTORS[self.crop.detector].sees_face
             # A box with landmarks is a detector's own.
@@ -231,6 +229,15 @@ def _line(text: str, photo: np.ndarray, unit: float) -> np.ndarray:
 
 def _range(reading: Reading) -> str:
     return "" if np.isnan(reading.age_low) else f" ({reading.age_low:.0f}-{reading.age_high:.0f})"
+
+
+def _checked_box(box: Sequence[Any]) -> Box:
+    numbers = np.array(box[:4], float)
+    if len(numbers) < 4 or not np.isfinite(numbers).all() or not (numbers[2:] >= 1).all():
+        raise ValueError(
+            f"{box} is no box: that is left, top, width and height, at least one pixel wide and high"
+        )
+    return Box(*box)
 
 
 def _checked(photo: np.ndarray) -> np.ndarray:

@@ -359,7 +359,7 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
 
 
 def _encoded(photo: np.ndarray, path: Path) -> bytes:
-    if not cv2.haveImageWriter(path.name):
+    if not cv2.haveImageWriter(path.suffix):
         raise ValueError(f"{path}: no picture format that can be written has the suffix {path.suffix!r}")
     return cv2.imencode(path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
 

@@ -124,7 +124,7 @@ class Recipe:
                     f"the recipe's {name} must be 0 or more and below 1, not {getattr(self, name)}"
                 )
         for name in ("epochs", "second_epochs", "batch_size", "seed"):
-            if getattr(self, name) != int(getattr(self, name)):
+            if not isinstance(getattr(self, name), int):
                 raise ValueError(f"the recipe's {name} must be a whole number, not {getattr(self, name)}")
 
     @property
@@ -328,7 +328,7 @@ def start_from(path: str | Path, recipe: Recipe) -> SSRNet:
 def _drop_out(network: FaceNetwork, share: float) -> None:
     """Set the dropout of a network that has it."""
     if "dropout" in network.settings:
-        network.settings["dropout"] = share
+        network.settings["dropout"] = float(share)
         for layer in network.modules():
             if isinstance(layer, nn.Dropout):
                 layer.p = share
@@ -421,7 +421,9 @@ def fit(
     steps = len(rows) // recipe.batch_size
 
     _drop_out(network, recipe.dropout)
-    network.terms = " ".join(dict.fromkeys(one.terms for one in (network, *teachers) if one.terms))
+    for teacher in teachers:
+        if teacher.terms not in network.terms:
+            network.terms = f"{network.terms} {teacher.terms}".strip()
     if recipe.waking and isinstance(network, SSRNet):
         _let_heads_wake(network)
     if fabric.world_size > 1:
@@ -453,6 +455,8 @@ def fit(
             with files.naming(place):  # before an hour is spent
                 place.mkdir(parents=True, exist_ok=True)
         run = checkpoint.resume(folder, job, parts, fabric)
+        if place and run["best"]:  # somebody may have removed what was written
+            _publish(place, job, network, run, store, recipe)
         for batch in _batches(shares, recipe, run["step"]):
             if run["step"] == recipe.epochs * steps:
                 schedule = _begin_second_phase(network, average, optimizer, recipe, steps, run["best"])
@@ -484,8 +488,6 @@ def fit(
                 saved = time.monotonic()
             if stop:
                 break
-        if place and run["best"]:
-            _publish(place, job, network, run, store, recipe)
 
     if run["best"]:
         network.load_state_dict(run["best"]["weights"])
@@ -542,7 +544,11 @@ def note_start(path: Path, start: str | Path) -> None:
     """
     if os.environ.get("RANK", "0") != "0" or not path.is_file():
         return
-    weights.write_card(path, weights.read_card(path) | Card(start=weights.weights_sha256(start)))
+    known, card = weights.read_card(start), weights.read_card(path)
+    card["start"] = weights.weights_sha256(start)
+    if "terms" in known:
+        card.setdefault("terms", known["terms"])
+    weights.write_card(path, card)
 
 
 def progress_bar() -> Callable[[Progress], None]:
@@ -641,15 +647,15 @@ def _fabric(precision: str) -> Fabric:
 
 @contextmanager
 def _compiling() -> Iterator[None]:
-    """Say in one sentence that a network cannot be compiled; PyTorch does so at the first step, at length."""
+    """Say in one sentence that there is no C++ compiler; PyTorch says so at the first step, at length."""
     try:
         yield
     except RuntimeError as error:
-        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        # Its class is in a module that takes a second to import.
+        if "InvalidCxxCompiler" not in f"{type(error).__name__} {error}":
             raise
-        reason = str(error).strip().splitlines()[0]
         raise OSError(
-            f"the network cannot be compiled here ({reason}); it needs a C++ compiler: "
+            "the network cannot be compiled, for no working C++ compiler is here: "
             "install one, or train without --fast, with Recipe(compile=False)"
         ) from error
 

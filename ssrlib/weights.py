@@ -55,8 +55,7 @@ def load(path: str | Path) -> SSRNet:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or it is not an SSR-Net of this project, or its card is none that
-            can be computed with.
+        ValueError: the file is damaged, or it is not an SSR-Net of this project.
     """
     settings, metadata, tensors = _read(path)
     try:
@@ -65,7 +64,8 @@ def load(path: str | Path) -> SSRNet:
     except ValueError as error:
         raise ValueError(f"{path}{FOREIGN}: {error}") from error
     network.load_state_dict(tensors)
-    network.terms = str(_card(path, settings, metadata).get("terms", ""))
+    terms = _card(path, metadata).get("terms")
+    network.terms = terms if isinstance(terms, str) else ""
     return network.eval()
 
 
@@ -119,15 +119,18 @@ def read_card(path: str | Path) -> Card:
         ValueError: the file is damaged, or its card is none that can be computed with.
     """
     settings, metadata, _ = _read(path)
-    return _card(path, settings, metadata)
+    card = _card(path, metadata)
+    check_card(path, settings["target"], card)
+    return card
 
 
-def _card(path: str | Path, settings: dict[str, Any], metadata: dict[str, str]) -> Card:
+def _card(path: str | Path, metadata: dict[str, str]) -> Card:
     try:
         card: Card = json.loads(metadata.get("card", "{}"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: its card cannot be used: it is not JSON") from error
-    check_card(path, settings["target"], card)
+    if not isinstance(card, dict):
+        raise ValueError(f"{path}: its card cannot be used: it must be an object, not {card!r}")
     return card
 
 

@@ -118,9 +118,12 @@ def test_boxes_may_be_plain_numbers(estimator):
     assert estimator.predict(PHOTO, plain[:1]) == estimator.predict(PHOTO, plain[1:]) == cropped
 
 
-@pytest.mark.parametrize("box", [(10, 10, 0, 0), (10, 10, -5, -5), (10, 10, np.nan, np.nan)])
-def test_an_empty_box_is_refused(estimator, box):
-    with pytest.raises(ValueError, match="is empty"):
+@pytest.mark.parametrize(
+    "box",
+    [(10, 10, 0, 0), (10, 10, -5, -5), (10, 10, np.nan, 9), (np.nan, 9, 9, 9), (9, 9, np.inf, 9), (9, 9, 50)],
+)
+def test_what_is_no_box_is_refused(estimator, box):
+    with pytest.raises(ValueError, match="is no box"):
         estimator.predict(PHOTO, [box])
 
 

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -240,6 +241,13 @@ def test_written_photos_come_back(tmp_path):
     assert np.array_equal(face_crop.read_photo(tmp_path / "new" / "Grüße 你好.png"), PHOTO)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="file names on Windows are text")
+def test_a_name_that_is_no_text_is_written(tmp_path):
+    path = tmp_path / os.fsdecode(b"a\xff.png")
+    face_crop.write_photo(PHOTO, path)
+    assert np.array_equal(face_crop.read_photo(path), PHOTO)
+
+
 def test_a_photo_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     face_crop.write_photo(PHOTO, tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
@@ -254,7 +262,7 @@ def test_a_photo_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("write", [face_crop.write_photo, face_crop.write_new_photo])
-@pytest.mark.parametrize("name", ["a.xyz", "a"])
+@pytest.mark.parametrize("name", ["a.xyz", "a", ".png"])
 def test_a_picture_needs_a_suffix_that_says_its_format(tmp_path, write, name):
     with pytest.raises(ValueError, match="no picture format that can be written"):
         write(PHOTO, tmp_path / name)

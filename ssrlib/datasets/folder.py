@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 from typing import Any
 
 import pandas as pd
@@ -66,14 +67,15 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _part_namesakes(table: Path, rows: list[dict[str, Any]]) -> None:
     """Give photos of one name, such as `ann/1.jpg` and `bob/1.jpg`, splits by their paths."""
     alone = [row for row in rows if row["subject"] is None and row.get("split") is None]
-    names = Counter(PurePosixPath(row["path"]).name for row in alone)
+    names = Counter(PurePosixPath(path).name for path in {normpath(row["path"]) for row in alone})
     namesakes = [row for row in alone if names[PurePosixPath(row["path"]).name] > 1]
     for row in namesakes:
-        row["split"] = split_of(row["path"])
+        row["split"] = split_of(normpath(row["path"]))
     if namesakes:
         warnings.warn(
             f"{table}: {len(namesakes)} photos have a name that others have, so their splits go by their "
-            "paths; if a folder is a person, add a column subject, which keeps each person in one split",
+            "paths, and move when a photo gets its first namesake; if a folder is a person, add a column "
+            "subject, which keeps each person in one split",
             stacklevel=3,
         )
 

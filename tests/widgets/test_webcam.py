@@ -80,7 +80,7 @@ def test_details_are_the_pixels_and_the_stages_of_the_chosen_face(browser):
     assert np.frombuffer(pixels, np.uint8).std() > 20
 
 
-def test_by_default_the_stages_add_up_to_the_age(estimator):
+def test_by_default_the_stages_are_the_built_in_networks(estimator):
     browser = Browser(WebcamDemo())
     answer = browser.frame(still=True, details=True)
     terms, pixels = answer["details"], browser.heard[-1][1][0]

@@ -59,7 +59,7 @@ def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStor
     if recipe["balanced"]:  # the last of three trainings: weights.mk has the others
         start = folder.with_name(folder.name.replace("varied", "mixture")) / target.name / "best.safetensors"
         if trained.get("start") != weights.weights_sha256(start):
-            raise SystemExit(f"error: {folder} went on from other weights than {start}")
+            raise SystemExit(f"error: the card of {folder} does not say that it went on from {start}")
         command += f" --balanced --augmentation {recipe['augmentation']} --epochs {recipe['epochs']}"
         command += f" --batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']}"
         command += f" --start {start}"
