@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ COLUMNS = ["seconds", "face", "x", "y", "width", "height", "age", "age_low", "ag
 
 # What is done with a frame: the time of it in seconds, its pixels, and the faces in it.
 Take = Callable[[float, np.ndarray, list[Track]], object]
+
+# OpenCV's level of its log for nothing but errors.
+LOG_ERRORS = 2
 
 # FFmpeg, which OpenCV reads videos with, would comment on each damaged one; -8 is its word for quiet.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -77,8 +81,8 @@ def _opened(path: Path) -> cv2.VideoCapture:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Let OpenCV say nothing below an error."""
-    log = cv2.utils.logging
-    before = log.setLogLevel(log.LOG_LEVEL_ERROR)
+    log: Any = getattr(cv2.utils, "logging", cv2)  # where it is depends on OpenCV's version
+    before = log.setLogLevel(LOG_ERRORS)
     try:
         yield
     finally:
