@@ -651,7 +651,7 @@ def _compiling() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # Its class is in a module that takes a second to import.
+        # It comes wrapped in other errors of PyTorch's, which tell its name.
         if "InvalidCxxCompiler" not in f"{type(error).__name__} {error}":
             raise
         raise OSError(
