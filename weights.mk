@@ -22,12 +22,12 @@ LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
 TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json int8.json why.json duplicates.json utkface.json tilts.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json int8.json why.json duplicates.json utkface.json tilts.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json)
 AFTER_NOTEBOOKS := $(addprefix $(RESULTS)/,notebooks.json site.json portable.json)
-UNREAD := $(addprefix $(RESULTS)/,film.json benchmark-webcam.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
+UNREAD := $(addprefix $(RESULTS)/,film.json following.json benchmark-webcam.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
 READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
 
 .PHONY: weights
@@ -115,6 +115,9 @@ $(RESULTS)/away.json: tools/weights/away.py $(CALIBRATED) $(LEFT_OUT_RUNS)
 $(RESULTS)/corruptions.json: tools/weights/corruptions.py $(CALIBRATED)
 	$(RUN) tools.weights.corruptions
 
+$(RESULTS)/corruptions-validation.json: tools/weights/corruptions.py $(CALIBRATED) $(MIXTURE_AGE_RUNS)
+	$(RUN) tools.weights.corruptions --rival "mild changes" runs/mixture-0/age/best.safetensors --faces 600
+
 $(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
 	$(RUN) benchmarks.int8
 
@@ -129,10 +132,13 @@ $(RESULTS)/utkface.json: tools/weights/utkface.py $(CALIBRATED)
 	$(RUN) tools.weights.utkface "$(UTKFACE)"
 
 ifdef PHOTOS
+$(RESULTS)/following.json: benchmarks/following.py $(CALIBRATED)
+	$(RUN) benchmarks.following "$(PHOTOS)"
+
 $(RESULTS)/tilts.json: benchmarks/tilts.py $(CALIBRATED)
 	$(RUN) benchmarks.tilts "$(PHOTOS)"
 else
-$(RESULTS)/tilts.json: benchmarks/tilts.py $(CALIBRATED)
+$(RESULTS)/following.json $(RESULTS)/tilts.json: $(RESULTS)/%.json: benchmarks/%.py $(CALIBRATED)
 	@echo "$@ stays as it is: for a new one, say where aaf/, appa/ and utkface/ lie: make weights PHOTOS=FOLDER"
 endif
 

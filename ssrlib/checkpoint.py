@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypedDict
@@ -45,6 +46,30 @@ class Job(TypedDict):
     loss: str
 
 
+class Best(TypedDict):
+    """The epoch that did best on validation, and the weights it ended with."""
+
+    epoch: int
+    weights: dict[str, Tensor]
+
+
+@dataclass
+class Run:
+    """Where a run stands.
+
+    `step` counts from its beginning; `total` sums this epoch's losses; `history` has a dict an epoch, and
+    `by_age` is `metrics.errors_by_age` at the last validation; `published` is the epoch whose weights were
+    last written as the best.
+    """
+
+    step: int = 0
+    total: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    by_age: list[dict[str, Any]] = field(default_factory=list)
+    best: Best | None = None
+    published: int = 0
+
+
 def job(
     network: FaceNetwork,
     store: FaceStore,
@@ -77,22 +102,22 @@ def _named(job: Job) -> dict[str, Any]:
     return {f"recipe's {name}": value for name, value in job["recipe"].items()} | parts
 
 
-def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: Fabric) -> dict[str, Any]:
+def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: Fabric) -> Run:
     """Load the state of an unfinished run, if there is one, and return where it stands."""
     if folder and fabric.is_global_zero:
         _mend(Path(folder))
     fabric.barrier()
     path = Path(folder) / NEWEST if folder else None
     if not path or not fabric.broadcast(path.is_file()):
-        return {"step": 0, "total": 0.0, "history": [], "by_age": [], "best": None}
+        return Run()
     if not path.is_file():
         raise ValueError(f"{path}: the first machine has it, and this one does not; all need the same folder")
     try:
         # Each part takes what it needs to its device. On a GPU, Adam would wait for its count of steps.
         state = torch.load(path, map_location="cpu", weights_only=True)
         # Checkpoints of before did not tell their loss.
-        theirs = {"loss": job["loss"]} | _named(state["job"])
-    except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        theirs, run = {"loss": job["loss"]} | _named(state["job"]), Run(**state["run"])
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, UnpicklingError) as error:
         raise ValueError(f"{path}{UNREADABLE}") from error
     for name, value in _named(job).items():
         if theirs.get(name) != value:
@@ -102,7 +127,6 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
             )
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
-    run: dict[str, Any] = state["run"]
     return run
 
 
@@ -125,7 +149,7 @@ def _whole(path: Path) -> bool:
         return False
 
 
-def save(folder: Path, job: Job, parts: dict[str, Any], run: dict[str, Any]) -> None:
+def save(folder: Path, job: Job, parts: dict[str, Any], run: Run) -> None:
     """Write the state to go on from, and keep the one before it.
 
     Raises:
@@ -133,9 +157,9 @@ def save(folder: Path, job: Job, parts: dict[str, Any], run: dict[str, Any]) -> 
         OSError: the folder cannot be written.
     """
     if not torch.isfinite(_flat(parts["network"])).all():
-        raise ValueError(f"step {run['step']}: weights are no longer numbers; {ADVICE}")
+        raise ValueError(f"step {run.step}: weights are no longer numbers; {ADVICE}")
     state, content = {name: part.state_dict() for name, part in parts.items()}, io.BytesIO()
-    torch.save({"job": job, "run": run, "parts": state}, content)
+    torch.save({"job": job, "run": vars(run), "parts": state}, content)
     with files.atomic_write(folder / NEWEST) as partial:
         partial.write_bytes(content.getbuffer())
         if (folder / NEWEST).is_file():

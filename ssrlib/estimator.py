@@ -95,7 +95,7 @@ class AgeGenderEstimator:
         boxes: Sequence[Box | Sequence[float]] | None = None,
         any_angle: bool = False,
     ) -> list[Reading]:
-        """Return one reading a face, the largest face first; an empty list if there is none.
+        """Return one reading per face, the largest face first; an empty list if there is none.
 
         Args:
             photo: a file, or an RGB image: uint8, height x width x 3, 0 to 255.

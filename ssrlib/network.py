@@ -42,8 +42,8 @@ def soft_stagewise_regression(
         y = V * sum_k [ sum_i (i + lambda_eta * eta_i) * p_i ] / prod_{j<=k} s_j (1 + lambda_delta * delta_j)
 
     Args:
-        p, eta: one N x s_k tensor a stage. The p of a stage need not sum to 1.
-        delta: one tensor of N values a stage.
+        p, eta: one N x s_k tensor per stage. The p of a stage need not sum to 1.
+        delta: one tensor of N values per stage.
         value_range: V, in the unit of the result: 101 for years of age, 1 for gender.
         lambda_eta, lambda_delta: how far bins may shift and stretch; 0 switches that off.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ssrlib.store import FaceStore
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+UNKNOWN = "unknown"
 
 
 def check_committed() -> None:
@@ -32,7 +33,9 @@ def check_committed() -> None:
     """
     if not Path("book/results").is_dir():
         sys.exit("error: there is no folder book/results here, where results go: run this in the checkout")
-    changed = _uncommitted()
+    changed = (
+        _uncommitted() if commit() != UNKNOWN else ["all of this folder, whose commit git does not tell"]
+    )
     if changed and not os.environ.get("UNCOMMITTED"):
         sys.exit(
             f"error: {', '.join(changed)}: not committed, so nobody could get this result again; "
@@ -83,7 +86,7 @@ def record(
 
 def commit() -> str:
     """Return the short name of the commit that the checkout is at; "unknown" without one."""
-    return _git("rev-parse", "--short", "HEAD").strip() or "unknown"
+    return _git("rev-parse", "--short", "HEAD").strip() or UNKNOWN
 
 
 def machine() -> str:

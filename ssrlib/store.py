@@ -1,6 +1,6 @@
 """FaceStore: packed faces and their table in one folder on disk.
 
-A store's folder holds `faces.npy` (uint8, N x 64 x 64 x 3, RGB), `rows.parquet` (one row a face),
+A store's folder holds `faces.npy` (uint8, N x 64 x 64 x 3, RGB), `rows.parquet` (one row per face),
 `rejects.parquet` (path and reason of what was left out) and `store.json` (how the faces were
 cropped, counts, checksums). Opening one costs milliseconds, whatever its size: the faces are
 memory-mapped, and the tables are read when they are first asked for.

@@ -455,23 +455,23 @@ def fit(
             with files.naming(place):  # before an hour is spent
                 place.mkdir(parents=True, exist_ok=True)
         run = checkpoint.resume(folder, job, parts, fabric)
-        if place and run["best"]:  # somebody may have removed what was written
+        if place:  # somebody may have removed what was written
             _publish(place, job, network, run, store, recipe)
-        for batch in _batches(shares, recipe, run["step"]):
-            if run["step"] == recipe.epochs * steps:
-                schedule = _begin_second_phase(network, average, optimizer, recipe, steps, run["best"])
+        for batch in _batches(shares, recipe, run.step):
+            if run.step == recipe.epochs * steps:
+                schedule = _begin_second_phase(network, average, optimizer, recipe, steps, run)
                 parts["schedule"] = schedule
             network.train()
-            changes = _changes(recipe, run["step"], fabric)
+            changes = _changes(recipe, run.step, fabric)
             batch = batch[fabric.global_rank :: fabric.world_size]
             answers = labels[sent(batch, fabric.device)]
             with _compiling():
                 unasked.append(_step(fabric, model, stepper, read(batch), changes, answers, loss, crowd))
             schedule.step()
             _update_average(average, network, recipe.ema)
-            run["step"] += 1
-            epoch_ends = run["step"] % steps == 0
-            if fabric.device.type != "cpu" and run["step"] % STEPS_UNASKED and not epoch_ends:
+            run.step += 1
+            epoch_ends = run.step % steps == 0
+            if fabric.device.type != "cpu" and run.step % STEPS_UNASKED and not epoch_ends:
                 continue
             lost = _collect(unasked, fabric, run)
             if epoch_ends:
@@ -479,7 +479,7 @@ def fit(
                 values = predict(averaged, validation_faces)
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
             faces, all_steps = len(lost) * recipe.batch_size, recipe.all_epochs * steps
-            progress = Progress(run["step"], all_steps, faces, lost[-1], run["history"], run["by_age"], place)
+            progress = Progress(run.step, all_steps, faces, lost[-1], run.history, run.by_age, place)
             stop = _agreed(fabric, bool(fabric.is_global_zero and watch(progress)) or bool(signals))
             if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
                 if place:
@@ -489,10 +489,10 @@ def fit(
             if stop:
                 break
 
-    if run["best"]:
-        network.load_state_dict(run["best"]["weights"])
+    if run.best:
+        network.load_state_dict(run.best["weights"])
     network.eval()
-    return pd.DataFrame(run["history"])
+    return pd.DataFrame(run.history)
 
 
 def chain(
@@ -686,10 +686,11 @@ def _begin_second_phase(
     optimizer: Optimizer,
     recipe: Recipe,
     steps: int,
-    best: dict[str, Any],
+    run: checkpoint.Run,
 ) -> LRScheduler:
     """Go back to the best weights, and forget how they were reached; return the new schedule."""
-    network.load_state_dict(best["weights"])
+    assert run.best
+    network.load_state_dict(run.best["weights"])
     average.n_averaged.zero_()
     optimizer.state.clear()
     return new_schedule(optimizer, recipe, recipe.learning_rate / 2, recipe.second_epochs, steps)
@@ -777,14 +778,14 @@ def _step(
     return lost.detach()
 
 
-def _collect(unasked: list[Tensor], fabric: Fabric, run: dict[str, Any]) -> list[float]:
+def _collect(unasked: list[Tensor], fabric: Fabric, run: checkpoint.Run) -> list[float]:
     """The losses of the steps since the last time, all processes' means. A GPU is waited for here."""
     mean: Any = fabric.all_reduce(torch.stack(unasked), reduce_op="mean")
     lost: list[float] = mean.tolist()
     unasked.clear()
-    run["total"] += sum(lost)
-    if not math.isfinite(run["total"]):
-        raise ValueError(f"step {run['step']}: the loss is no longer a number; {checkpoint.ADVICE}")
+    run.total += sum(lost)
+    if not math.isfinite(run.total):
+        raise ValueError(f"step {run.step}: the loss is no longer a number; {checkpoint.ADVICE}")
     return lost
 
 
@@ -794,7 +795,7 @@ def _agreed(fabric: Fabric, wish: bool) -> bool:
 
 
 def _end_epoch(
-    run: dict[str, Any],
+    run: checkpoint.Run,
     steps: int,
     values: np.ndarray,
     truth: np.ndarray,
@@ -802,33 +803,32 @@ def _end_epoch(
     network: FaceNetwork,
 ) -> None:
     """Note an epoch's metrics on validation, and its weights if they are the best so far."""
-    epoch = run["step"] // steps
+    epoch = run.step // steps
     if len(values) > 1 and np.ptp(values) == 0:
         raise ValueError(
             f"epoch {epoch}: the head is dead: every face gets {values[0]:.2f}; {checkpoint.ADVICE}"
         )
     measured = score(values, truth, target)
-    run["history"].append({"epoch": epoch, "loss": run["total"] / steps} | measured)
-    run["by_age"] = errors_by_age(values, truth) if target is AGE else []
-    run["total"] = 0.0
-    if best_epoch(pd.DataFrame(run["history"]), target) == epoch:
+    run.history.append({"epoch": epoch, "loss": run.total / steps} | measured)
+    run.by_age = errors_by_age(values, truth) if target is AGE else []
+    run.total = 0.0
+    if best_epoch(pd.DataFrame(run.history), target) == epoch:
         best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        run["best"] = {"epoch": epoch, "weights": best}
+        run.best = {"epoch": epoch, "weights": best}
 
 
 def _keep(
     folder: Path,
     job: checkpoint.Job,
     parts: dict[str, Any],
-    run: dict[str, Any],
+    run: checkpoint.Run,
     store: FaceStore,
     recipe: Recipe,
     needed: bool,
 ) -> None:
     """Write all that a run has. A full disk ends it only when that is needed: there may be room later."""
     try:
-        if run["best"]:
-            _publish(folder, job, parts["network"], run, store, recipe)
+        _publish(folder, job, parts["network"], run, store, recipe)
         checkpoint.save(folder, job, parts, run)
     except OSError as error:
         if needed:
@@ -840,15 +840,17 @@ def _publish(
     folder: Path,
     job: checkpoint.Job,
     network: FaceNetwork,
-    run: dict[str, Any],
+    run: checkpoint.Run,
     store: FaceStore,
     recipe: Recipe,
 ) -> None:
-    """Write a table of all epochs, and the best weights if they are not written yet."""
-    history, best = run["history"], run["best"]
+    """Once an epoch has ended, write a table of all, and the best weights if they are not written yet."""
+    history, best = run.history, run.best
+    if not best:
+        return
     with files.atomic_write(folder / "history.csv") as partial:
         pd.DataFrame(history).to_csv(partial, index=False)
-    if run.get("published") != best["epoch"] or not (folder / "best.safetensors").is_file():
+    if run.published != best["epoch"] or not (folder / "best.safetensors").is_file():
         network = copy.deepcopy(network)
         network.load_state_dict(best["weights"])
         metrics = history[best["epoch"] - 1].items()
@@ -858,7 +860,7 @@ def _publish(
             card["teachers"] = job["teachers"]
         card |= {"epoch": best["epoch"], "validation": measured}
         weights.save(network, folder / "best.safetensors", card)
-        run["published"] = best["epoch"]
+        run.published = best["epoch"]
 
 
 def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callable[[Tensor], Tensor]:

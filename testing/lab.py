@@ -111,7 +111,7 @@ def run_jupyter(folder: Path):
         yield address
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(PATIENCE / 1000)
 
 
 def _wait_until_up(server: subprocess.Popen, address: str, log: Path) -> None:

@@ -26,6 +26,7 @@ case "$3 $4 $*" in
   tools.weights.cards*) write book/datasheet.md ;;
   tools.site.animate*) write book/results/film.json ;;
   benchmarks.accuracy*|benchmarks.webcam*) write "book/results/benchmark-${3##*.}.json" ;;
+  *--rival*) write book/results/corruptions-validation.json ;;
   tools.experiments.attack_inputs*) write book/results/attack-inputs.json ;;
   tools.weights.*|tools.experiments.*|benchmarks.*) write "book/results/${3##*.}.json" ;;
 esac
@@ -80,11 +81,12 @@ MEASURES = [
 ]
 MEASURES += [
     "tools.weights.corruptions",
+    "tools.weights.corruptions --rival mild changes runs/mixture-0/age/best.safetensors --faces 600",
     "benchmarks.int8",
     "tools.weights.why",
     "tools.experiments.duplicates",
 ]
-MEASURES += ["tools.weights.utkface photos", "benchmarks.tilts three"]
+MEASURES += ["tools.weights.utkface photos", "benchmarks.tilts three", "benchmarks.following three"]
 MEASURES += ["tools.experiments.attack_inputs --keras h5"]
 SHOWS = ["tools.weights.cards", "tools.site.animate"]
 # They measure times, so they come last and in this order.
@@ -228,8 +230,12 @@ def test_published_weights_can_be_measured_without_training(checkout):
         for runs in (f"{target}-runs", f"{target}-mixture-runs"):
             (checkout / "book" / "results" / f"{runs}.json").touch()
             old += ["-o", f"book/results/{runs}.json"]
-    (checkout / "book" / "results" / "away.json").touch()
-    lines, said = make(checkout, *DATA, *old, "-o", "book/results/away.json")
+    trained = ["tools.weights.away --without", "tools.weights.corruptions --rival"]
+    for name in ("away", "corruptions-validation"):
+        (checkout / "book" / "results" / f"{name}.json").touch()
+        old += ["-o", f"book/results/{name}.json"]
+    lines, said = make(checkout, *DATA, *old)
     prepared = [line for line in lines if line.startswith("ssrlib prepare")]
     rest = [line for line in lines if line not in prepared]
-    assert sorted(rest) == sorted([*CALIBRATES, *EXPORTS, *MEASURES[1:], *SHOWS, *LAST]), said
+    measures = [line for line in MEASURES if not line.startswith(tuple(trained))]
+    assert sorted(rest) == sorted([*CALIBRATES, *EXPORTS, *measures, *SHOWS, *LAST]), said

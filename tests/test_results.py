@@ -78,8 +78,11 @@ def test_a_script_that_would_write_elsewhere_does_not_begin(checkout, monkeypatc
         results.check_committed()
 
 
-def test_without_a_checkout_a_result_is_recorded_all_the_same(checkout):
+def test_without_a_checkout_a_result_is_recorded_only_if_somebody_says_why(checkout, monkeypatch):
     shutil.rmtree(checkout / ".git")
+    with pytest.raises(SystemExit, match="whose commit git does not tell: not committed"):
+        results.check_committed()
+    monkeypatch.setenv("UNCOMMITTED", "a try")
     results.check_committed()
     assert recorded(checkout)["commit"] == "unknown"
 

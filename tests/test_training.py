@@ -555,23 +555,24 @@ def test_a_gpu_learns_what_a_cpu_does(few_faces, precision):
 
 
 def test_what_a_file_may_be_used_for_is_said_of_all_that_learned_from_it(few_faces, tmp_path):
+    brief = replace(QUICK, epochs=1)
     started, taught = tmp_path / "started", tmp_path / "taught"
-    fit(start_from(weights.pretrained("age"), QUICK), few_faces, QUICK, started, lambda _: None)
+    fit(start_from(weights.pretrained("age"), brief), few_faces, brief, started, lambda _: None)
     teacher = weights.load(weights.pretrained("age"))
-    fit(new_network(QUICK), few_faces, QUICK, taught, lambda _: None, [teacher])
+    fit(new_network(brief), few_faces, brief, taught, lambda _: None, [teacher])
     for folder in (started, taught):
         card = weights.read_card(folder / "best.safetensors")
         assert card["terms"] == weights.read_card(weights.pretrained("age"))["terms"]
     fit(
         teacher,
         few_faces,
-        QUICK,
+        brief,
         tmp_path / "both",
         lambda _: None,
-        [start_from(weights.pretrained("age"), QUICK)],
+        [start_from(weights.pretrained("age"), brief)],
     )
     assert weights.read_card(tmp_path / "both" / "best.safetensors")["terms"] == card["terms"]
-    fit(new_network(QUICK), few_faces, QUICK, tmp_path / "free", lambda _: None)
+    fit(new_network(brief), few_faces, brief, tmp_path / "free", lambda _: None)
     assert "terms" not in weights.read_card(tmp_path / "free" / "best.safetensors")
 
 

@@ -1,6 +1,6 @@
 """One module a dataset. Each knows how its labels are written; none of them opens a photo.
 
-`rows(path)` returns two tables. The first has one row a photo: `path` (its name in the dataset),
+`rows(path)` returns two tables. The first has one row per photo: `path` (its name in the dataset),
 `file`, `offset` and `size` (where its bytes are: from `offset` on in `file`; a size of -1 means up to
 the end), `age`, `gender`, `source`, `subject`, `split`, and whatever else the dataset knows. The
 second has the `path` and `reason` of what cannot be used. `CROP` says how to get faces from the

@@ -107,7 +107,7 @@ class StagewiseExplorer(Widget):
         bins, shifts = ([len(row) for row in new[name]] for name in ("p", "eta"))
         if bins != shifts or len(bins) != len(new["delta"]) or 0 in bins or not bins:
             raise traitlets.TraitError(
-                "p and eta must have one list a stage, of equal lengths, and delta one number a stage; got "
+                "p and eta must have one list per stage, of equal lengths, and delta one number each; got "
                 f"bins {bins} in p, {shifts} in eta, and {len(new['delta'])} deltas. To change their number, "
                 "use show()"
             )

@@ -7,7 +7,7 @@ begins a track. A track's numbers are exponential averages of its readings.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -17,13 +17,24 @@ from ssrlib.detectors import Box, iou, moved
 from ssrlib.estimator import AgeGenderEstimator, Reading
 
 MIN_IOU = 0.3
-# After this time, 63 % of a change has arrived in a track's box, and in its age and the rest.
-BOX_SECONDS, READING_SECONDS = 0.1, 1.0
+# A label's whole number stays until the average is this far from it. Else it would flicker between two.
+STEADY = 0.7
+# After this time, 63 % of a change has arrived in a track's box, in its age and gender, and in how far the
+# bounds are from the age.
+BOX_SECONDS, READING_SECONDS, BOUNDS_SECONDS = 0.1, 1.0, 4.0
 # A face that was not seen for so long is gone. A pattern that looks like a face for one frame is not shown.
 LOST_SECONDS, SHOWN_FROM = 0.6, 2
 
 # A frame with this many faces or fewer is searched only near them, and as a whole this often (seconds).
 FEW_FACES, SEARCH_EVERY = 3, 0.5
+
+# A face narrower than this (pixels) has fewer pixels than the network reads.
+SMALL = 48
+# In a dark picture only one in twenty of all values, from 0 to 255, is above this. Its bright places are
+# asked, not the face: that may be of a dark color.
+DARK = 70
+# While nobody is found, faces that are turned too far are looked for this often (seconds).
+TURN_EVERY = 1.0
 
 # A detector without a `search_again` looks for a face that is known at this width.
 KNOWN_WIDTH = 60
@@ -39,6 +50,7 @@ class Track:
         smooth: its averages over the last second or so, its box the average of a shorter time.
         seen: when the last reading came, in seconds.
         readings: how many there were.
+        label: the average age and its bounds in whole years, which keep still where the averages hardly move.
     """
 
     number: int
@@ -46,22 +58,41 @@ class Track:
     smooth: Reading
     seen: float
     readings: int = 1
+    label: tuple[float, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.label = tuple(np.round(self.smooth[1:4]).tolist())
 
     def add(self, reading: Reading, now: float) -> None:
         """Take in what was read at the time `now`, in seconds."""
         self.readings += 1
         passed = max(0.0, now - self.seen)
         # The first readings count equally: one that came first should not weigh longer than the next.
-        share = max(1 / self.readings, 1 - math.exp(-passed / READING_SECONDS))
-        values = zip(self.smooth[1:-1], reading[1:-1], strict=True)
-        box_share = 1 - math.exp(-passed / BOX_SECONDS)
-        x, y, width, height = (
-            old + (new - old) * box_share
-            for old, new in zip(self.smooth.box[:4], reading.box[:4], strict=True)
+        share, slow = (
+            max(1 / self.readings, 1 - math.exp(-passed / seconds))
+            for seconds in (READING_SECONDS, BOUNDS_SECONDS)
         )
-        age, low, high, p_male = (old + (new - old) * share for old, new in values)
+        box_share = 1 - math.exp(-passed / BOX_SECONDS)
+        x, y, width, height = _moved(self.smooth.box[:4], reading.box[:4], box_share)
+        age, p_male = _moved((self.smooth.age, self.smooth.p_male), (reading.age, reading.p_male), share)
+        below, above = _moved(_reach(self.smooth), _reach(reading), slow)
+        low, high = age - below, age + above
         self.smooth = Reading(Box(x, y, width, height), age, low, high, p_male)
         self.latest, self.seen = reading, now
+        self.label = tuple(
+            old if abs(new - old) < STEADY else float(np.round(new))
+            for old, new in zip(self.label, (age, low, high), strict=True)
+        )
+
+
+def _moved(old: Sequence[float], new: Sequence[float], share: float) -> list[float]:
+    """Numbers that have gone a share of the way from the old to the new ones."""
+    return [before + (after - before) * share for before, after in zip(old, new, strict=True)]
+
+
+def _reach(reading: Reading) -> tuple[float, float]:
+    """How far an age's bounds are from it."""
+    return reading.age - reading.age_low, reading.age_high - reading.age
 
 
 class Tracker:
@@ -114,6 +145,7 @@ class Following:
 
     def __init__(self) -> None:
         self.tracker, self.searched = Tracker(), -math.inf
+        self.turned, self.lies = -math.inf, False
 
     def follow(self, photo: np.ndarray, now: float, estimator: AgeGenderEstimator) -> list[Track]:
         """Take in the frame (uint8, height x width x 3, RGB) of the time `now` (s); return what it shows."""
@@ -124,11 +156,40 @@ class Following:
             boxes, self.searched = find_new(photo, estimator.crop.detector), now
         return self.tracker.update(estimator.predict(photo, boxes), now)
 
+    def hint(self, photo: np.ndarray, now: float, detector: str = "finder") -> str:
+        """Return what keeps the faces of the frame that `follow` took in last from being read well.
 
-def find_new(photo: np.ndarray, detector: str = "finder") -> list[Box]:
-    """Find faces in a frame (uint8, height x width x 3, RGB), quickly: at reduced size."""
-    scale = max(1.0, max(photo.shape[:2]) / detectors.DETECTORS[detector].frame_side)
-    return [moved(box, scale) for box in detectors.find(_shrunk(photo, scale), detector)]
+        That is "dark", "small" (of the largest face), "tilted" (nobody is found, unless the frame is turned
+        by a quarter or a half), or nothing.
+        """
+        if is_dark(photo):
+            return "dark"
+        if sides := [track.latest.box.width for track in self.tracker.tracks]:
+            return "small" if max(sides) < SMALL else ""
+        if now - self.turned >= TURN_EVERY:
+            self.turned, self.lies = now, bool(find_new(photo, detector, any_angle=True))
+        return "tilted" if self.lies else ""
+
+
+def is_dark(photo: np.ndarray) -> bool:
+    """Whether hardly anything in a picture (uint8, RGB) is bright.
+
+    >>> is_dark(np.full((48, 64, 3), 40, np.uint8))
+    True
+    """
+    return bool(np.percentile(photo[::8, ::8], 95) < DARK)
+
+
+def find_new(photo: np.ndarray, detector: str = "finder", any_angle: bool = False) -> list[Box]:
+    """Find faces in a frame (uint8, height x width x 3, RGB), quickly: at reduced size.
+
+    Asked for any angle, a detector that knows only upright faces finds nobody.
+    """
+    known = detectors.DETECTORS[detector]
+    if any_angle and not known.search_any_angle:
+        return []
+    scale = max(1.0, max(photo.shape[:2]) / known.frame_side)
+    return [moved(box, scale) for box in detectors.find(_shrunk(photo, scale), detector, any_angle)]
 
 
 def find_again(photo: np.ndarray, boxes: Sequence[Box], detector: str = "finder") -> list[Box]:

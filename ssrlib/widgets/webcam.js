@@ -24,6 +24,8 @@ import { drawStages } from "./stages.js";
  * @property {number} track
  * @property {[number, number, number, number]} box left, top, width and height in the frame's pixels
  * @property {Numbers} latest of this frame alone
+ * @property {Pick<Numbers, "age" | "age_low" | "age_high">} label the averages in whole years, which keep still
+ * @property {boolean} sure whether it is a face at all
  * @typedef {Numbers & Seen} Face
  */
 
@@ -36,6 +38,7 @@ import { drawStages } from "./stages.js";
  * @property {number} width
  * @property {number} height
  * @property {Face[]} faces
+ * @property {"dark" | "small" | "tilted" | ""} hint what keeps faces from being found or read well
  * @property {Partial<FaceTerms>} [details] without terms, where the network has no stages
  * @property {number} milliseconds
  * @property {string} [error]
@@ -43,11 +46,14 @@ import { drawStages } from "./stages.js";
 
 /** @typedef {Numbers & { what: string }} Note */
 
+/** @typedef {{ left: number, top: number, right: number, bottom: number }} Area in pixels of the page */
+
 const MOST_UNANSWERED = 2;
 const PATIENCE = 5000; // milliseconds without an answer, after which the page says so
 const SPEED_OVER = 3000; // milliseconds
 const STILL_SIDE = 1280;
-const CROWD = 4; // more faces than this need shorter labels
+const DRAG = 12; // pixels of the page: a shorter drag is a click
+const GAP = 6; // between a face and its label, as in style.css
 const REMEMBERED = 12000; // milliseconds of ages in the small chart
 
 const MESSAGES = {
@@ -58,9 +64,20 @@ const MESSAGES = {
   waiting: "Python has not answered yet. If it is busy with another cell, the demo goes on by itself; " +
     "if the kernel was restarted, run this cell again.",
   gone: "The kernel has gone. Run this cell again.",
-  nobody: "No face is seen. Look straight into the camera, with light on your face.",
-  nobodyHere: "No face was found in this photo.",
+  nobody: "No face is seen. Look into the camera, or draw a box around a face.",
+  nobodyHere: "No face was found in this photo. Draw a box around one.",
   image: "The browser cannot read this file as an image.",
+};
+
+const HINTS = {
+  dark: "The picture is dark: more light, please.",
+  small: "Come closer: this face has fewer pixels than the network reads.",
+  tilted: "Hold your head upright: a face is turned too far to be read.",
+};
+const HINTS_HERE = {
+  ...HINTS,
+  dark: "No face was found: the photo is dark. Draw a box around one.",
+  tilted: "A face is turned too far to be read: turn the photo.",
 };
 
 /** What to say where no Python answers. Jupyter's own pages, which can run the cell, have their settings in them. */
@@ -79,6 +96,8 @@ class WebcamDemo {
     this.turn = 0; // counts starts and stops: what began before the last of them is over
     /** @type {number | null} */
     this.frozenAt = null; // a frozen picture keeps its time, however late it is asked about again
+    /** @type {number[][]} */
+    this.drawn = []; // boxes that somebody drew on a picture that stands still: left, top, width, height
     this.again = false; // a frozen picture waits for a free place among the unanswered
     this.encoding = false;
     /** @type {Blob | null} */
@@ -94,7 +113,7 @@ class WebcamDemo {
     this.notes = new Notes(model, () => this.shown(this.theChosen()), this.screen.message);
     this.rate = h("span", { className: "ssr-rate" });
     this.spoken = h("p", { className: "ssr-hearing", "aria-live": "polite" });
-    const privacy = h("span", {}, "Frames stay in memory; none is saved.");
+    const privacy = h("span", {}, "Frames stay in memory; none is saved unless you ask for it.");
     const status = h("div", { className: "ssr-status" }, this.rate, privacy);
     const folded = [this.details.element, this.notes.element];
     this.root = shell("ssr-webcam", this.controls.bar, this.screen.place, status, ...folded, this.spoken);
@@ -174,6 +193,7 @@ class WebcamDemo {
     this.channel.clear();
     this.details.forget();
     this.screen.boxes.clear();
+    this.screen.place.classList.remove("ssr-nobody");
     this.screen.video.hidden = this.screen.still.hidden = true;
     this.rate.textContent = "";
     say(this.screen.message, text);
@@ -186,12 +206,14 @@ class WebcamDemo {
     this.root.classList.toggle("ssr-idle", !running);
     this.controls.start.textContent = running ? "Stop" : "Start";
     this.controls.freeze.disabled = !running;
+    this.controls.save.disabled = true;
     this.freeze(false);
   }
 
   /** @param {boolean} frozen */
   freeze(frozen) {
     this.frozenAt = frozen ? performance.now() : null;
+    this.drawn = [];
     this.again = false;
     this.controls.freeze.textContent = frozen ? "Go on" : "Freeze";
     this.controls.freeze.setAttribute("aria-pressed", String(frozen));
@@ -268,7 +290,7 @@ class WebcamDemo {
    */
   ask(content, picture) {
     const time = this.frozenAt ?? performance.now();
-    const about = { time, chosen: this.chosen, details: this.details.element.open };
+    const about = { time, chosen: this.chosen, details: this.details.element.open, boxes: this.drawn };
     return this.channel.send({ ...about, ...content }, picture);
   }
 
@@ -288,8 +310,9 @@ class WebcamDemo {
     if (error && this.source) return this.stop(error);
     if (error) return say(message, `${error[0].toUpperCase()}${error.slice(1)}.`);
     this.answer = answer;
-    const nobody = this.photo ? MESSAGES.nobodyHere : MESSAGES.nobody;
-    say(message, answer.faces.length ? "" : nobody);
+    say(message, adviceOn(answer, this.photo !== null));
+    this.controls.save.disabled = false;
+    this.screen.place.classList.toggle("ssr-nobody", !answer.faces.length);
     const pictures = [...buffers];
     if (this.source) this.showJpeg(pictures.shift(), answer.id);
     this.drawBoxes();
@@ -314,9 +337,45 @@ class WebcamDemo {
     return this.answer?.faces.find((face) => face.track === this.chosen) ?? this.answer?.faces[0];
   }
 
-  /** A face's numbers as its label shows them. @param {Face | undefined} face */
+  /** A face's numbers, before they are rounded for its label. @param {Face | undefined} face */
   shown(face) {
     return face && (isChecked(this.controls.smooth) ? face : face.latest);
+  }
+
+  /** A box's pixels must be in the browser: frames of a source are Python's. */
+  get canDraw() {
+    return this.answer !== null && !this.source;
+  }
+
+  /**
+   * Read what is in a box, whether or not it is found to be a face.
+   * @param {Area} area of the page
+   */
+  readBox({ left, top, right, bottom }) {
+    if (!this.answer) return;
+    const { width, height } = this.answer;
+    const place = this.screen.boxes.element.getBoundingClientRect();
+    const scale = width / place.width;
+    const wide = (right - left) * scale;
+    const x = (this.mirrored ? place.right - right : left - place.left) * scale;
+    const y = (top - place.top) * (height / place.height);
+    const box = [x, y, wide, (bottom - top) * (height / place.height)];
+    this.drawn.push(box.map(Math.round));
+    this.askAgain();
+  }
+
+  /** Save the picture with its boxes and labels, as it is on the screen. */
+  savePicture() {
+    if (!this.answer) return;
+    const { width, height } = this.answer;
+    const { still, video, boxes } = this.screen;
+    const canvas = h("canvas", { width, height });
+    const ink = pen(canvas);
+    if (this.mirrored) ink.setTransform(-1, 0, 0, 1, width, 0);
+    ink.drawImage(still.hidden ? video : still, 0, 0, width, height);
+    ink.resetTransform();
+    boxes.paint(ink, width);
+    h("a", { href: canvas.toDataURL("image/png"), download: "faces.png" }).click();
   }
 
   /** @param {number} track */
@@ -328,12 +387,16 @@ class WebcamDemo {
   }
 
   drawBoxes() {
-    const { mirror, smooth } = this.controls;
-    const mirrored = isChecked(mirror) && !this.source && !this.photo;
-    this.root.classList.toggle("ssr-mirrored", mirrored);
+    this.root.classList.toggle("ssr-mirrored", this.mirrored);
     if (!this.answer) return;
     this.screen.place.style.aspectRatio = `${this.answer.width} / ${this.answer.height}`;
-    this.screen.boxes.draw(this.answer, this.theChosen()?.track, mirrored, isChecked(smooth));
+    const smooth = isChecked(this.controls.smooth);
+    this.screen.boxes.draw(this.answer, this.theChosen()?.track, this.mirrored, smooth);
+    this.screen.boxes.arrange(this.chosen);
+  }
+
+  get mirrored() {
+    return isChecked(this.controls.mirror) && !this.source && !this.photo;
   }
 
   /** Once a second: how fast it goes, whether Python answers, and a word for those who listen. */
@@ -342,11 +405,22 @@ class WebcamDemo {
     if (this.channel.waits(now)) say(this.screen.message, MESSAGES.waiting);
     const speed = this.channel.speed(now);
     if (speed && this.running && this.frozenAt === null) this.rate.textContent = speed;
-    const face = this.shown(this.theChosen());
-    const text = face ? sentence(face) : "";
+    const face = this.theChosen();
+    const text = face ? sentence(labeled(face, isChecked(this.controls.smooth))) : "";
     const turn = Math.floor(now / 1000) % 4 === 0;
     if (text !== this.spoken.textContent && turn) this.spoken.textContent = text;
   }
+}
+
+/**
+ * What to do about an answer that shows nobody, or a face that cannot be read well.
+ * @param {Answer} answer
+ * @param {boolean} isPhoto
+ */
+function adviceOn({ faces, hint }, isPhoto) {
+  if (hint) return (isPhoto ? HINTS_HERE : HINTS)[hint];
+  if (faces.length) return "";
+  return isPhoto ? MESSAGES.nobodyHere : MESSAGES.nobody;
 }
 
 /** @param {WebcamDemo} demo */
@@ -360,11 +434,12 @@ function controls(demo) {
   const [mirror, smooth] = ["Mirror", "Smooth"].map((text) =>
     h("label", { className: "ssr-check" }, h("input", { type: "checkbox", checked: true }), text)
   );
-  const parts = [start, freeze, cameras, open, file, mirror, smooth];
+  const save = button(() => demo.savePicture(), { disabled: true }, "Save picture");
+  const parts = [start, freeze, cameras, open, file, save, mirror, smooth];
   const bar = h("div", { className: "ssr-bar", role: "toolbar", "aria-label": "Camera controls" }, ...parts);
   cameras.addEventListener("change", () => demo.start());
   for (const check of [mirror, smooth]) check.addEventListener("change", () => demo.drawBoxes());
-  return { bar, start, freeze, cameras, open, mirror, smooth };
+  return { bar, start, freeze, cameras, open, save, mirror, smooth };
 }
 
 /** @param {HTMLLabelElement} check */
@@ -385,7 +460,56 @@ function screen(demo) {
   onDrop(place, (file) => {
     if (file && demo.model.send && !demo.source) demo.show(file);
   });
+  onDrawn(place, () => demo.canDraw, () => demo.photo || demo.freeze(true), (area) => demo.readBox(area));
   return { place, video, still, boxes, message };
+}
+
+/**
+ * Let people draw a box with the mouse, a pen or a finger.
+ * @param {HTMLElement} place
+ * @param {() => boolean} mayBegin
+ * @param {() => void} onBegin
+ * @param {(area: Area) => void} onEnd
+ */
+function onDrawn(place, mayBegin, onBegin, onEnd) {
+  const sketch = h("div", { className: "ssr-sketch", hidden: true });
+  place.append(sketch);
+  /** @type {Area | null} */
+  let area = null;
+  let [x, y] = [0, 0]; // where the drag began
+  place.addEventListener("pointerdown", (event) => {
+    const isFace = /** @type {Element} */ (event.target).closest(".ssr-face");
+    if (event.button || !event.isPrimary || isFace || !mayBegin()) return;
+    [x, y] = [event.clientX, event.clientY];
+    place.setPointerCapture(event.pointerId);
+  });
+  place.addEventListener("pointermove", (event) => {
+    if (!place.hasPointerCapture(event.pointerId)) return;
+    const edge = place.getBoundingClientRect();
+    const toX = Math.min(edge.right, Math.max(edge.left, event.clientX));
+    const toY = Math.min(edge.bottom, Math.max(edge.top, event.clientY));
+    if (Math.min(Math.abs(toX - x), Math.abs(toY - y)) < DRAG && !area) return;
+    if (!area) onBegin();
+    area = {
+      left: Math.min(x, toX),
+      top: Math.min(y, toY),
+      right: Math.max(x, toX),
+      bottom: Math.max(y, toY),
+    };
+    const at = { left: area.left - edge.left, top: area.top - edge.top };
+    const size = { width: area.right - area.left, height: area.bottom - area.top };
+    for (const [name, value] of Object.entries({ ...at, ...size })) {
+      sketch.style.setProperty(name, `${value}px`);
+    }
+    sketch.hidden = false;
+  });
+  const end = (/** @type {boolean} */ isWhole) => {
+    if (area && isWhole) onEnd(area);
+    area = null;
+    sketch.hidden = true;
+  };
+  place.addEventListener("pointerup", () => end(true));
+  place.addEventListener("pointercancel", () => end(false));
 }
 
 /**
@@ -543,19 +667,73 @@ class Boxes {
       });
       const isChosen = face.track === chosen;
       tag.setAttribute("aria-pressed", String(isChosen));
-      const shown = smooth ? face : face.latest;
+      const shown = labeled(face, smooth);
       // Who has put the focus there would hear a new name several times a second.
       if (tag !== document.activeElement) {
         tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(shown)}`);
       }
-      tag.classList.toggle("ssr-below", y < 0.16 * height);
-      tag.classList.toggle("ssr-inside", y < 0.16 * height && y + high > 0.84 * height);
-      tag.classList.toggle("ssr-right", left + wide / 2 > width / 2);
-      // In a crowd a small face has room for its age only; the chosen one shows all.
-      tag.classList.toggle("ssr-short", faces.length > CROWD && wide < 0.25 * width && !isChosen);
       const age = h("strong", {}, shown.age.toFixed(0));
-      const others = [rangeOf(shown, "\u2013"), genderOf(shown)].filter(Boolean);
-      tag.firstElementChild?.replaceChildren(age, ...others.map((text) => h("span", {}, text)));
+      const others = [rangeOf(shown, "\u2013"), genderOf(shown), face.sure ? "" : "a face?"].filter(Boolean);
+      labelOf(tag).replaceChildren(age, ...others.map((text) => h("span", {}, text)));
+    }
+  }
+
+  /**
+   * Put labels where they cover no other face and no other label: above their face, below it, in it; or only the
+   * age. The face that somebody chose shows all.
+   * @param {number | null} chosen
+   */
+  arrange(chosen) {
+    const tags = [...this.tags.values()].map((tag) => ({ tag, face: inside(tag, this.element) }));
+    const { clientWidth: width, clientHeight: height } = this.element;
+    const big = (/** @type {Area} */ { left, right }) => right - left;
+    tags.sort((a, b) => big(b.face) - big(a.face));
+    for (const { tag } of tags) tag.classList.remove("ssr-short");
+    const labels = tags.map(({ tag }) => [labelOf(tag).offsetWidth, labelOf(tag).offsetHeight]);
+    /** @type {Area[]} */
+    const taken = [];
+    for (const [i, { tag, face }] of tags.entries()) {
+      const [wide, high] = labels[i];
+      const isRight = face.left + face.right > width;
+      const left = isRight ? face.right - wide : face.left;
+      const others = [...taken, ...tags.filter((other) => other.tag !== tag).map((other) => other.face)];
+      const free = PLACES.find((name) => {
+        const top = { above: face.top - GAP - high, below: face.bottom + GAP, inside: face.top + GAP }[name];
+        const area = { left, top, right: left + wide, bottom: top + high };
+        const isIn = left >= 0 && area.right <= width && top >= 0 && area.bottom <= height;
+        return isIn && !others.some((other) => meet(area, other)) && taken.push(area);
+      });
+      const place = free ?? (tag === this.tags.get(chosen ?? -1) ? "inside" : undefined);
+      tag.classList.toggle("ssr-right", isRight);
+      for (const name of ["below", "inside"]) tag.classList.toggle(`ssr-${name}`, place === name);
+      tag.classList.toggle("ssr-short", !place);
+    }
+  }
+
+  /**
+   * Draw the boxes and labels as they stand on the screen.
+   * @param {CanvasRenderingContext2D} ink
+   * @param {number} width of the picture
+   */
+  paint(ink, width) {
+    const scale = width / this.element.clientWidth;
+    ink.scale(scale, scale);
+    ink.textBaseline = "middle";
+    for (const tag of this.tags.values()) {
+      const color = getComputedStyle(tag).borderTopColor;
+      const face = inside(tag, this.element);
+      Object.assign(ink, { strokeStyle: color, lineWidth: 2 });
+      ink.strokeRect(face.left, face.top, face.right - face.left, face.bottom - face.top);
+      const label = inside(labelOf(tag), this.element);
+      const look = getComputedStyle(labelOf(tag));
+      ink.fillStyle = look.backgroundColor;
+      ink.fillRect(label.left, label.top, label.right - label.left, label.bottom - label.top);
+      for (const part of labelOf(tag).children) {
+        const { left, right, top, bottom } = inside(part, this.element);
+        const { font, color: fillStyle } = getComputedStyle(part);
+        Object.assign(ink, { font, fillStyle });
+        if (right > left) ink.fillText(part.textContent ?? "", left, (top + bottom) / 2);
+      }
     }
   }
 
@@ -567,6 +745,30 @@ class Boxes {
     this.element.append(tag);
     return tag;
   }
+}
+
+const PLACES = /** @type {const} */ (["above", "below", "inside"]);
+
+/** @param {HTMLButtonElement} tag */
+function labelOf(tag) {
+  return /** @type {HTMLElement} */ (tag.firstElementChild);
+}
+
+/**
+ * Where an element lies in another one.
+ * @param {Element} element
+ * @param {Element} whole
+ * @returns {Area}
+ */
+function inside(element, whole) {
+  const { left: x, top: y } = whole.getBoundingClientRect();
+  const { left, top, right, bottom } = element.getBoundingClientRect();
+  return { left: left - x, top: top - y, right: right - x, bottom: bottom - y };
+}
+
+/** @param {Area} a @param {Area} b */
+function meet(a, b) {
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 }
 
 /**
@@ -581,6 +783,16 @@ function rangeOf({ age_low, age_high }, between) {
 /** @param {Pick<Face, "gender" | "p_male">} face */
 function genderOf({ gender, p_male }) {
   return `${gender} ${percent(Math.max(p_male, 1 - p_male))}`;
+}
+
+/**
+ * A face's numbers as its label shows them.
+ * @param {Face} face
+ * @param {boolean} smooth
+ * @returns {Numbers}
+ */
+function labeled(face, smooth) {
+  return smooth ? { ...face, ...face.label } : face.latest;
 }
 
 /** @param {Numbers} face */

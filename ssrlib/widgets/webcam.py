@@ -1,6 +1,7 @@
 """The webcam demo: the browser's camera, read by the kernel, drawn over the live picture."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import traitlets
 from ssrlib import face_crop
 from ssrlib.estimator import AgeGenderEstimator, Reading
 from ssrlib.widgets.base import STYLE, Widget, module
-from ssrlib.widgets.tracking import Following
+from ssrlib.widgets.tracking import Following, Track
 
 # Frames from a video or from the kernel's own camera are sent no wider than this many pixels.
 SENT_WIDTH = 960
@@ -83,21 +84,22 @@ class WebcamDemo(Widget):
 
     def _read(self, photo: np.ndarray, asked: dict[str, Any], sent: list[bytes]) -> dict[str, Any]:
         """Return what a frame shows, as JSON; the chosen face's pixels are added to `sent`."""
-        following = self._following.setdefault(str(asked.get("view")), Following())
+        now = float(asked.get("time", 1000 * time.monotonic())) / 1000
         if asked.get("still"):
-            read = [
-                (number, face, face) for number, face in enumerate(self._estimator.predict(photo), start=1)
-            ]
+            read = _still(self._estimator.predict(photo), 1, now)
+            hint = "" if read else Following().hint(photo, now, self._estimator.crop.detector)
         else:
-            now = float(asked.get("time", 1000 * time.monotonic())) / 1000
-            tracks = following.follow(photo, now, self._estimator)
-            read = [(track.number, track.latest, track.smooth) for track in tracks]
-        shown = [_as_json(number, latest, smooth) for number, latest, smooth in read]
-        answer = {"width": photo.shape[1], "height": photo.shape[0], "faces": shown}
+            following = self._following.setdefault(str(asked.get("view")), Following())
+            read = following.follow(photo, now, self._estimator)
+            hint = following.hint(photo, now, self._estimator.crop.detector)
+        drawn = self._estimator.predict(photo, asked.get("boxes") or [])
+        read += _still(drawn, 1 + max((track.number for track in read), default=0), now)
+        shown = [_as_json(track) for track in read]
+        answer = {"width": photo.shape[1], "height": photo.shape[0], "faces": shown, "hint": hint}
         if asked.get("details") and read:
-            numbers = [number for number, _, _ in read]
+            numbers = [track.number for track in read]
             chosen = numbers.index(asked["chosen"]) if asked.get("chosen") in numbers else 0
-            face = face_crop.crop_face(photo, read[chosen][1].box, self._estimator.crop)
+            face = face_crop.crop_face(photo, read[chosen].latest.box, self._estimator.crop)
             answer["details"] = self._terms(face) | {"track": numbers[chosen]}
             sent.append(face.tobytes())
         return answer
@@ -148,6 +150,11 @@ class WebcamDemo(Widget):
         self._video = None
 
 
+def _still(readings: list[Reading], start: int, now: float) -> list[Track]:
+    """Faces that are not followed: their one reading is all that there is."""
+    return [Track(number, reading, reading, now) for number, reading in enumerate(readings, start)]
+
+
 def _decoded(buffers: list[bytes]) -> np.ndarray:
     if not buffers:
         raise ValueError("the message holds no frame")
@@ -160,15 +167,17 @@ def _jpeg(photo: np.ndarray) -> bytes:
     ].tobytes()
 
 
-def _as_json(number: int, latest: Reading, smooth: Reading) -> dict[str, Any]:
-    # JSON knows no NaN, which the bounds are where the weights have no calibration.
+def _as_json(track: Track) -> dict[str, Any]:
     def numbers(reading: Reading) -> dict[str, Any]:
-        values = {
-            name: None if np.isnan(value) else float(value)
-            for name, value in reading._asdict().items()
-            if name not in ("box", "sure")
-        }
-        return values | {"gender": reading.gender}
+        values = zip(Reading._fields[1:5], reading[1:5], strict=True)
+        return _known(values) | {"gender": reading.gender}
 
-    box = [float(value) for value in smooth.box[:4]]
-    return numbers(smooth) | {"track": number, "box": box, "latest": numbers(latest)}
+    place = {"track": track.number, "box": [float(value) for value in track.smooth.box[:4]]}
+    label = _known(zip(Reading._fields[1:4], track.label, strict=True))
+    about = {"latest": numbers(track.latest), "label": label, "sure": track.latest.sure}
+    return numbers(track.smooth) | place | about
+
+
+def _known(values: Iterable[tuple[str, float]]) -> dict[str, float | None]:
+    """Numbers by name. JSON knows no NaN, which the bounds are where the weights have no calibration."""
+    return {name: None if np.isnan(value) else float(value) for name, value in values}

@@ -1,11 +1,13 @@
 """Every widget in real JupyterLab, in a real browser; and the explorer on a page of its own."""
 
 import re
+from contextlib import suppress
 
 import nbformat
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import TimeoutError as NotYet
 from skimage import data
 
 from ssrlib import face_crop, soft_stagewise_regression
@@ -92,8 +94,8 @@ def test_a_chapter_keeps_its_solutions_folded_and_its_citations_lead_on(page, ju
     for _ in range(40):
         if link.is_visible():
             link.click()
-        page.wait_for_timeout(3000)
-        if references.count():
+        with suppress(NotYet):
+            references.wait_for(timeout=3000)
             break
     assert references.is_visible()
 

@@ -70,6 +70,17 @@ def test_smoothing_calms_noise_and_follows_a_change_within_its_time():
     assert 30 + 20 * (1 - math.exp(-1)) == pytest.approx(track.smooth.age, abs=1)
 
 
+def test_a_label_stays_where_its_average_swings_between_two_numbers():
+    tracker, shown = Tracker(), set()
+    for step in range(150):
+        tracks = tracker.update([reading(0, 30.5 + 2 * (-1) ** step)], step / 15)
+        shown |= {track.label for track in tracks if step > 30}
+    assert len(shown) == 1
+    for step in range(150, 450):
+        (track,) = tracker.update([reading(0, 50.0)], step / 15)
+    assert track.label == (50, 40, 60)
+
+
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=30), st.floats(0.001, 0.5))
 def test_smooth_values_stay_within_what_was_read(ages, seconds):
     tracker = Tracker()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import jupytext
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +17,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
 from ssrlib.face_crop import Crop
 from ssrlib.widgets import TryIt
+from tools.site import notebooks
 
 ROOT = Path(__file__).parents[2]
 PORTRAIT = data.astronaut()
@@ -470,7 +472,8 @@ def test_the_page_fits_a_phone(page, opened, screenshot):
 
 
 def test_it_works_in_lab_too(lab, page):
-    lab("try-it", "from ssrlib.widgets import TryIt\nTryIt()")
+    written = nbformat.reads(notebooks.pages()["try-it.ipynb"], 4)
+    lab("try-it", *(cell.source for cell in written.cells if cell.cell_type == "code"))
     page.wait_for_function("() => document.querySelector('.ssr-try .ssr-answer')?.dataset.age")
-    drawn, _ = synthetic.generate(1, seed=7)
-    assert answer(page)["age"] == pytest.approx(AgeGenderEstimator().predict_faces(drawn).age[0], abs=2e-3)
+    (reading,) = AgeGenderEstimator().predict(data.astronaut())
+    assert answer(page)["age"] == pytest.approx(reading.age, abs=3)  # JavaScript shrinks a photo otherwise

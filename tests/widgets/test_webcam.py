@@ -154,6 +154,54 @@ def test_fifty_faces_in_a_frame(browser):
     assert len({face["track"] for face in answer["faces"]}) == len(answer["faces"])
 
 
+def small(photo: np.ndarray) -> np.ndarray:
+    """The photo, a sixth as wide, in the middle of a gray frame."""
+    frame = np.full((480, 640, 3), 128, np.uint8)
+    frame[200:285, 300:385] = cv2.resize(photo, (85, 85), interpolation=cv2.INTER_AREA)
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("photo", "hint", "seen"),
+    [
+        (PHOTO, "", True),
+        ((0.12 * PHOTO).astype(np.uint8), "dark", True),
+        (np.zeros_like(PHOTO), "dark", False),
+        (small(PHOTO[:320, 60:380]), "small", True),
+        (np.ascontiguousarray(PHOTO[::-1]), "tilted", False),
+        (np.full_like(PHOTO, 128), "", False),
+    ],
+    ids=["well", "dark", "black", "small", "tilted", "empty"],
+)
+def test_a_hint_tells_what_would_help(browser, photo, hint, seen):
+    for _ in range(3):
+        answer = browser.frame(photo)
+    assert (answer["hint"], bool(answer["faces"])) == (hint, seen)
+    still = browser.frame(photo, still=True)
+    assert still["hint"] == ("" if still["faces"] else hint)
+    assert all(face["sure"] for face in still["faces"])
+
+
+def test_a_tilted_head_that_is_held_upright_again_needs_no_hint(browser):
+    assert browser.frame(np.ascontiguousarray(PHOTO[::-1]))["hint"] == "tilted"
+    assert browser.frame()["hint"] == ""
+
+
+def test_faces_in_boxes_that_somebody_drew_are_read_beside_those_that_are_found(browser, estimator):
+    empty = np.full_like(PHOTO, 128)
+    box = [30, 40, 100, 120]
+    (face,) = browser.frame(empty, still=True, boxes=[box])["faces"]
+    assert (face["track"], face["box"], face["sure"]) == (1, box, False)
+    x, y, width, height = (round(value) for value in detectors.find(PHOTO)[0][:4])
+    found, drawn = browser.frame(still=True, boxes=[[x, y, width, height]])["faces"]
+    assert [found["track"], drawn["track"]] == [1, 2]
+    assert drawn["age"] == pytest.approx(found["age"], abs=3)
+    for _ in range(3):  # a frozen frame
+        answer = browser.frame(time=99.0, boxes=[box, box])
+    assert [face["track"] for face in answer["faces"]] == [1, 2, 3]
+    assert "is no box" in browser.frame(still=True, boxes=[[1, 2, 0, 5]])["error"]
+
+
 def test_two_views_do_not_mix_their_faces(browser):
     for _ in range(3):
         first = browser.frame(view="a")
@@ -173,7 +221,7 @@ class Clock:
 
 
 # A slow machine leaves frames out, and a fast one waits for them: either way a second stays a second.
-@pytest.mark.parametrize(("rate", "reading", "answers"), [(500, 0.05, (15, 25)), (10, 0.001, (9, 11))])
+@pytest.mark.parametrize(("rate", "reading", "answers"), [(100, 0.05, (15, 25)), (10, 0.001, (9, 11))])
 def test_a_video_is_played_at_its_own_speed_read_and_ends(
     tmp_path, estimator, monkeypatch, rate, reading, answers
 ):

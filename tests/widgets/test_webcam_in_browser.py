@@ -37,12 +37,17 @@ window.model = {
   },
 };
 window.frames = () => window.sent.filter(({ kind }) => kind !== "stop");
-window.answer = (number, age, box = [100, 100, 200, 200]) => {
-  const { id, view } = window.frames()[number];
+window.answer = (number, age, ...boxes) => {
+  const sure = age < 99;
   const mean = { age, age_low: age - 10, age_high: age + 10, p_male: 0.5, gender: "female" };
   const latest = { ...mean, age: age + 20, age_low: age + 15, age_high: age + 25, gender: "male" };
-  const faces = [{ ...mean, track: 1, box, latest }];
-  heard["msg:custom"]({ id, view, width: 640, height: 480, faces, milliseconds: 1 }, []);
+  const places = boxes.length ? boxes : [[100, 100, 200, 200]];
+  const faces = places.map((box, i) => ({ ...mean, track: 1 + i, box, latest, label: mean, sure }));
+  window.reply(number, faces, "");
+};
+window.reply = (number, faces, hint) => {
+  const { id, view } = window.frames()[number];
+  heard["msg:custom"]({ id, view, width: 640, height: 480, faces, hint, milliseconds: 1 }, []);
 };
 window.end = (number, error) => {
   const { id, view } = window.frames()[number];
@@ -155,6 +160,112 @@ def test_every_label_lies_in_the_picture(by_hand):
         for start_, size in (("x", "width"), ("y", "height")):
             assert screen[start_] <= label[start_], box
             assert label[start_] + label[size] <= screen[start_] + screen[size], box
+
+
+def apart(a, b) -> bool:
+    across = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
+    return across or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"]
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [[60, 200, 200, 200], [80, 90, 90, 90]],
+        [[100, 150, 200, 200], [320, 150, 200, 200]],
+        [[100, 10, 200, 220], [100, 240, 200, 220]],
+        [[20 + 120 * i, 150 + 10 * i, 110, 110] for i in range(5)],
+        [[10 + 48 * (i % 13), 10 + 48 * (i // 13), 44, 44] for i in range(39)],
+    ],
+    ids=["above", "side by side", "below", "five", "crowd"],
+)
+def test_no_label_lies_on_another_face_or_label(by_hand, boxes, screenshot):
+    page = by_hand
+    page.emulate_media(reduced_motion="reduce")
+    start(page)
+    until_sent(page, 1)
+    page.evaluate("boxes => window.answer(0, 40, ...boxes)", boxes)
+    page.get_by_role("button", name=f"Face {len(boxes)}: about 40 years").wait_for()
+    faces, labels = (
+        [found.bounding_box() for found in page.locator(where).all()] for where in (".ssr-face", ".ssr-label")
+    )
+    for i, label in enumerate(labels):
+        for j in range(len(boxes)):
+            assert i == j or (apart(label, faces[j]) and apart(label, labels[j])), (i, j)
+    screenshot(f"webcam-{len(boxes)}-labels-{boxes[0][0]}")
+
+
+@pytest.mark.parametrize(
+    ("hint", "says"), [("dark", "more light"), ("small", "Come closer"), ("tilted", "Hold your head upright")]
+)
+def test_hints_are_shown_in_words(by_hand, hint, says):
+    page = by_hand
+    start(page)
+    until_sent(page, 1)
+    page.evaluate("hint => window.reply(0, [], hint)", hint)
+    page.get_by_text(says).wait_for()
+    until_sent(page, 3)
+    page.evaluate("() => window.answer(1, 40)")
+    page.get_by_text(says).wait_for(state="hidden")
+
+
+def drag(page, *points) -> None:
+    """Drag the mouse over the picture, from point to point, each in shares of its sides."""
+    place = page.locator(".ssr-screen").bounding_box()
+    for number, (x, y) in enumerate(points):
+        page.mouse.move(place["x"] + x * place["width"], place["y"] + y * place["height"])
+        if not number:
+            page.mouse.down()
+    page.mouse.up()
+
+
+def test_a_box_drawn_on_the_camera_freezes_it_and_is_read(by_hand, screenshot):
+    page = by_hand
+    start(page)
+    until_sent(page, 2)
+    page.evaluate("() => window.reply(0, [], '')")
+    page.get_by_text("draw a box around a face").wait_for()
+    page.evaluate("() => window.reply(1, [], '')")
+    drag(page, (0.5, 0.5), (0.505, 0.505))  # a click, no box
+    assert not page.evaluate("() => document.querySelector('video').paused")
+    drag(page, (0.75, 0.5), (0.6, 0.4), (0.5, 0.25))
+    assert page.evaluate("() => document.querySelector('video').paused")
+    # It is sent when there is a place free among the unanswered.
+    page.evaluate("() => window.frames().forEach((_, number) => window.reply(number, [], ''))")
+    page.wait_for_function("() => window.frames().at(-1).boxes.length")
+    # The picture is mirrored, and the box is not.
+    assert page.evaluate("() => window.frames().at(-1).boxes[0]") == pytest.approx(
+        [160, 120, 160, 120], abs=2
+    )
+    page.evaluate("() => window.answer(window.frames().length - 1, 99, window.frames().at(-1).boxes[0])")
+    page.get_by_role("button", name="Face 1: about 99 years").wait_for()
+    page.locator(".ssr-label", has_text="a face?").wait_for()
+    screenshot("webcam-drawn")
+    before = page.evaluate("() => window.frames().length")
+    page.get_by_role("button", name="Go on").click()
+    until_sent(page, before + 1)
+    assert page.evaluate("() => window.frames().at(-1).boxes") == []
+
+
+def test_a_picture_is_saved_when_somebody_asks_for_it(by_hand, tmp_path):
+    page = by_hand
+    page.emulate_media(reduced_motion="reduce")
+    face_crop.write_photo(np.full((480, 640, 3), 128, np.uint8), tmp_path / "photo.png")
+    save = page.get_by_role("button", name="Save picture")
+    assert save.is_disabled()
+    page.locator("input[type=file]").set_input_files(tmp_path / "photo.png")
+    until_sent(page, 1)
+    page.evaluate("() => window.answer(0, 40, [200, 200, 160, 160])")
+    page.get_by_role("button", name="Face 1: about 40 years").wait_for()
+    with page.expect_download() as waiting:
+        save.click()
+    waiting.value.save_as(tmp_path / "faces.png")
+    saved = face_crop.read_photo(tmp_path / "faces.png")
+    assert saved.shape == (480, 640, 3)
+    assert abs(saved[280, 280].astype(int) - 128).max() <= 2  # the photo itself
+    assert abs(saved[197:204, 280].astype(int) - 128).max() > 60  # the box
+    label = saved[150:196, 195:330]
+    assert label.min() < 60  # its ground, and on it bright letters
+    assert label.max() > 200
 
 
 def test_without_smoothing_all_numbers_are_the_frames_own(by_hand):

@@ -24,8 +24,8 @@ def main() -> None:
     written = pages(answered=False)
     for name, text in written.items():
         (folder / name).write_text(text)
-    chapters = sum(name.endswith(".ipynb") for name in written)
-    print(f"{chapters} chapters in {folder}; open them with: .venv/bin/jupyter lab exercises")
+    chapters = sum(name[0].isdigit() for name in written)
+    print(f"{chapters} chapters in {folder}; open them with: make lab NOTEBOOKS=exercises")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+import jupytext
 import nbformat
 from pybtex.backends.markdown import Backend
 from pybtex.database import Entry, parse_file
@@ -26,14 +27,15 @@ ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"
 ANSWER = "# Your answer\n"
 FOLDED = {"jp-MarkdownHeadingCollapsed": True}
-# Pages that only a site can show: its first page, and one that runs code without being a notebook.
-SITE_ONLY = ("index.md", "try-it.md")
-TO_SITE_ONLY = re.compile(r"\[([^]]+)\]\((?:try-it|index)\.md\)")
+# The site's first page has start.md in its place. The page with code becomes a notebook, too.
+SITE_ONLY, WITH_CODE = "index.md", "try-it.md"
+TO_SITE_ONLY = re.compile(r"\[([^]]+)\]\(index\.md\)")
 
 PARTS = re.compile(r"^(:::\{(?:exercise|solution-start|solution-end)\}.*?^:::)$", re.M | re.S)
 EXERCISE = re.compile(r":::\{exercise\} ?(.*)\n:label: (\S+)\n(.*)^:::", re.M | re.S)
 SOLUTION = re.compile(r"^:::\{solution\}.*?^:::\n", re.M | re.S)  # of text alone, which pages have
 QUESTION = re.compile(r"^:::\{admonition\} ([^\n]+)\n:class: dropdown\n.*?^:::$", re.M | re.S)
+LISTING = re.compile(r"^```\{literalinclude\} \.\./(\S+)\n.*?^:start-at: (.+?)\n.*?^```", re.M | re.S)
 LABEL = re.compile(r"^\((\S+)\)=$", re.M)
 EQUATION = re.compile(r"^```\{math\}\n:label: (\S+)$", re.M)
 
@@ -128,7 +130,9 @@ def linked(text: str, file: str) -> str:
         return f"Fig. {place.number}" if place.file == file else f"[Fig. {place.number}]({place.file})"
 
     text = EQUATION.sub(lambda found: f"{found[0]}\n:enumerator: {places()[found[1]].number}", text)
+    text = LISTING.sub(r"(`\2` in `\1`)", text)
     text = TO_SITE_ONLY.sub(r"\1 (on the book's site)", text)
+    text = text.replace(f"]({WITH_CODE})", f"]({_as_notebook(WITH_CODE)})")
     text = re.sub(r"\{cite:p\}`([^`]+)`", parenthesis, text)
     text = re.sub(r"\{cite:t\}`([^`]+)`", textual, text)
     text = re.sub(r"\{term\}`([^`<]+?)(?: <([^>]+)>)?`", term, text)
@@ -184,12 +188,18 @@ def pages(answered: bool = True) -> dict[str, str]:
     for path in sorted(BOOK.glob("*.ipynb")):
         notebook = chapter(nbformat.read(path, 4), path.name, answered)
         written[path.name] = nbformat.writes(notebook) + "\n"
+    live = jupytext.read(BOOK / WITH_CODE)
+    written[_as_notebook(WITH_CODE)] = nbformat.writes(chapter(live, WITH_CODE)) + "\n"
     for path in sorted(BOOK.glob("*.md")):
-        if path.name not in SITE_ONLY:
+        if path.name not in (SITE_ONLY, WITH_CODE):
             text = path.read_text()
             text = text if answered else QUESTION.sub(r"1. \1", SOLUTION.sub("", text))
             written[path.name] = linked(text, path.name)
     return written | {"references.md": references()}
+
+
+def _as_notebook(name: str) -> str:
+    return name.replace(".md", ".ipynb")
 
 
 def main(folder: Path = ROOT / "notebooks") -> None:
