@@ -126,6 +126,15 @@ def test_whatever_is_damaged_is_a_photo_or_an_error_with_its_name(kind, seed, at
     assert message.startswith("my photo: ")
 
 
+@pytest.mark.parametrize("kind", photos())
+def test_every_kind_of_file_shows_the_same_portrait_upright(kind):
+    read, portrait = (
+        cv2.cvtColor(face_crop.resize(face_crop.read_photo(content)), cv2.COLOR_RGB2GRAY).astype(int)
+        for content in (photos()[kind], photos()["PNG"])
+    )
+    assert np.abs(read - portrait).mean() < 12
+
+
 def test_reduced_or_not_the_same_photos_are_read():
     """OpenCV gives up a JPEG without a picture; what Pillow says of it counts."""
     whole = photos()["JPEG"]

@@ -1,6 +1,7 @@
 """What a newcomer reads first: its links lead somewhere, and its commands are those that exist."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from ssrlib.__main__ import app
+from testing.lab import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "data/README.md"]
@@ -21,6 +23,20 @@ def anchors(page: Path) -> set[str]:
     """The names that GitHub gives to a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+def test_jupyterlab_opens_with_the_books_first_page_and_without_news():
+    said = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--LabApp.default_url=/lab/tree/start.md notebooks" in said
+    assert (ROOT / "book" / "start.md").is_file()
+    (settings,) = re.findall(r'--LabApp.app_settings_dir="([^"]+)"', said)
+    assert Path(settings) == SETTINGS  # which the tests in a browser have, too
+    other = subprocess.run(
+        ["make", "-n", "lab", "NOTEBOOKS=exercises"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "start.md exercises" in other.stdout
+    assert "tools.site.notebooks" not in other.stdout
 
 
 def targets(makefile: str) -> set[str]:
