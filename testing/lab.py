@@ -111,7 +111,11 @@ def run_jupyter(folder: Path):
         yield address
     finally:
         server.terminate()
-        server.wait(PATIENCE / 1000)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:  # it waits for a kernel that was only starting
+            server.kill()
+            server.wait()
 
 
 def _wait_until_up(server: subprocess.Popen, address: str, log: Path) -> None:
