@@ -26,7 +26,7 @@ BOX_SECONDS, READING_SECONDS, BOUNDS_SECONDS = 0.1, 1.0, 4.0
 LOST_SECONDS, SHOWN_FROM = 0.6, 2
 
 # A frame with this many faces or fewer is searched only near them, and as a whole this often (seconds).
-FEW_FACES, SEARCH_EVERY = 3, 0.5
+FEW_FACES, SEARCH_EVERY = 6, 0.5
 
 # A face narrower than this (pixels) has fewer pixels than the network reads.
 SMALL = 48
