@@ -3,7 +3,7 @@
     python -m benchmarks.train
 
 The usual way is a `Dataset` that opens JPEGs with Pillow and changes each face by itself, a `DataLoader`
-with a process a core, and an eager network in float32 in PyTorch's usual memory layout. Each row below adds
+with a process per core, and an eager network in float32 in PyTorch's usual memory layout. Each row below adds
 one change to the row before it. The rows run in turn, each warmed up first, in three rounds or as many as you
 ask for; a round is a process, and a row's speed is the median. On a GPU, there are three rows more, on a
 processor without bfloat16 one less. The result's file is named after the device, so that those of several

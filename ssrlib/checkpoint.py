@@ -57,7 +57,7 @@ class Best(TypedDict):
 class Run:
     """Where a run stands.
 
-    `step` counts from its beginning; `total` sums this epoch's losses; `history` has a dict an epoch, and
+    `step` counts from its beginning; `total` sums this epoch's losses; `history` has a dict per epoch, and
     `by_age` is `metrics.errors_by_age` at the last validation; `published` is the epoch whose weights were
     last written as the best.
     """

@@ -202,7 +202,7 @@ class SSRNet(TwoStreams):
         target: str = "age",
     ):
         if not 1 <= len(bins) <= 3 or min(bins) < 1:
-            raise ValueError(f"bins must be one to three positive counts, one a stage, not {tuple(bins)}")
+            raise ValueError(f"bins must be one to three positive counts, one per stage, not {tuple(bins)}")
         settings: dict[str, Any] = {
             "value_range": float(value_range),
             "bins": list(bins),

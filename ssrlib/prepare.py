@@ -47,7 +47,7 @@ def prepare(
         crop: the dataset's `CROP`, see `face_crop.extract_face`.
         executor: where the work is done, for instance `distributed.Client().get_executor()` for the
             machines of a Dask cluster, which must see the photos under the same paths; by default
-            one process a core, or for up to 20,000 photos one thread a core. In a script, call this below
+            one process per core, or for up to 20,000 photos one thread per core. In a script, call this below
             `if __name__ == "__main__":`.
 
     Raises:

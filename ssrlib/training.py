@@ -181,7 +181,7 @@ class Progress(NamedTuple):
     """What `fit` tells its watcher after a step.
 
     `step` runs from 1 to `steps`; `faces` is how many were learned from since the last time; `loss` is this
-    step's; `history` has a dict an epoch so far, and `by_age` is `metrics.errors_by_age` at the last
+    step's; `history` has a dict per epoch so far, and `by_age` is `metrics.errors_by_age` at the last
     validation; `folder` is the run's, if it has one.
     """
 
@@ -401,7 +401,7 @@ def fit(
         loss: from the network's outputs in training and the labels to one number; by default the recipe's.
 
     Returns:
-        One row an epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae` and
+        One row per epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae` and
         `ca5` (age) or `accuracy` (gender).
 
     Raises:

@@ -11,7 +11,7 @@ import { unpackNumbers } from "./network.js";
  * @typedef {{ x: number, y: number, side: number, roll: number }} View
  */
 /** @typedef {{ points: XY[], score: number }} Found five points in the picture's pixels, a score from 0 to 1 */
-/** @typedef {{ data: Float32Array, channels: number, width: number, height: number }} Planes one a channel */
+/** @typedef {{ data: Float32Array, channels: number, width: number, height: number }} Planes one per channel */
 /** @typedef {{ data: Uint8ClampedArray, width: number, height: number }} Pixels RGBA, as ImageData */
 
 /**
@@ -19,7 +19,7 @@ import { unpackNumbers } from "./network.js";
  * @typedef {object} Step
  * @property {number} size of its filters
  * @property {number} stride
- * @property {boolean} depthwise one filter a channel
+ * @property {boolean} depthwise one filter per channel
  * @property {boolean} relu
  * @property {"" | "keep" | "add"} block keep what comes in, or add what was kept to what goes out
  * @property {Float32Array} weight

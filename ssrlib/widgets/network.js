@@ -12,7 +12,7 @@ import { softStagewiseRegression } from "./stages.js";
  */
 
 /**
- * One plane of side x side values a channel.
+ * One plane of side x side values per channel.
  * @typedef {{ data: Float32Array, channels: number, side: number }} FeatureMap
  */
 

@@ -76,7 +76,7 @@ def test_exercises_have_a_grade_and_questions_a_folded_answer(text):
 def test_checks_stand_in_solutions_and_say_what_is_wrong(notebook):
     for cell in nbformat.read(notebook, 4).cells:
         if "check" in cell.metadata.get("tags", []):
-            assert cell.metadata["jupyter"]["source_hidden"], "a check belongs into a solution"
+            assert cell.metadata["jupyter"]["source_hidden"], "a check belongs in a solution"
             assert all(isinstance(line, ast.Assert) and line.msg for line in ast.parse(cell.source).body)
 
 
