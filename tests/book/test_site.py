@@ -40,6 +40,9 @@ CUT_OFF = """() => {
         .filter((element) => element.getBoundingClientRect().right > innerWidth + 1 && !scrolls(element))
         .map((element) => element.outerHTML.slice(0, 120));
 }"""
+TOO_LONG = """() => [...document.querySelectorAll("div.cell pre")]
+    .filter((element) => element.scrollWidth > element.clientWidth + 1)
+    .map((element) => element.textContent.slice(0, 120))"""
 NO_ICON = """() => [...document.querySelectorAll("i")]
     .filter((icon) => ["none", ""].includes(getComputedStyle(icon, "::before").content))
     .map((icon) => icon.className)"""
@@ -129,6 +132,7 @@ def test_page_is_whole_small_and_for_everyone(name, page, address, folder):
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
     assert page.evaluate(CUT_OFF) == []
     page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.evaluate(TOO_LONG) == []
 
     page.evaluate(ONE_OF_A_KIND)
     page.evaluate(AXE)
