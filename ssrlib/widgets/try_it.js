@@ -89,6 +89,7 @@ class TryIt {
     this.drawn = false; // whether the picture is a drawn face, which the finder does not know
     this.searched = -Infinity; // when the camera's picture was last searched as a whole
     this.seenAt = -Infinity; // when the camera last showed a face
+    this.wanted = false; // whether somebody chose whom the camera's oval follows
     /** @type {Found[]} */
     this.faces = []; // of this picture, in its pixels
     /** @type {Reading[]} */
@@ -186,6 +187,7 @@ class TryIt {
   /** @param {Found} face */
   choose(face) {
     this.forget();
+    this.wanted = this.live;
     this.setByHand(false);
     this.note.textContent = FOUND;
     this.oval.moveTo(this.viewOf(face));
@@ -198,16 +200,21 @@ class TryIt {
     return viewBy(inverse(similarity(points, this.template)));
   }
 
-  /** A button for each face, where there are several. */
+  /** A button for each face, where there are several. A camera's stay for as long as there are as many faces. */
   showCrowd() {
-    const several = this.live || this.faces.length < 2 ? [] : this.faces;
-    const pixels = several.length ? pixelsOf(this.oval.picture) : null;
-    this.crowd.replaceChildren(...several.map((face, i) => {
-      const canvas = h("canvas", { width: FACE, height: FACE, "aria-hidden": "true" });
-      if (pixels) pen(canvas).putImageData(warp(pixels, matrixOf(this.viewOf(face)), FACE), 0, 0);
-      const label = `Face ${i + 1} of ${several.length}`;
-      return button(() => this.choose(face), { "aria-label": label }, canvas);
-    }));
+    const several = this.faces.length < 2 ? [] : this.faces;
+    if (several.length !== this.crowd.children.length) {
+      this.crowd.replaceChildren(...several.map((_, i) => {
+        const canvas = h("canvas", { width: FACE, height: FACE, "aria-hidden": "true" });
+        const label = `Face ${i + 1} of ${several.length}`;
+        return button(() => this.choose(this.faces[i]), { "aria-label": label }, canvas);
+      }));
+    }
+    if (!several.length) return;
+    const pixels = pixelsOf(this.oval.picture);
+    for (const [i, canvas] of [...this.crowd.querySelectorAll("canvas")].entries()) {
+      pen(canvas).putImageData(warp(pixels, matrixOf(this.viewOf(several[i])), FACE), 0, 0);
+    }
   }
 
   /** @param {Found | null} chosen whose button looks pressed */
@@ -340,20 +347,28 @@ class TryIt {
     this.faces = faces;
     this.seenAt = now;
     this.note.textContent = LIVE;
+    this.showCrowd();
     const views = faces.map((face) => this.viewOf(face));
     const { x, y } = this.oval.view;
-    // Of two people, the one in the oval stays in it until the other is clearly nearer.
+    // Of two people, the one in the oval stays in it until the other is clearly nearer, or who was chosen is gone.
     const same = views.find((view) =>
-      Math.hypot(view.x - x, view.y - y) < view.side / 2 && view.side > 0.8 * views[0].side
+      Math.hypot(view.x - x, view.y - y) < view.side / 2 && (this.wanted || view.side > 0.8 * views[0].side)
     );
-    if (!same) this.forget();
-    this.oval.moveTo(same ?? views[0]);
+    if (!same) {
+      this.forget();
+      this.wanted = false;
+    }
+    const shown = same ?? views[0];
+    this.pressFace(faces[views.indexOf(shown)]);
+    this.oval.moveTo(shown);
     return true;
   }
 
   /** The camera shows nobody any more. */
   lose() {
     this.faces = [];
+    this.wanted = false;
+    this.showCrowd();
     this.note.textContent = ABSENT;
     this.forget();
     this.result.nobody(true);

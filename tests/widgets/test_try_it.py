@@ -389,6 +389,33 @@ def test_the_camera_is_read_pauses_and_stops(page, opened, screenshot):
     page.wait_for_function("() => window.stopped.length === 2")
 
 
+def test_of_two_people_before_the_camera_the_chosen_one_is_followed(page, opened, screenshot):
+    large = PORTRAIT[:300, 100:400]
+    small = np.pad(cv2.resize(large, (200, 200)), ((50, 50), (50, 50), (0, 0)))
+    two = cv2.imencode(".png", cv2.cvtColor(np.hstack([large, small]), cv2.COLOR_RGB2BGR))[1]
+    opened()
+    page.evaluate(
+        """async (picture) => {
+            const image = new Image();
+            image.src = `data:image/png;base64,${picture}`;
+            await image.decode();
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.width, image.height];
+            setInterval(() => canvas.getContext("2d").drawImage(image, 0, 0), 50);
+            navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(20);
+        }""",
+        base64.b64encode(two).decode(),
+    )
+    page.get_by_role("button", name="Use the camera").click()
+    pressed = [page.get_by_role("button", name=f"Face {number} of 2", pressed=True) for number in (1, 2)]
+    pressed[0].wait_for()
+    page.get_by_role("button", name="Face 2 of 2").click()
+    page.get_by_text("averaged over the last 8 pictures").wait_for()
+    assert pressed[1].count() == 1  # though the other is nearer
+    assert pressed[0].count() == 0
+    screenshot("try-it-camera-two")
+
+
 def test_trouble_with_the_camera_is_told_and_a_picture_still_works(page, opened):
     opened()
     before = answer(page)
