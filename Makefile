@@ -101,6 +101,7 @@ bench: $(READY) browsers  ## every benchmark, best on an idle machine
 	$(BIN)/python -m benchmarks.train
 	$(BIN)/python -m benchmarks.monitor
 	$(BIN)/python -m benchmarks.webcam
+	$(BIN)/python -m benchmarks.cold
 	$(BIN)/python -m benchmarks.notebooks
 	$(BIN)/python -m benchmarks.site
 

@@ -25,9 +25,9 @@ EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
 MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json int8.json why.json duplicates.json utkface.json tilts.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
-TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json)
+TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json)
 AFTER_NOTEBOOKS := $(addprefix $(RESULTS)/,notebooks.json site.json portable.json)
-UNREAD := $(addprefix $(RESULTS)/,film.json following.json benchmark-webcam.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
+UNREAD := $(addprefix $(RESULTS)/,film.json benchmark-webcam.json benchmark-cold.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
 READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
 
 .PHONY: weights
@@ -170,6 +170,9 @@ $(RESULTS)/latency.json: benchmarks/latency.py $(CALIBRATED) | $(RESULTS)/benchm
 
 $(RESULTS)/benchmark-webcam.json: benchmarks/webcam.py $(CALIBRATED) | $(RESULTS)/latency.json
 	$(RUN) benchmarks.webcam
+
+$(RESULTS)/benchmark-cold.json: benchmarks/cold.py $(CALIBRATED) | $(RESULTS)/benchmark-webcam.json
+	$(RUN) benchmarks.cold
 
 runs/notebooks: $(READ_BY_CHAPTERS) $(RESULTS)/gender-runs.json $(CALIBRATED) | $(MEASURED) $(TIMED)
 	$(MAKE) notebooks
