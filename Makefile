@@ -51,10 +51,11 @@ pdf: $(READY) browsers  ## the whole book as one PDF, from the stored outputs
 slides: $(READY)  ## each chapter as slides for a lecture, from the stored outputs; fetches reveal.js
 	$(BIN)/python -m tools.site.slides
 
-# Saved widgets show in trusted notebooks only. In a container people are root, and JupyterLab wants to hear that this is meant.
 NOTEBOOKS := notebooks
+# Saved widgets show in trusted notebooks only. In a container people are root, and JupyterLab wants to hear that this is meant.
 lab: $(READY)  ## the chapters in JupyterLab, in notebooks/, to run and to change; NOTEBOOKS=exercises for a class
 	$(if $(filter notebooks,$(NOTEBOOKS)),$(BIN)/python -m tools.site.notebooks)
+	@[ -d "$(NOTEBOOKS)" ] || { echo "error: there is no folder $(NOTEBOOKS): make reset writes exercises"; exit 1; }
 	$(BIN)/jupyter trust --log-level=ERROR $(NOTEBOOKS)/*.ipynb > /dev/null
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --LabApp.app_settings_dir="$(CURDIR)/tools/site/lab" \
 		--LabApp.default_url=/lab/tree/start.md $(NOTEBOOKS)

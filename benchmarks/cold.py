@@ -29,7 +29,7 @@ def main() -> None:
             face_crop.write_photo(data.astronaut(), photo)
         for _ in range(1 + STARTS):
             began = time.perf_counter()
-            command = [sys.executable, "-m", "ssrlib", "predict", *map(str, photos), "--out", f"{name}/out"]
+            command = [sys.executable, "-m", "ssrlib", "predict", *map(str, photos)]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             took.append(time.perf_counter() - began)
     seconds = statistics.median(took[1:])

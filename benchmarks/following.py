@@ -27,7 +27,7 @@ from tools.weights.finder import Photos, rows_of
 
 RATE, FRAMES, WATCHED = 15, 30, 30
 STILL = 10  # people
-NOISE = 6.0  # the standard deviation of a webcam's, indoors
+NOISE = 6.0  # its standard deviation, which is assumed, as in chapter 15
 # A name, the sides of the faces in pixels, the tilt in degrees at each time in seconds, and the light.
 CLIPS: list[tuple[str, tuple[float, float], Callable[[float], float], float]] = [
     ("upright", (60, 240), lambda t: 0, 1.0),
@@ -76,7 +76,7 @@ def followed(estimator: AgeGenderEstimator, frames: Any) -> tuple[float, int]:
 
 
 def shares(estimator: AgeGenderEstimator, portraits: list[Portrait]) -> list[dict[str, Any]]:
-    """One row a kind of clip."""
+    """One row per kind of clip."""
     behind, rows = things(), []
     for number, (name, sides, tilt, light) in enumerate(CLIPS):
         rng = np.random.default_rng(number)
@@ -98,7 +98,7 @@ def shares(estimator: AgeGenderEstimator, portraits: list[Portrait]) -> list[dic
 
 
 def calm(estimator: AgeGenderEstimator, portraits: list[Portrait]) -> list[dict[str, float]]:
-    """One row a still face: how its numbers change once it has been seen for two seconds."""
+    """One row per still face: how its numbers change once it has been seen for two seconds."""
     rows = []
     for number, portrait in enumerate(portraits):
         rng = np.random.default_rng(number)

@@ -111,11 +111,7 @@ def run_jupyter(folder: Path):
         yield address
     finally:
         server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:  # it waits for a kernel that was only starting
-            server.kill()
-            server.wait()
+        server.wait(30)
 
 
 def _wait_until_up(server: subprocess.Popen, address: str, log: Path) -> None:

@@ -161,6 +161,15 @@ export function pictureInput(take) {
 }
 
 /**
+ * Save a picture as a file of this machine.
+ * @param {HTMLCanvasElement} canvas
+ * @param {string} name
+ */
+export function download(canvas, name) {
+  h("a", { href: canvas.toDataURL("image/png"), download: name }).click();
+}
+
+/**
  * Let files be dropped on an element.
  * @param {HTMLElement} element
  * @param {(file: File | undefined) => void} take

@@ -73,9 +73,9 @@ class Track:
             for seconds in (READING_SECONDS, BOUNDS_SECONDS)
         )
         box_share = 1 - math.exp(-passed / BOX_SECONDS)
-        x, y, width, height = _moved(self.smooth.box[:4], reading.box[:4], box_share)
-        age, p_male = _moved((self.smooth.age, self.smooth.p_male), (reading.age, reading.p_male), share)
-        below, above = _moved(_reach(self.smooth), _reach(reading), slow)
+        x, y, width, height = _toward(self.smooth.box[:4], reading.box[:4], box_share)
+        age, p_male = _toward((self.smooth.age, self.smooth.p_male), (reading.age, reading.p_male), share)
+        below, above = _toward(_reach(self.smooth), _reach(reading), slow)
         low, high = age - below, age + above
         self.smooth = Reading(Box(x, y, width, height), age, low, high, p_male)
         self.latest, self.seen = reading, now
@@ -85,7 +85,7 @@ class Track:
         )
 
 
-def _moved(old: Sequence[float], new: Sequence[float], share: float) -> list[float]:
+def _toward(old: Sequence[float], new: Sequence[float], share: float) -> list[float]:
     """Numbers that have gone a share of the way from the old to the new ones."""
     return [before + (after - before) * share for before, after in zip(old, new, strict=True)]
 

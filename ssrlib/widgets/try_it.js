@@ -3,7 +3,20 @@
 import { ageInterval, likelierGender, probability } from "./calibration.js";
 import { Camera, watchTab } from "./camera.js";
 import { FACE, MIDDLE, mirrorImage } from "./face.js";
-import { button, clamp, h, onDrop, onWidth, pen, percent, pictureInput, s, say, shell } from "./dom.js";
+import {
+  button,
+  clamp,
+  download,
+  h,
+  onDrop,
+  onWidth,
+  pen,
+  percent,
+  pictureInput,
+  s,
+  say,
+  shell,
+} from "./dom.js";
 import {
   apply,
   findFaces,
@@ -247,7 +260,7 @@ class TryIt {
 
   /** Save what the oval shows, with the picture around it, as a file of this machine. */
   saveFace() {
-    h("a", { href: this.oval.canvas.toDataURL("image/png"), download: "face.png" }).click();
+    download(this.oval.canvas, "face.png");
   }
 
   // Where pictures come from.

@@ -3,7 +3,20 @@
 import { Camera, watchTab } from "./camera.js";
 import { Chart, line } from "./chart.js";
 import { FACE } from "./face.js";
-import { button, h, listen, onDrop, onWidth, pen, percent, pictureInput, s, say, shell } from "./dom.js";
+import {
+  button,
+  download,
+  h,
+  listen,
+  onDrop,
+  onWidth,
+  pen,
+  percent,
+  pictureInput,
+  s,
+  say,
+  shell,
+} from "./dom.js";
 import { drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
@@ -47,6 +60,8 @@ import { drawStages } from "./stages.js";
 /** @typedef {Numbers & { what: string }} Note */
 
 /** @typedef {{ left: number, top: number, right: number, bottom: number }} Area in pixels of the page */
+
+/** @typedef {{ track: number, tag: HTMLButtonElement, face: Area }} Placed a face's tag and where it belongs */
 
 const MOST_UNANSWERED = 2;
 const PATIENCE = 5000; // milliseconds without an answer, after which the page says so
@@ -375,7 +390,7 @@ class WebcamDemo {
     ink.drawImage(still.hidden ? video : still, 0, 0, width, height);
     ink.resetTransform();
     boxes.paint(ink, width);
-    h("a", { href: canvas.toDataURL("image/png"), download: "faces.png" }).click();
+    download(canvas, "faces.png");
   }
 
   /** @param {number} track */
@@ -391,8 +406,8 @@ class WebcamDemo {
     if (!this.answer) return;
     this.screen.place.style.aspectRatio = `${this.answer.width} / ${this.answer.height}`;
     const smooth = isChecked(this.controls.smooth);
-    this.screen.boxes.draw(this.answer, this.theChosen()?.track, this.mirrored, smooth);
-    this.screen.boxes.arrange(this.chosen);
+    const { boxes } = this.screen;
+    boxes.arrange(boxes.draw(this.answer, this.theChosen()?.track, this.mirrored, smooth), this.chosen);
   }
 
   get mirrored() {
@@ -648,14 +663,17 @@ class Boxes {
    * @param {number | undefined} chosen
    * @param {boolean} mirrored
    * @param {boolean} smooth
+   * @returns {Placed[]}
    */
   draw({ width, height, faces }, chosen, mirrored, smooth) {
+    const across = this.element.clientWidth / width;
+    const down = this.element.clientHeight / height;
     for (const [track, tag] of this.tags) {
       if (faces.some((face) => face.track === track)) continue;
       tag.remove();
       this.tags.delete(track);
     }
-    for (const face of faces) {
+    return faces.map((face) => {
       const tag = this.tags.get(face.track) ?? this.add(face.track);
       const [x, y, wide, high] = face.box;
       const left = mirrored ? width - x - wide : x;
@@ -675,16 +693,24 @@ class Boxes {
       const age = h("strong", {}, shown.age.toFixed(0));
       const others = [rangeOf(shown, "\u2013"), genderOf(shown), face.sure ? "" : "a face?"].filter(Boolean);
       labelOf(tag).replaceChildren(age, ...others.map((text) => h("span", {}, text)));
-    }
+      // Not where the tag is: it is still on its way there.
+      const area = {
+        left: left * across,
+        right: (left + wide) * across,
+        top: y * down,
+        bottom: (y + high) * down,
+      };
+      return { track: face.track, tag, face: area };
+    });
   }
 
   /**
    * Put labels where they cover no other face and no other label: above their face, below it, in it; or only the
    * age. The face that somebody chose shows all.
+   * @param {Placed[]} tags
    * @param {number | null} chosen
    */
-  arrange(chosen) {
-    const tags = [...this.tags.values()].map((tag) => ({ tag, face: inside(tag, this.element) }));
+  arrange(tags, chosen) {
     const { clientWidth: width, clientHeight: height } = this.element;
     const big = (/** @type {Area} */ { left, right }) => right - left;
     tags.sort((a, b) => big(b.face) - big(a.face));
@@ -692,7 +718,7 @@ class Boxes {
     const labels = tags.map(({ tag }) => [labelOf(tag).offsetWidth, labelOf(tag).offsetHeight]);
     /** @type {Area[]} */
     const taken = [];
-    for (const [i, { tag, face }] of tags.entries()) {
+    for (const [i, { track, tag, face }] of tags.entries()) {
       const [wide, high] = labels[i];
       const isRight = face.left + face.right > width;
       const left = isRight ? face.right - wide : face.left;
@@ -703,7 +729,7 @@ class Boxes {
         const isIn = left >= 0 && area.right <= width && top >= 0 && area.bottom <= height;
         return isIn && !others.some((other) => meet(area, other)) && taken.push(area);
       });
-      const place = free ?? (tag === this.tags.get(chosen ?? -1) ? "inside" : undefined);
+      const place = free ?? (track === chosen ? "inside" : undefined);
       tag.classList.toggle("ssr-right", isRight);
       for (const name of ["below", "inside"]) tag.classList.toggle(`ssr-${name}`, place === name);
       tag.classList.toggle("ssr-short", !place);

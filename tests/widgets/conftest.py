@@ -23,6 +23,8 @@ def pytest_runtest_makereport(item):
 def page(browser):
     with open_page(browser) as page:
         yield page
+        # A kernel that nobody looks at any more takes time from the next test, and holds up JupyterLab's end.
+        page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +44,7 @@ def lab(page, jupyter):
         opened.command("notebook:run-all-cells")
         return opened
 
-    yield open_lab
-    # A kernel that nobody looks at any more takes time from the next test.
-    page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
+    return open_lab
 
 
 @pytest.fixture
