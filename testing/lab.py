@@ -26,6 +26,8 @@ QUIET = [
     "--disable-sync",
     "--no-first-run",
 ]
+# Without it, JupyterLab asks which kernel it should start.
+PYTHON = {"name": "python3", "display_name": "Python 3", "language": "python"}
 # A machine may be slow and busy. Nothing here waits for a fixed time, only for things to happen.
 PATIENCE = 180_000
 
@@ -124,21 +126,26 @@ def _wait_until_up(server: subprocess.Popen, address: str, log: Path) -> None:
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
 
 
+def until_idle(page) -> None:
+    """Wait until the kernel of the open notebook has started; one that is only starting cannot be ended."""
+    page.wait_for_function(
+        """() => {
+            const open = window.jupyterapp?.shell.currentWidget;
+            return open?.sessionContext?.session?.kernel?.status === "idle";
+        }"""
+    )
+
+
 class Lab:
     """One notebook, open in JupyterLab: run its cells, change them, read what they printed."""
 
     def __init__(self, page, address: str, folder: Path, name: str, cells: list[str]):
         self.page = page
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata.kernelspec = PYTHON
         nbformat.write(notebook, folder / f"{name}.ipynb")
         page.goto(f"{address}lab/tree/{name}.ipynb?reset")
-        page.wait_for_function(
-            """() => {
-                const open = window.jupyterapp?.shell.currentWidget;
-                return open?.sessionContext?.session?.kernel?.status === "idle";
-            }"""
-        )
+        until_idle(page)
 
     def command(self, name: str) -> None:
         self.page.evaluate("name => { window.jupyterapp.commands.execute(name) }", name)

@@ -14,7 +14,7 @@ from skimage import data
 
 from ssrlib import detectors, face_crop
 from ssrlib.widgets import WebcamDemo
-from testing.lab import launch, open_page, write_portrait
+from testing.lab import PYTHON, launch, open_page, until_idle, write_portrait
 
 PHOTO = data.astronaut()
 FACE = re.compile(r"^Face \d+: about \d+ years")
@@ -437,8 +437,10 @@ def test_a_saved_demo_says_what_brings_it_to_life_on_a_page_and_in_jupyterlab(pa
     address, folder = jupyter
     cell = nbformat.v4.new_code_cell("WebcamDemo()")
     cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": saved})]
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "saved.ipynb")
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": PYTHON})
+    nbformat.write(notebook, folder / "saved.ipynb")
     trust = [sys.executable, "-m", "jupyter", "trust", str(folder / "saved.ipynb")]
     subprocess.run(trust, check=True, env=os.environ | {"JUPYTER_DATA_DIR": str(folder / "JUPYTER_DATA_DIR")})
     page.goto(f"{address}lab/tree/saved.ipynb?reset")
     page.get_by_text("run this cell (Shift+Enter)").wait_for()
+    until_idle(page)
