@@ -515,6 +515,15 @@ __main__.main()
 """
 
 
+LOSSES_TOLD = """
+import sys
+from ssrlib import __main__, training
+
+training.progress_bar = lambda: lambda progress: print("loss", progress.loss, file=sys.stderr)
+__main__.main()
+"""
+
+
 def torchrun(processes, program, store, out, *more):
     """Train two epochs of five steps; its pipes end when the last of the processes has ended."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -654,22 +663,32 @@ def test_a_loss_of_ones_own_is_trained(few_faces, tmp_path):
 
 @pytest.fixture(scope="module")
 def two_processes(drawn_store, tmp_path_factory):
+    """The folder of a run of two processes, and the losses of its steps."""
     out = tmp_path_factory.mktemp("two")
-    done = torchrun(2, ["-m", "ssrlib"], drawn_store, out)
+    script = out / "script.py"
+    script.write_text(LOSSES_TOLD)
+    done = torchrun(2, [script], drawn_store, out)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("best epoch") == 1
-    return out / "age"
+    lines = [line.split() for line in done.stderr.splitlines() if line.startswith("loss ")]
+    return out / "age", [float(loss) for _, loss in lines]
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(drawn_store, two_processes, tmp_path):
     """They share batches, statistics and random changes: it is one training, but for rounding.
 
-    Adam divides each gradient by its own size, so where that is next to nothing, rounding moves a weight.
+    Adam divides each gradient by its own size, so where that is next to nothing, rounding moves a weight. So
+    the losses of two steps agree as closely as floats do, and of the third well; then rounding grows.
     """
     recipe = Recipe.best(epochs=2, batch_size=32)
-    one = fit(new_network(recipe), drawn_store, recipe, watch=lambda _: None)
-    two = pd.read_csv(two_processes / "history.csv")
+    losses = []
+    one = fit(new_network(recipe), drawn_store, recipe, watch=lambda progress: losses.append(progress.loss))
+    folder, theirs = two_processes
+    assert len(theirs) == len(losses)
+    np.testing.assert_allclose(theirs[:2], losses[:2], rtol=1e-5)
+    np.testing.assert_allclose(theirs[2], losses[2], rtol=1e-3)
+    two = pd.read_csv(folder / "history.csv")
     np.testing.assert_allclose(two[["loss", "mae"]], one[["loss", "mae"]], rtol=1e-2)
 
 
@@ -723,11 +742,12 @@ def test_one_of_torchruns_processes_killed_ends_the_other_and_any_number_goes_on
     assert len(pd.read_csv(killed / "age" / "history.csv")) == 1
     alone = shutil.copytree(killed, tmp_path / "alone")
     assert torchrun(2, [script, marker], drawn_store, killed).returncode == 0
+    folder, _ = two_processes
     for name in ("best.safetensors", "history.csv"):
-        assert (two_processes / name).read_bytes() == (killed / "age" / name).read_bytes()
+        assert (folder / name).read_bytes() == (killed / "age" / name).read_bytes()
     recipe = Recipe.best(epochs=2, batch_size=32)
     one = fit(new_network(recipe), drawn_store, recipe, alone / "age", lambda _: None)
-    two = pd.read_csv(two_processes / "history.csv")
+    two = pd.read_csv(folder / "history.csv")
     np.testing.assert_allclose(one[["loss", "mae"]], two[["loss", "mae"]], rtol=1e-3)
 
 
