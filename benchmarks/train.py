@@ -180,7 +180,8 @@ def main(rounds: int) -> None:
                     print(f"{faces:10,.0f} faces a second: {row}", flush=True)
             if measuring.returncode:
                 raise SystemExit(measuring.returncode)
-    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
+    on_cpu = f"{results.processor()} {'with' if BITS else 'without'} bfloat16"
+    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else on_cpu
     speeds = {row: float(np.median(measured)) for row, measured in times.items()}
     for row, faces in speeds.items():
         print(f"{faces:10,.0f} faces a second, {faces / speeds['the usual way']:6.1f} times: {row}")

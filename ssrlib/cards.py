@@ -27,7 +27,7 @@ people who stand in front of the camera on purpose.
 ## Must not be used for
 
 - decisions about a person: whether they may enter, buy, work, travel, or be believed;
-- proof of age: single faces can be off by decades;
+- checks of one person, such as proof of age: single answers can be far off;
 - telling who somebody is, or what gender they are: the labels are other people's guesses, and know two words;
 - watching people who have not agreed to it;
 - groups, cameras or crops it was not measured on, as if the figures below held for them.
@@ -54,9 +54,9 @@ OWN_FAILURES = {
 }
 
 LABELS = """\
-Ages in UTKFace were estimated by an algorithm and checked by annotators; gender and race were assigned by
-looking, gender as one of two words, race as one of five. Nobody asked the people in the photos. Every error
-reported here is a distance from such a label, not from the truth.
+Ages, genders and races in UTKFace were estimated by an algorithm and checked by annotators, gender as one of
+two words, race as one of five. Nobody asked the people in the photos. Every error reported here is a
+distance from such a label, not from the truth.
 """
 
 # Of the other data sets that the built-in networks learned from.
@@ -259,8 +259,8 @@ learned from them.
 ## What was done to it
 
 Photos are resized from 200 x 200 to 64 x 64 pixels. Splits are by file name: UTKFace does not say whom a
-photo shows, so photos of one person can be in both train and test, which makes errors on test look a little
-smaller than they are.
+photo shows, so photos of one person can be in both train and test, and errors on test may look smaller than
+they are. Some photos are there twice: chapter 10 counts them, and what they change.
 
 ## What it may be used for
 
