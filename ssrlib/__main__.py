@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ Target = StrEnum("Target", {name: name for name in TARGETS})  # type: ignore[mis
 
 
 STANDARD_INPUT = Path("-")
+MAX_SEED = 2**63 - 1
 JPEGS = (".jpg", ".jpeg")  # a photo of a phone is several times as large as a PNG
 
 
@@ -222,7 +224,7 @@ def folder(
 def synthetic(
     out: Out,
     count: Annotated[int, typer.Option(help="how many faces to draw", min=1)] = 4000,
-    seed: Annotated[int, typer.Option(help="another seed gives other faces")] = 0,
+    seed: Annotated[int, typer.Option(help="another seed gives other faces", min=0, max=MAX_SEED)] = 0,
 ) -> None:
     """Drawn faces; nothing to download, no license to ask about.
 
@@ -279,7 +281,7 @@ def train(
     balanced: Annotated[
         bool, typer.Option("--balanced", help="show faces of rare sources and ages more often")
     ] = False,
-    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    seed: Annotated[int, typer.Option(help="of everything random", min=0, max=MAX_SEED)] = 0,
     start: Annotated[Path | None, typer.Option(help="weights to go on from, instead of random ones")] = None,
     teacher: Annotated[
         list[Path] | None, typer.Option(help="weights to learn from, beside the labels; may be given again")
@@ -433,7 +435,7 @@ def _pictures(measured: dict[str, Any]) -> dict[str, Any]:
 
     target = TARGETS[measured["target"]]
     found = {
-        f"by-{name.replace(' ', '-')}": plots.groups(groups, target.metric, target.metric_label)
+        "by-" + re.sub(r"[^\w-]+", "-", name): plots.groups(groups, target.metric, target.metric_label)
         for name, groups in measured["groups"].items()
     }
     if target.classes:

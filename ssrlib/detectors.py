@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,7 +19,7 @@ from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, square, warp
 # OpenCV's second detector also finds the eyes, the nose and the corners of the mouth. It needs a file
 # that no package ships: face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, which
 # has the license MIT.
-YUNET = Path.home() / ".cache" / "ssrlib" / "face_detection_yunet_2023mar.onnx"
+YUNET = Path(os.path.expanduser("~")) / ".cache" / "ssrlib" / "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
 # Photos are searched for faces at no more than this many pixels on the longer side.
@@ -321,7 +322,8 @@ def points_of(box: Box) -> np.ndarray:
     """A box's landmarks, or those of an upright face in it."""
     if box.landmarks:
         return np.array(box.landmarks)
-    corner = np.array([box.x, box.y + LOWER * box.width])
+    # A square as wide as the box, around its middle, as `face_crop.Crop` cuts it.
+    corner = np.array([box.x, box.y + (box.height - box.width) / 2 + LOWER * box.width])
     return corner + (TEMPLATE + 0.5) * box.width / 64 - 0.5
 
 

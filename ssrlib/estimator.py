@@ -157,7 +157,7 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     """Return a copy of an RGB photo with each face's box, age, and likelier gender drawn on it.
 
     No label covers another face or label. One that finds no room is a number on its face, and a line below
-    the photo: by those lines the copy is higher.
+    the photo: by those lines the copy is higher, and beside a small photo wider.
     """
     drawn, unit = photo.copy(), max(1.0, max(photo.shape[:2]) / 640)
     boxes = [_Area(*(round(value) for value in reading.box[:4])) for reading in readings]
@@ -174,7 +174,9 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
             text, place = str(number), _label(str(number), box.x, box.y, photo, unit)
         taken.append(place)
         _write(drawn, text, place, unit)
-    return np.vstack([drawn, *(_line(text, photo, unit) for text in legend)])
+    width = max([photo.shape[1], *(_label(text, 0, 0, photo, unit).width for text in legend)])
+    drawn = cv2.copyMakeBorder(drawn, 0, 0, 0, width - photo.shape[1], cv2.BORDER_CONSTANT, value=AMBER)
+    return np.vstack([drawn, *(_line(text, width, unit) for text in legend)])
 
 
 class _Area(NamedTuple):
@@ -192,7 +194,9 @@ class _Area(NamedTuple):
 
 def _room(text: str, box: _Area, taken: list[_Area], photo: np.ndarray, unit: float) -> _Area | None:
     """Where a label covers nothing: above its face, below it, or else in its upper border."""
-    height = _label(text, box.x, box.y, photo, unit).height
+    _, _, width, height = _label(text, box.x, box.y, photo, unit)
+    if width > photo.shape[1]:
+        return None
     for y in (box.y - height, box.y + box.height, max(0, box.y)):
         label = _label(text, box.x, y, photo, unit)
         covered = [area for area in taken if label.meets(area) and area is not box]
@@ -219,10 +223,11 @@ def _write(picture: np.ndarray, text: str, area: _Area, unit: float) -> None:
     cv2.putText(picture, text, start, FONT, 0.55 * unit, (20, 20, 20), line, cv2.LINE_AA)
 
 
-def _line(text: str, photo: np.ndarray, unit: float) -> np.ndarray:
-    """A line of the legend, as wide as the photo."""
-    area = _label(text, 0, 0, photo, unit)
-    line = np.full((area.height + round(2 * unit), photo.shape[1], 3), AMBER, np.uint8)
+def _line(text: str, width: int, unit: float) -> np.ndarray:
+    """A line of the legend."""
+    blank = np.full((1, width, 3), AMBER, np.uint8)
+    area = _label(text, 0, 0, blank, unit)
+    line = np.repeat(blank, area.height + round(2 * unit), axis=0)
     _write(line, text, area, unit)
     return line
 
@@ -232,12 +237,12 @@ def _range(reading: Reading) -> str:
 
 
 def _checked_box(box: Sequence[Any]) -> Box:
-    numbers = np.array(box[:4], float)
-    if len(numbers) < 4 or not np.isfinite(numbers).all() or not (numbers[2:] >= 1).all():
+    numbers = np.array(box[:4] if isinstance(box, Box) else box, float)
+    if numbers.shape != (4,) or not np.isfinite(numbers).all() or not (numbers[2:] >= 1).all():
         raise ValueError(
             f"{box} is no box: that is left, top, width and height, at least one pixel wide and high"
         )
-    return Box(*box)
+    return box if isinstance(box, Box) else Box(*numbers.tolist())
 
 
 def _checked(photo: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def gradient(network: nn.Module, faces: np.ndarray) -> np.ndarray:
     >>> gradient(SSRNet(), np.zeros((2, 64, 64, 3), np.uint8)).shape
     (2, 64, 64)
     """
-    maps = []
+    maps = [np.zeros((0, FACE_SIZE, FACE_SIZE), np.float32)]
     for batch in _batches(network, faces):
         pixels = batch.float().requires_grad_()
         (slope,) = torch.autograd.grad(network(pixels).sum(), pixels)
@@ -79,7 +79,8 @@ def stage_terms(network: SSRNet, faces: np.ndarray) -> np.ndarray:
     >>> bool(np.allclose(stage_terms(network, faces).sum(axis=1), predict(network, faces), atol=1e-4))
     True
     """
-    settings, terms = network.settings, []
+    settings = network.settings
+    terms = [np.zeros((0, len(settings["bins"])), np.float32)]
     with torch.inference_mode():
         for batch in _batches(network, faces):
             _, stages = network(batch, return_stages=True)

@@ -13,7 +13,7 @@ from typing import Literal, TypedDict
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from ssrlib import FACE_SIZE
 from ssrlib.detectors import LOWER, Box, find
@@ -28,6 +28,19 @@ MARGIN, SHIFT = 0.0, LOWER
 MAX_PIXELS = 100_000_000
 # OpenCV counts a photo's rows and columns in 16 bits when it turns it.
 MAX_SIDE = 32_766
+
+# Nor is a square wider than this cut out of one.
+MAX_SQUARE = 20_000
+# What a camera that was held otherwise notes in EXIF, and what brings the photo upright again.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # A photo of one face is decoded no smaller than this, which leaves room for an area average.
 DECODED_SIDE = 120
@@ -204,7 +217,9 @@ def _decoded(image: Image.Image, source: bytes, at_least: int | None) -> np.ndar
         photo = _read_reduced(source, min(image.size) // at_least)
         if photo is not None:
             return photo
-    image = ImageOps.exif_transpose(image)
+    # ImageOps.exif_transpose would write the EXIF data again, too, and fail where one odd tag is in it.
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    image = image if turn is None else image.transpose(turn)
     if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would cut off at 255
         image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
     return np.asarray(image.convert("RGB"))
@@ -273,14 +288,15 @@ def check_square(photo: np.ndarray, square: Box) -> None:
     """Refuse a square with nothing of a photo, or next to nothing: its border would fill the memory.
 
     Raises:
-        ValueError: the square does not touch the photo, or its side is more than eight times as long.
+        ValueError: the square does not touch the photo, or its side is more than eight times as long, or
+            longer than 20,000 pixels.
 
     >>> check_square(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30))
     """
     height, width = photo.shape[:2]
     side = square.width
     touches = -side < square.x < width and -side < square.y < height
-    if not (touches and side <= 8 * max(width, height)):
+    if not (touches and side <= min(8 * max(width, height), MAX_SQUARE)):
         raise ValueError(f"{square} lies outside a photo of {width} x {height} pixels, or is far larger")
 
 

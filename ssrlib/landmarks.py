@@ -13,6 +13,8 @@ TEMPLATE = np.array([[19.5, 18.8], [44.5, 18.8], [32.0, 33.1], [21.6, 47.6], [42
 
 # The middle of a 64 x 64 face: as everywhere, a whole number is the middle of a pixel.
 MIDDLE = 31.5
+# However large a face is, no more of a photo's pixels than these go into one of the square's, each way.
+MAX_REDUCTION = 64
 
 # In a mirror, a face's left eye is its right one.
 MIRRORED = [1, 0, 2, 4, 3]
@@ -66,7 +68,7 @@ def warp(photo: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
     >>> warp(np.full((9, 9, 3), 7, np.uint8), np.array([[0.5, 0, 0], [0, 0.5, 0]]), 4).shape
     (4, 4, 3)
     """
-    reduction = max(1, round(1 / np.hypot(*matrix[0, :2])))
+    reduction = min(MAX_REDUCTION, max(1, round(1 / np.hypot(*matrix[0, :2]))))
     larger = matrix * reduction
     # The middle of a pixel that is cut into smaller ones is the middle of those.
     larger[:, 2] += (reduction - 1) / 2

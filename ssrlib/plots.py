@@ -100,7 +100,6 @@ def stages(
     eta: Sequence[Sequence[float]],
     delta: Sequence[float],
     value_range: float,
-    unit: str = "years",
 ) -> Figure:
     """How one face's value grows stage by stage.
 
@@ -136,10 +135,10 @@ def stages(
         if new != value:
             arrow = {"arrowstyle": "->", "color": ORANGE, "lw": 2}
             axes.annotate("", (new, k + 0.85), (value, k + 0.85), arrowprops=arrow)
-        axes.text(max(new, value), k + 0.85, f"  {new:.3g} {unit}", color=ORANGE, va="center", fontsize=9)
+        axes.text(max(new, value), k + 0.85, f"  {new:.3g} years", color=ORANGE, va="center", fontsize=9)
         value = new
     axes.plot([value, value], [len(p) - 0.15, len(p)], color=ORANGE, lw=2)
-    axes.set(ylim=(len(p), -0.15), xlim=(-0.03 * right, right + room), xlabel=unit)
+    axes.set(ylim=(len(p), -0.15), xlim=(-0.03 * right, right + room), xlabel="years")
     axes.set_yticks([k + 0.42 for k in range(len(p))], [f"stage {k + 1}" for k in range(len(p))])
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -368,7 +367,7 @@ def heat_maps(face: np.ndarray, maps: dict[str, np.ndarray], inset: float = 0) -
     return figure
 
 
-def stage_terms(names: Sequence[str], terms: np.ndarray, unit: str = "years") -> Figure:
+def stage_terms(names: Sequence[str], terms: np.ndarray) -> Figure:
     """What each stage (column of `terms`) adds to the answers (rows), stacked from coarse to fine."""
     figure, axes = _figure(7, 0.9 + 0.28 * len(names))
     left = np.zeros(len(names))
@@ -376,7 +375,7 @@ def stage_terms(names: Sequence[str], terms: np.ndarray, unit: str = "years") ->
         _plain(axes).barh(names, column, left=left, color=color, label=f"stage {k + 1}")
         left = left + column
     axes.invert_yaxis()
-    axes.set(xlabel=unit)
+    axes.set(xlabel="years")
     axes.legend(frameon=False, ncols=len(terms.T), fontsize=8)
     return figure
 

@@ -204,7 +204,8 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
         out: the folder to make.
 
     Raises:
-        ValueError: a store's faces show another part of the face than the first one's.
+        ValueError: a store's faces show another part of the face than the first one's, or a column is text
+            in one of them and numbers in another.
 
     >>> from tempfile import TemporaryDirectory
     >>> from ssrlib.datasets import synthetic
@@ -219,6 +220,7 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
                 raise ValueError(
                     f"{store.path}: cropped with another {name} than {stores[0].path}; prepare both alike"
                 )
+    _check_columns(stores)
 
     def chunks(done: int) -> Iterable[Chunk]:
         parts = [
@@ -231,6 +233,20 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
             yield np.asarray(store.faces[part]), store.rows.iloc[part], rejects
 
     return write_store(out, chunks, crop)
+
+
+def _check_columns(stores: Sequence[FaceStore]) -> None:
+    """Refuse columns that no one table could hold, before all faces are copied."""
+    known: dict[str, tuple[str, FaceStore]] = {}
+    for store in stores:
+        for name, values in store.rows.dropna(axis="columns", how="all").items():
+            kind = "numbers" if pd.api.types.is_numeric_dtype(values) else "text"
+            before, first = known.setdefault(str(name), (kind, store))
+            if kind != before:
+                raise ValueError(
+                    f"{store.path}: its column {name} is {kind}, and that of {first.path} is {before}; "
+                    "prepare both alike, or one without it"
+                )
 
 
 def _finished(partial: Path, plan: str | None) -> bool:

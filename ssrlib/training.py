@@ -489,6 +489,7 @@ def fit(
             if stop:
                 break
 
+    fabric.barrier()  # no process reads what the first one has not written
     if run.best:
         network.load_state_dict(run.best["weights"])
     network.eval()

@@ -129,8 +129,8 @@ def _copy(path: Path, video: cv2.VideoCapture) -> Iterator[Take]:
     writer = cv2.VideoWriter(str(path), codec, video.get(cv2.CAP_PROP_FPS) or 25.0, size)
 
     def take(_seconds: float, photo: np.ndarray, tracks: list[Track]) -> None:
-        # All frames have one height: there is no room below for a crowd's legend.
-        drawn = draw(photo, [track.smooth for track in tracks])[: photo.shape[0]]
+        # All frames have one size: there is no room for a crowd's legend.
+        drawn = draw(photo, [track.smooth for track in tracks])[: photo.shape[0], : photo.shape[1]]
         writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
 
     with _silent():

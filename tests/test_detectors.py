@@ -1,5 +1,7 @@
 """The built-in finder on photos that anyone may use: people with their heads tilted, and things."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -157,3 +159,19 @@ def test_threads_do_not_disturb_one_another():
     alone = [detectors.find(part, "haar") for part in photos]
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(partial(detectors.find, detector="haar"), photos)) == alone
+
+
+def test_where_nobody_has_a_home_the_package_is_there():
+    """As in a container that runs under a number without a name."""
+    program = """
+from pathlib import Path
+
+def home(cls):
+    raise RuntimeError("Could not determine home directory.")
+
+Path.home = classmethod(home)
+from ssrlib import AgeGenderEstimator
+from ssrlib.datasets import synthetic
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

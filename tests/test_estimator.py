@@ -68,6 +68,15 @@ def test_a_box_that_was_placed_on_something_else_is_read_but_not_surely_a_face(e
     assert [reading.sure for reading in readings] == [True, False]
 
 
+def test_a_high_box_is_asked_about_where_it_is_read(estimator):
+    (found,) = estimator.predict(PHOTO)
+    x, y, side, _ = (round(value) for value in found.box[:4])
+    around, below = (x, y - side // 2, side, 2 * side), (x, y, side, 3 * side)
+    square, *high = estimator.predict(PHOTO, [(x, y, side, side), around, below])
+    assert high[0].age == square.age
+    assert [reading.sure for reading in (square, *high)] == [True, True, False]
+
+
 def test_no_face_is_an_empty_list(estimator):
     assert estimator.predict(data.coffee()) == []
 
@@ -120,7 +129,16 @@ def test_boxes_may_be_plain_numbers(estimator):
 
 @pytest.mark.parametrize(
     "box",
-    [(10, 10, 0, 0), (10, 10, -5, -5), (10, 10, np.nan, 9), (np.nan, 9, 9, 9), (9, 9, np.inf, 9), (9, 9, 50)],
+    [
+        (10, 10, 0, 0),
+        (10, 10, -5, -5),
+        (10, 10, np.nan, 9),
+        (np.nan, 9, 9, 9),
+        (9, 9, np.inf, 9),
+        (9, 9, 50),
+        (9, 9, 50, 50, 0.99),
+        (9, 9, 50, 50, 0.99, 1),
+    ],
 )
 def test_what_is_no_box_is_refused(estimator, box):
     with pytest.raises(ValueError, match="is no box"):
@@ -170,6 +188,18 @@ def test_in_a_crowd_labels_become_numbers_with_a_legend(tmp_path):
     assert drawn.shape[1] == photo.shape[1]
     free = [not drawn[y + 24 : y + 56, x + 2 : x + 56].any() for x, y, *_ in faces]
     assert all(free), "numbers stay in the upper border"
+
+
+def test_a_label_wider_than_the_photo_gets_its_room():
+    for side in (60, 120, 200):
+        photo = np.full((side, side, 3), 7, np.uint8)
+        drawn = draw(photo, crowd((0, 0, side, side)))
+        assert drawn.shape[0] > side
+        assert drawn.shape[1] > 200
+        assert (drawn[side // 2, side // 2] == 7).all()
+        below = drawn[side:]
+        written = np.flatnonzero((below != below[0, -1]).any(axis=(0, 2)))
+        assert 150 < written.max() < drawn.shape[1] - 1, "the line ends inside the picture"
 
 
 def test_draw_marks_a_copy(estimator):

@@ -41,6 +41,12 @@ def test_gradient_is_the_slope_and_nothing_elsewhere():
     assert not maps[:, :, 16:].any()
 
 
+def test_no_faces_have_no_maps_and_no_terms(age_network):
+    none = np.zeros((0, 64, 64, 3), np.uint8)
+    assert explain.gradient(age_network, none).shape == (0, 64, 64)
+    assert explain.stage_terms(age_network, none).shape == (0, 3)
+
+
 def test_terms_sum_to_the_answer(age_network):
     faces, _ = synthetic.generate(20, seed=5)
     terms = explain.stage_terms(age_network, faces)

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import struct
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import EpsImagePlugin, ExifTags, Image, UnidentifiedImageError
+from PIL import EpsImagePlugin, ExifTags, Image, ImageOps, UnidentifiedImageError
 from skimage import data
 
 from ssrlib import AgeGenderEstimator, detectors, face_crop
@@ -71,6 +72,22 @@ KINDS = {
     "exif": exif_rotated(),
     "cmyk": cmyk(),
 }
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_whatever_else_its_camera_wrote(orientation):
+    # Software is a text, and no fraction: Pillow reads it all the same, and cannot write it.
+    tags = (0x0112, 3, 1, orientation, 0), (0x0131, 5, 1, 38)
+    odd = struct.pack("<2sHIHHHIHHHHIIIII", b"II", 42, 8, 2, *tags[0], *tags[1], 0, 1, 3)
+    alone, exif = Image.Exif(), {}
+    alone[ExifTags.Base.Orientation] = orientation
+    for name, block in (("alone", alone.tobytes()), ("odd", b"Exif\0\0" + odd)):
+        exif[name] = BytesIO()
+        Image.fromarray(PHOTO).save(exif[name], "jpeg", quality=95, exif=block)
+    plain, strange = (face_crop.read_photo(file.getvalue()) for file in exif.values())
+    assert np.array_equal(plain, strange)
+    with Image.open(exif["alone"]) as image:
+        assert np.array_equal(plain, np.asarray(ImageOps.exif_transpose(image)))
 
 
 def test_sixteen_bits_of_gray_are_turned_upright_too():
@@ -220,6 +237,14 @@ def test_crop_is_always_a_face_and_repeats_the_border(x, y, width, margin):
         face = face_crop.crop(photo, box, margin)
         assert face.shape == (64, 64, 3)
         assert (face == 77).all()
+
+
+def test_a_square_of_a_hundred_million_pixels_does_not_fill_the_memory():
+    photo = np.zeros((3000, 5000, 3), np.uint8)
+    with pytest.raises(ValueError, match="far larger"):
+        face_crop.crop(photo, Box(-15_000, -15_000, 36_000, 36_000))
+    eyes_apart = np.array(TEMPLATE) * 500
+    assert face_crop.align(photo, eyes_apart).shape == (64, 64, 3)
 
 
 def test_crop_cuts_the_square_that_it_says():

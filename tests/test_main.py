@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ssrlib import AgeGenderEstimator, FaceStore, __main__, detectors, export, face_crop, training, weights
 from ssrlib import prepare as preparation
+from ssrlib.datasets import synthetic
 from ssrlib.store import NO_REJECTS, write_store
 
 from .test_video import write_video
@@ -199,6 +200,26 @@ def test_weights_that_went_on_from_others_have_their_terms(drawn_store, tmp_path
     card = weights.read_card(tmp_path / "age" / "best.safetensors")
     assert card["start"] == weights.weights_sha256(start)
     assert card["terms"] == weights.read_card(start)["terms"]
+
+
+@pytest.mark.parametrize("words", [["prepare", "synthetic", "--out", "x"], ["train", "--store", "x"]])
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_no_generator_takes_is_refused_by_name(words, seed):
+    code, _, err = run(*words, f"--seed={seed}")
+    assert code == 2
+    assert "--seed" in err
+
+
+def test_a_column_with_any_name_gets_its_picture(tmp_path, age_network):
+    faces, rows = synthetic.generate(120, seed=1)
+    rows["eye/hair: ?"] = np.where(rows.index % 2, "brown", "blue")
+    chunk = faces, rows, NO_REJECTS
+    store = write_store(tmp_path / "store", lambda _: [chunk], {"kind": "drawn"})
+    weights.save(age_network, tmp_path / "age.safetensors")
+    out = ["--weights", tmp_path / "age.safetensors", "--split", "validation", "--out", tmp_path / "e.json"]
+    code, _, err = run("evaluate", "--store", store.path, *out)
+    assert code == 0, err
+    assert (tmp_path / "e-by-eye-hair-.png").is_file()
 
 
 def test_prepare_train_evaluate(tmp_path):

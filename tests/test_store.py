@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssrlib import FaceStore, store
+from ssrlib.datasets import synthetic
 
 from .conftest import taken
 
@@ -218,6 +219,19 @@ def test_a_damaged_head_of_the_faces_gets_one_clear_error(drawn_store, tmp_path)
     path.write_bytes(path.read_bytes().replace(b")", b"(", 1))
     with pytest.raises(ValueError, match="faces: not a whole face store; prepare it again"):
         FaceStore(tmp_path / "faces")
+
+
+def test_stores_with_columns_of_two_kinds_are_not_joined(tmp_path):
+    made = []
+    for name, value in (("one", "12.5"), ("none", None), ("two", 12.5)):
+        faces, rows = synthetic.generate(20, seed=1)
+        rows = rows.assign(score=pd.Series([value] * len(rows), dtype=object if value is None else None))
+        chunk = faces, rows, store.NO_REJECTS
+        made.append(store.write_store(tmp_path / name, lambda _, chunk=chunk: [chunk], {"kind": "drawn"}))
+    with pytest.raises(ValueError, match=r"two: its column score is numbers, and that of .*one is text"):
+        store.join(made, tmp_path / "both")
+    assert not list(tmp_path.glob("both*"))
+    assert len(store.join(made[:2], tmp_path / "both")) == 40
 
 
 def test_stores_join_with_all_rows_and_rejects_and_only_if_cropped_alike(tmp_path):

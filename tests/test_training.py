@@ -524,6 +524,23 @@ __main__.main()
 """
 
 
+CHAINED = """
+import sys, time
+from ssrlib import FaceStore, Recipe, training
+
+real = training._publish
+
+def publish(*arguments):
+    time.sleep(1)
+    real(*arguments)
+
+training._publish = publish
+folder, *stores = sys.argv[1:]
+stores = [FaceStore(store) for store in stores]
+print(len(training.chain(stores, Recipe(epochs=1, batch_size=16), folder, watch=lambda _: None)))
+"""
+
+
 def torchrun(processes, program, store, out, *more):
     """Train two epochs of five steps; its pipes end when the last of the processes has ended."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -705,6 +722,17 @@ def _normalize_half(rank, folder):
     state = [layer.running_mean, layer.running_var]
     torch.save([y.detach(), x.grad, *gradients, *state], folder / f"out{rank}.pt")
     torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_no_process_goes_along_a_chain_before_the_first_has_written_its_weights(tmp_path):
+    stores = [synthetic.store(60, seed=seed, path=tmp_path / f"store-{seed}").path for seed in (1, 2)]
+    script = tmp_path / "script.py"
+    script.write_text(CHAINED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    done = subprocess.run([*command, tmp_path / "chain", *stores], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "2"]
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ COLUMNS = ["path", "file", "offset", "size", "age", "gender", "source", "subject
 
 
 def tables(
-    good: Iterable[dict[str, Any]] | pd.DataFrame, bad: Iterable[dict[str, Any]] | pd.DataFrame
+    good: Iterable[dict[Any, Any]], bad: Iterable[dict[Any, Any]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Complete the rows, and return both tables with all their columns.
 
@@ -29,8 +29,7 @@ def tables(
     where no subject is known its name's. A photo whose name is not UTF-8 goes to the rejects, since no
     table could hold the name.
     """
-    if not isinstance(good, pd.DataFrame) and not isinstance(bad, pd.DataFrame):
-        good, bad = _apart(good, bad)
+    good, bad = _apart(good, bad)
     rows = pd.DataFrame(good)
     for column, value in {"offset": 0, "size": -1, "gender": None, "subject": None, "split": None}.items():
         rows[column] = (
@@ -47,7 +46,7 @@ def tables(
 
 
 def _apart(
-    good: Iterable[dict[str, Any]], bad: Iterable[dict[str, Any]]
+    good: Iterable[dict[Any, Any]], bad: Iterable[dict[Any, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Keep the photos with names that are text, and reject the others."""
     kept, rejects = [], list(bad)

@@ -49,6 +49,9 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if taken := OURS & set(listed.columns):
         names = " and ".join(sorted(taken))
         raise ValueError(f"{table}: rename the columns {names}: a store needs these names for itself")
+    nested = [str(name) for name in listed if listed[name].map(pd.api.types.is_list_like).any()]
+    if nested:
+        raise ValueError(f"{table}: leave out the columns with several values in a row: {', '.join(nested)}")
     good, bad = [], []
     for row in records:
         try:
@@ -59,7 +62,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         except ValueError as error:
             bad.append({"path": row["path"], "reason": str(error)})
     if not good:
-        raise ValueError(f"{table}: no row has a path and an age from 0 to 120")
+        reasons = Counter(row["reason"] for row in bad).most_common(1) or [("it has none", 0)]
+        raise ValueError(f"{table}: no row can be used; the most frequent reason: {reasons[0][0]}")
     _part_namesakes(table, good)
     return tables(good, bad)
 

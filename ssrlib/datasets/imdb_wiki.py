@@ -38,7 +38,8 @@ def rows(
 
     Raises:
         FileNotFoundError: there is no such folder, or no `.mat` file in it.
-        ValueError: the `.mat` file is damaged or of another kind, or both are in the folder.
+        ValueError: the `.mat` file is damaged or of another kind, or both are in the folder, or no photo
+            passes the filters.
     """
     path = existing(path, "folder")
     found = [path / name for name in ("imdb.mat", "wiki.mat") if (path / name).is_file()]
@@ -65,7 +66,10 @@ def rows(
         ],
         default="",
     )
-    kept = table[reasons == ""]
+    kept, bad = table[reasons == ""], pd.DataFrame({"path": table["path"], "reason": reasons})[reasons != ""]
+    if kept.empty:
+        why = f"; the most frequent reason: {bad['reason'].mode()[0]}" if len(bad) else ""
+        raise ValueError(f"{found[0]}: no photo passes the filters{why}")
     good = pd.DataFrame(
         {
             "path": kept["path"],
@@ -77,8 +81,7 @@ def rows(
             "face_score": kept["face_score"],
         }
     )
-    bad = pd.DataFrame({"path": table["path"], "reason": reasons})[reasons != ""]
-    return tables(good.reset_index(drop=True), bad.reset_index(drop=True))
+    return tables(good.to_dict("records"), bad.to_dict("records"))
 
 
 def age(birthday: int, photo_taken: int) -> int:

@@ -24,7 +24,7 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Raises:
         FileNotFoundError: the folder or one of its four lists is missing.
-        ValueError: a list of names and its list of ages differ in length.
+        ValueError: a list of names and its list of ages differ in length, or no line can be used.
     """
     path = existing(path, "folder")
     good, bad = [], []
@@ -47,4 +47,6 @@ def rows(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "split": split,
             }
             good.append(row)
+    if not good:
+        raise ValueError(f"{path}/list: names no photo with an age from 0 to 70")
     return tables(good, bad)

@@ -112,11 +112,11 @@ class TrainingMonitor(Widget):
         if self.state["phase"] not in ("running", "stopping"):
             if self._thread is not None:
                 self._thread.join()  # it has said that it is done; it may not quite have ended
-            self._stop, self._done, self._error = threading.Event(), threading.Event(), None
+            self._stop, self._done = threading.Event(), threading.Event()
             self._began, self._told = time.monotonic(), 0.0
             self._first = 0
             self._recent: deque[tuple[float, int]] = deque()
-            self.state = self.state | {"phase": "running", "message": "", "earlier": self._earlier()}
+            self.state = self.state | {"phase": "running", "earlier": self._earlier()}
             _let_go_of_threads()
             self._thread = threading.Thread(target=self._train, args=(self.watch,), daemon=True)
             self._thread.start()
@@ -190,9 +190,13 @@ class TrainingMonitor(Widget):
         }
 
     def _train(self, watch: Callable[[Progress], bool | None] | None) -> None:
+        self._error = None
+        self.state = self.state | {"message": ""}
         try:
             self._network.load_state_dict(self._start_weights)
             self._history = fit(self._network, self._store, self._recipe, self._folder, watch)
+            # A run that was finished before is not run again, and told no watcher.
+            self.state = self.state | {"history": self._history.to_dict("records")}
             ended = len(self._history) == self._recipe.all_epochs
             if points := self._points():
                 _ended[self._number] = (self._recipe.target, points)

@@ -66,6 +66,7 @@ class WebcamDemo(Widget):
         """Answer one message of the browser, whatever is in it: the browser waits for an answer."""
         started = time.perf_counter()
         if asked.get("kind") == "stop":
+            self._following.pop(str(asked.get("view")), None)
             self._release()
             return
         answer, sent = {"id": asked.get("id"), "view": asked.get("view")}, []

@@ -88,7 +88,15 @@ def test_tables_that_cannot_be_used_get_one_clear_error(tmp_path):
     with pytest.raises(ValueError, match="there is no column age and no column path"):
         folder.rows(path)
     path.write_text("path,age\na,old\n")
-    with pytest.raises(ValueError, match="no row has a path and an age"):
+    with pytest.raises(
+        ValueError, match="no row can be used; the most frequent reason: the age is not a num"
+    ):
+        folder.rows(path)
+    path.write_text("path,age,gender\na,1,M\nb,2,F\n,3,F\n")
+    with pytest.raises(ValueError, match='reason: the gender is neither "female" nor "male"'):
+        folder.rows(path)
+    path.write_text("path,age\n")
+    with pytest.raises(ValueError, match="no row can be used; the most frequent reason: it has none"):
         folder.rows(path)
     (tmp_path / "t.parquet").write_text("no parquet")
     with pytest.raises(ValueError, match="not a CSV or parquet file"):
@@ -105,5 +113,10 @@ def test_a_damaged_table_gets_one_line(tmp_path):
     # Before 3.1, pandas kept what stands before the zero byte.
     assert list(folder.rows(tmp_path / "t.csv")[1]["reason"]) in (["no path"], [])
     pd.DataFrame({"path": [1, 2], "age": [3, 4]}).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(ValueError, match=r"t\.parquet: no row has a path"):
+    with pytest.raises(
+        ValueError, match=r"t\.parquet: no row can be used; the most frequent reason: no path"
+    ):
+        folder.rows(tmp_path / "t.parquet")
+    pd.DataFrame({"path": ["a"], "age": [3], "e": [[1.0, 2.0]]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"leave out the columns with several values in a row: e"):
         folder.rows(tmp_path / "t.parquet")

@@ -75,6 +75,10 @@ def test_thresholds_are_parameters(tmp_path):
     assert {"01/unsure.jpg", "01/two.jpg"} <= set(rows["path"])
     rows, _ = imdb_wiki.rows(path, max_age=29)
     assert "00/b.jpg" not in set(rows["path"])
+    with pytest.raises(
+        ValueError, match="no photo passes the filters; the most frequent reason: face score be"
+    ):
+        imdb_wiki.rows(path, min_face_score=9)
 
 
 def test_one_person_is_in_one_split_in_both_parts(tmp_path):

@@ -40,6 +40,14 @@ def test_lists_of_two_lengths_are_refused(folder, put):
         megaage.rows(folder)
 
 
+def test_empty_lists_are_named(folder, put):
+    for part in ("train", "test"):
+        for kind in ("name", "age"):
+            put(f"list/{part}_{kind}.txt", b"")
+    with pytest.raises(ValueError, match="names no photo with an age from 0 to 70"):
+        megaage.rows(folder)
+
+
 def test_wrong_ages_and_missing_lists_are_named(folder, put):
     put("list/test_age.txt", b"1\n71\n\xc2\xb2\n")
     _, rejects = megaage.rows(folder)

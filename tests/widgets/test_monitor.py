@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -90,6 +91,28 @@ def test_what_ends_training_is_shown_and_raised(in_notebook, drawn_store, tmp_pa
         watched.wait()
     assert watched.state["phase"] == "failed"
     assert "do not fill a batch" in watched.state["message"]
+
+
+def test_what_ended_the_run_before_is_forgotten(drawn_store, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("disk full")
+
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("ssrlib.widgets.monitor.fit", full)
+        with pytest.raises(OSError, match="disk full"):
+            watched.start()
+    assert len(watched.start().wait()) == 2
+    assert (watched.state["phase"], watched.state["message"]) == ("finished", "")
+
+
+def test_a_run_that_was_finished_before_shows_how_it_went(in_notebook, drawn_store, tmp_path):
+    TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE, tmp_path).start().wait()
+    again = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE, tmp_path).start()
+    history = again.wait()
+    assert again.state["phase"] == "finished"
+    assert again.state["history"] == history.to_dict("records")
+    assert len(again.state["history"]) == 2
 
 
 def test_waiting_for_what_was_not_started(drawn_store):
@@ -199,7 +222,7 @@ def test_no_other_threads_wait_for_work_beside_those_of_training(in_notebook, dr
         before, beside = threads(), []
         torch.zeros(10**6).exp()
         workers = threads() - before
-        monkeypatch.setattr(monitor, "fit", lambda *_: beside.append(threads()) or [])
+        monkeypatch.setattr(monitor, "fit", lambda *_: beside.append(threads()) or pd.DataFrame())
         TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE).start().wait()
         return workers, beside[0]
 
