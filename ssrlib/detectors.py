@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,12 +13,13 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from ssrlib.files import cache_folder
 from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, square, warp
 
 # OpenCV's second detector also finds the eyes, the nose and the corners of the mouth. It needs a file
 # that no package ships: face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, which
 # has the license MIT.
-YUNET = Path(os.path.expanduser("~")) / ".cache" / "ssrlib" / "face_detection_yunet_2023mar.onnx"
+YUNET = cache_folder() / "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
 # Photos are searched for faces at no more than this many pixels on the longer side.

@@ -62,7 +62,7 @@ class AgeGenderEstimator:
     Args:
         age, gender: weights files; by default the built-in ones, for research and teaching only.
         backend: "torch", or "onnx" for files that `python -m ssrlib export` made; "onnx" gives the same
-            answers, needs ONNX Runtime instead of PyTorch, and is several times as fast.
+            answers, needs ONNX Runtime instead of PyTorch, and reads a face several times as fast.
         detector: what finds the faces, a key of `detectors.DETECTORS`; by default the one that found
             the faces which the network for age learned from, or the built-in finder.
 
@@ -157,26 +157,31 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     """Return a copy of an RGB photo with each face's box, age, and likelier gender drawn on it.
 
     No label covers another face or label. One that finds no room is a number on its face, and a line below
-    the photo: by those lines the copy is higher, and beside a small photo wider.
+    the photo: by those lines the copy is higher. Where a photo is narrower than a label, the copy is wider.
     """
-    drawn, unit = photo.copy(), max(1.0, max(photo.shape[:2]) / 640)
+    unit = max(1.0, max(photo.shape[:2]) / 640)
     boxes = [_Area(*(round(value) for value in reading.box[:4])) for reading in readings]
+    texts = [f"{number}: {_words(reading)}" for number, reading in enumerate(readings, start=1)]
+    width = max([photo.shape[1], *(_label(text, 0, 0, photo, unit).width for text in texts)])
+    drawn = cv2.copyMakeBorder(photo, 0, 0, 0, width - photo.shape[1], cv2.BORDER_CONSTANT, value=AMBER)
     taken, legend = list(boxes), []
     for box in boxes:
         corners = (box.x, box.y), (box.x + box.width, box.y + box.height)
         cv2.rectangle(drawn, *corners, AMBER, max(1, round(1.5 * unit)))
-    for number, (reading, box) in enumerate(zip(readings, boxes, strict=True), start=1):
-        likely = 100 * max(reading.p_male, 1 - reading.p_male)
-        text = f"{reading.age:.0f}{_range(reading)}, {reading.gender} {likely:.0f} %"
-        place = _room(text, box, taken, photo, unit)
+    for text, box in zip(texts, boxes, strict=True):
+        number, words = text.split(": ", 1)
+        place = _room(words, box, taken, photo, unit)
         if place is None:
-            legend.append(f"{number}: {text}")
-            text, place = str(number), _label(str(number), box.x, box.y, photo, unit)
+            legend.append(text)
+            words, place = number, _label(number, box.x, box.y, photo, unit)
         taken.append(place)
-        _write(drawn, text, place, unit)
-    width = max([photo.shape[1], *(_label(text, 0, 0, photo, unit).width for text in legend)])
-    drawn = cv2.copyMakeBorder(drawn, 0, 0, 0, width - photo.shape[1], cv2.BORDER_CONSTANT, value=AMBER)
+        _write(drawn, words, place, unit)
     return np.vstack([drawn, *(_line(text, width, unit) for text in legend)])
+
+
+def _words(reading: Reading) -> str:
+    likely = 100 * max(reading.p_male, 1 - reading.p_male)
+    return f"{reading.age:.0f}{_range(reading)}, {reading.gender} {likely:.0f} %"
 
 
 class _Area(NamedTuple):
@@ -194,9 +199,7 @@ class _Area(NamedTuple):
 
 def _room(text: str, box: _Area, taken: list[_Area], photo: np.ndarray, unit: float) -> _Area | None:
     """Where a label covers nothing: above its face, below it, or else in its upper border."""
-    _, _, width, height = _label(text, box.x, box.y, photo, unit)
-    if width > photo.shape[1]:
-        return None
+    height = _label(text, box.x, box.y, photo, unit).height
     for y in (box.y - height, box.y + box.height, max(0, box.y)):
         label = _label(text, box.x, y, photo, unit)
         covered = [area for area in taken if label.meets(area) and area is not box]

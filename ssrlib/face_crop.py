@@ -29,8 +29,9 @@ MAX_PIXELS = 100_000_000
 # OpenCV counts a photo's rows and columns in 16 bits when it turns it.
 MAX_SIDE = 32_766
 
-# Nor is a square wider than this cut out of one.
+# No square wider than this is cut out of a photo: its border would fill the memory.
 MAX_SQUARE = 20_000
+
 # What a camera that was held otherwise notes in EXIF, and what brings the photo upright again.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -217,6 +218,7 @@ def _decoded(image: Image.Image, source: bytes, at_least: int | None) -> np.ndar
         photo = _read_reduced(source, min(image.size) // at_least)
         if photo is not None:
             return photo
+    image.load()  # which turns a TIFF, and takes its tag away
     # ImageOps.exif_transpose would write the EXIF data again, too, and fail where one odd tag is in it.
     turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     image = image if turn is None else image.transpose(turn)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,6 +40,16 @@ def atomic_write(path: str | Path, ending: str = ".partial") -> Iterator[Path]:
             with suppress(OSError):
                 partial.unlink()
             raise
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: in the user's home, or without one a temporary one.
+
+    >>> cache_folder().name
+    'ssrlib'
+    """
+    home = os.path.expanduser("~")  # where there is none, it stays as it is
+    return Path(tempfile.gettempdir() if home == "~" else home) / ".cache" / "ssrlib"
 
 
 def flush(path: Path) -> None:

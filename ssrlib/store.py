@@ -31,6 +31,12 @@ HEADER = 128
 FACE_BYTES = int(np.prod(SHAPE))
 FILES = ("faces.npy", "rows.parquet", "rejects.parquet")
 JOINED_FACES = 4096
+# Columns of two kinds cannot be one column; what is none of these is text.
+KINDS = {
+    "truth values": pd.api.types.is_bool_dtype,
+    "numbers": pd.api.types.is_numeric_dtype,
+    "dates": pd.api.types.is_datetime64_any_dtype,
+}
 NO_REJECTS = pd.DataFrame({"path": [], "reason": []}, dtype=str)
 
 
@@ -204,8 +210,8 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
         out: the folder to make.
 
     Raises:
-        ValueError: a store's faces show another part of the face than the first one's, or a column is text
-            in one of them and numbers in another.
+        ValueError: a store's faces show another part of the face than the first one's, or a column is of
+            another kind in one of them: text and numbers, say.
 
     >>> from tempfile import TemporaryDirectory
     >>> from ssrlib.datasets import synthetic
@@ -240,7 +246,7 @@ def _check_columns(stores: Sequence[FaceStore]) -> None:
     known: dict[str, tuple[str, FaceStore]] = {}
     for store in stores:
         for name, values in store.rows.dropna(axis="columns", how="all").items():
-            kind = "numbers" if pd.api.types.is_numeric_dtype(values) else "text"
+            kind = next((word for word, is_kind in KINDS.items() if is_kind(values)), "text")
             before, first = known.setdefault(str(name), (kind, store))
             if kind != before:
                 raise ValueError(

@@ -1,9 +1,11 @@
 """The built-in finder on photos that anyone may use: people with their heads tilted, and things."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -161,17 +163,29 @@ def test_threads_do_not_disturb_one_another():
         assert list(threads.map(partial(detectors.find, detector="haar"), photos)) == alone
 
 
-def test_where_nobody_has_a_home_the_package_is_there():
+@pytest.mark.skipif(sys.platform == "win32", reason="there everybody has a profile")
+def test_where_nobody_has_a_home_the_package_is_there(tmp_path):
     """As in a container that runs under a number without a name."""
     program = """
-from pathlib import Path
+import os, pwd
 
-def home(cls):
-    raise RuntimeError("Could not determine home directory.")
+def nobody(number):
+    raise KeyError(number)
 
-Path.home = classmethod(home)
+pwd.getpwuid = nobody
+del os.environ["HOME"]
 from ssrlib import AgeGenderEstimator
 from ssrlib.datasets import synthetic
+print(synthetic.store(20).path)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "tmp")
+    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]

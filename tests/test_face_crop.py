@@ -86,8 +86,12 @@ def test_a_photo_is_turned_whatever_else_its_camera_wrote(orientation):
         Image.fromarray(PHOTO).save(exif[name], "jpeg", quality=95, exif=block)
     plain, strange = (face_crop.read_photo(file.getvalue()) for file in exif.values())
     assert np.array_equal(plain, strange)
-    with Image.open(exif["alone"]) as image:
-        assert np.array_equal(plain, np.asarray(ImageOps.exif_transpose(image)))
+    tiff = BytesIO()
+    Image.fromarray(PHOTO).save(tiff, "tiff", exif=alone)
+    for file in (exif["alone"], tiff):
+        with Image.open(file) as image:
+            upright = np.asarray(ImageOps.exif_transpose(image))
+        assert np.array_equal(face_crop.read_photo(file.getvalue()), upright)
 
 
 def test_sixteen_bits_of_gray_are_turned_upright_too():

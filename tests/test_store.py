@@ -221,14 +221,22 @@ def test_a_damaged_head_of_the_faces_gets_one_clear_error(drawn_store, tmp_path)
         FaceStore(tmp_path / "faces")
 
 
-def test_stores_with_columns_of_two_kinds_are_not_joined(tmp_path):
+@pytest.mark.parametrize(
+    ("first", "second", "kinds"),
+    [
+        ("12.5", 12.5, "is numbers, and that of .*one is text"),
+        (True, 12.5, "is numbers, and that of .*one is truth values"),
+        (pd.Timestamp(2026, 1, 1), "2026", "is text, and that of .*one is dates"),
+    ],
+)
+def test_stores_with_columns_of_two_kinds_are_not_joined(tmp_path, first, second, kinds):
     made = []
-    for name, value in (("one", "12.5"), ("none", None), ("two", 12.5)):
+    for name, value in (("one", first), ("none", None), ("two", second)):
         faces, rows = synthetic.generate(20, seed=1)
         rows = rows.assign(score=pd.Series([value] * len(rows), dtype=object if value is None else None))
         chunk = faces, rows, store.NO_REJECTS
         made.append(store.write_store(tmp_path / name, lambda _, chunk=chunk: [chunk], {"kind": "drawn"}))
-    with pytest.raises(ValueError, match=r"two: its column score is numbers, and that of .*one is text"):
+    with pytest.raises(ValueError, match=f"two: its column score {kinds}"):
         store.join(made, tmp_path / "both")
     assert not list(tmp_path.glob("both*"))
     assert len(store.join(made[:2], tmp_path / "both")) == 40

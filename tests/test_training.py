@@ -730,7 +730,8 @@ def test_no_process_goes_along_a_chain_before_the_first_has_written_its_weights(
     script = tmp_path / "script.py"
     script.write_text(CHAINED)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
-    done = subprocess.run([*command, tmp_path / "chain", *stores], capture_output=True, text=True)
+    command += [tmp_path / "chain", *stores]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2", "2"]
 

@@ -32,7 +32,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or lacks a column.
+        ValueError: the file cannot be read, lacks a column, or has one with several values in a row; or no
+            row can be used.
     """
     table = existing(table, "table")
     packed = members(table) if table.suffix == ".tar" else None
@@ -52,6 +53,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     nested = [str(name) for name in listed if listed[name].map(pd.api.types.is_list_like).any()]
     if nested:
         raise ValueError(f"{table}: leave out the columns with several values in a row: {', '.join(nested)}")
+    if not records:
+        raise ValueError(f"{table}: the table has no rows")
     good, bad = [], []
     for row in records:
         try:
@@ -62,8 +65,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         except ValueError as error:
             bad.append({"path": row["path"], "reason": str(error)})
     if not good:
-        reasons = Counter(row["reason"] for row in bad).most_common(1) or [("it has none", 0)]
-        raise ValueError(f"{table}: no row can be used; the most frequent reason: {reasons[0][0]}")
+        ((reason, _),) = Counter(row["reason"] for row in bad).most_common(1)
+        raise ValueError(f"{table}: no row can be used; the most frequent reason: {reason}")
     _part_namesakes(table, good)
     return tables(good, bad)
 

@@ -8,7 +8,6 @@ for photos where a chapter or a test needs faces that may be shown, not for peop
 
 import hashlib
 import math
-import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -54,7 +53,7 @@ def store(count: int = 4000, seed: int = 0, path: str | Path | None = None) -> F
     kept = path is None
     if path is None:
         version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
-        path = Path(os.path.expanduser("~")) / ".cache" / "ssrlib" / f"synthetic-{version}-{count}-{seed}"
+        path = files.cache_folder() / f"synthetic-{version}-{count}-{seed}"
     if not _is_there(path):
         with files.alone(path, wait=kept):
             if not _is_there(path):

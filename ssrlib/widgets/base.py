@@ -1,5 +1,6 @@
 """What all widgets share: their files, and a form that works on a page with no kernel and no network."""
 
+import base64
 import json
 import re
 import uuid
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import cv2
 import ipywidgets
+import numpy as np
 
 FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "style.css").read_text("utf-8")
@@ -31,6 +34,17 @@ def module(*names: str) -> str:
     for name in names:
         add(name)
     return "\n".join(texts.values())
+
+
+def encoded(picture: np.ndarray, kind: str, quality: int = 85) -> bytes:
+    """Return an RGB picture as the bytes of a "png" or "jpeg" file; only a JPEG has a quality."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == "jpeg" else []
+    return cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def data_url(data: bytes, kind: str) -> str:
+    """Return an image file's bytes as an address that holds them."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def as_page(script: str, state: dict[str, Any]) -> str:

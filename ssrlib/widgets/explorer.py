@@ -1,9 +1,7 @@
 """The formula, to move: bins drawn to scale, weights, shifts and widths to drag."""
 
-import base64
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import traitlets
@@ -13,7 +11,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.inference import evaluating
 from ssrlib.targets import target_of
 from ssrlib.training import Recipe, new_network
-from ssrlib.widgets.base import STYLE, Widget, module
+from ssrlib.widgets.base import STYLE, Widget, data_url, encoded, module
 
 PAPER = {
     "name": "The paper's example",
@@ -78,14 +76,15 @@ class StagewiseExplorer(Widget):
             | {
                 "name": "This face",
                 "note": "What the trained network makes of the face. Its weights need not add up to 1.",
-                "image": _png(face),
+                "image": data_url(encoded(face, "png"), "png"),
             },
         ]
 
     def load(self, face: np.ndarray, network: SSRNet | None = None) -> None:
         """Show what a network makes of a face (uint8, 64 x 64 x 3, RGB), and put it on the last button."""
         terms = terms_of(face, network or weights.load(weights.pretrained("age")))
-        self.presets = [*self.presets[:-1], self.presets[-1] | terms | {"image": _png(face)}]
+        image = data_url(encoded(face, "png"), "png")
+        self.presets = [*self.presets[:-1], self.presets[-1] | terms | {"image": image}]
         self.show(**terms)
 
     def show(
@@ -149,8 +148,3 @@ def terms_of(face: np.ndarray, network: SSRNet) -> dict[str, Any]:
         "value_range": settings["value_range"],
         "unit": target_of(network).unit,
     }
-
-
-def _png(face: np.ndarray) -> str:
-    data = cv2.imencode(".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR))[1]
-    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()

@@ -1,17 +1,15 @@
 """Sliders for a function of a few values, which also work on a page: all answers are known beforehand."""
 
-import base64
 import itertools
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
-import cv2
 import numpy as np
 import traitlets
 from matplotlib.figure import Figure
 
-from ssrlib.widgets.base import STYLE, Widget, module
+from ssrlib.widgets.base import STYLE, Widget, data_url, encoded, module
 
 
 class Playground(Widget):
@@ -52,11 +50,5 @@ def _as_json(answer: Any) -> dict[str, Any]:
     if isinstance(shown, Figure):
         buffer = BytesIO()
         shown.savefig(buffer, format="png", dpi=110)
-        return {"text": text, "figure": _address("png", buffer.getvalue())}
-    pixels = cv2.cvtColor(np.asarray(shown), cv2.COLOR_RGB2BGR)
-    jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-    return {"text": text, "image": _address("jpeg", jpeg.tobytes())}
-
-
-def _address(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        return {"text": text, "figure": data_url(buffer.getvalue(), "png")}
+    return {"text": text, "image": data_url(encoded(np.asarray(shown), "jpeg"), "jpeg")}

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -14,7 +13,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.estimator import AgeGenderEstimator
 from ssrlib.landmarks import TEMPLATE
 from ssrlib.network import SSRNet
-from ssrlib.widgets.base import as_page, module
+from ssrlib.widgets.base import as_page, data_url, encoded, module
 
 # An oval that a face fills from the hairline to the chin, as shares of the square that UTKFace shows:
 # `landmarks.TEMPLATE` has the eyes and the mouth there, and the usual thirds of a face give the rest.
@@ -156,7 +155,8 @@ def _bytes(values: Tensor) -> bytes:
 def _portrait(photo: np.ndarray) -> dict[str, Any]:
     if not detectors.find(photo):
         raise ValueError("no face was found in the photo: the page needs one to begin with")
-    return {"name": "A portrait", "note": "", "image": _image(photo, "jpeg"), "drawn": False}
+    image = data_url(encoded(photo, "jpeg", quality=95), "jpeg")
+    return {"name": "A portrait", "note": "", "image": image, "drawn": False}
 
 
 def _drawings() -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ def _drawings() -> list[dict[str, Any]]:
             "name": f"Drawing {number}",
             "note": f"Drawn with the age {row.age:.0f}, {row.gender}, in mind. "
             "The networks learned from photos, and a drawing is a strange sight to them.",
-            "image": _image(face, "png"),
+            "image": data_url(encoded(face, "png"), "png"),
             "drawn": True,
         }
         for number, (face, row) in enumerate(zip(drawn, rows.itertuples(), strict=True), start=1)
@@ -186,8 +186,3 @@ def _guide(crop: face_crop.Crop) -> dict[str, Any]:
     eyes = ((crop.template()[:2] + 0.5) / FACE_SIZE).tolist()
     oval = {"x": x, "y": y, "rx": size * OVAL["rx"], "ry": size * OVAL["ry"]}
     return oval | {"eyes": eyes, "points": crop.template().tolist()}
-
-
-def _image(picture: np.ndarray, kind: str) -> str:
-    data = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}"

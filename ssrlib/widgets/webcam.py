@@ -11,7 +11,7 @@ import traitlets
 
 from ssrlib import face_crop
 from ssrlib.estimator import AgeGenderEstimator, Reading
-from ssrlib.widgets.base import STYLE, Widget, module
+from ssrlib.widgets.base import STYLE, Widget, encoded, module
 from ssrlib.widgets.tracking import Following, Track
 
 # Frames from a video or from the kernel's own camera are sent no wider than this many pixels.
@@ -73,7 +73,7 @@ class WebcamDemo(Widget):
         try:
             if asked.get("kind") == "next":
                 photo = self._next()
-                sent.append(_jpeg(photo))
+                sent.append(encoded(photo, "jpeg"))
             else:
                 photo = _decoded(buffers)
             answer |= self._read(photo, asked, sent)
@@ -160,12 +160,6 @@ def _decoded(buffers: list[bytes]) -> np.ndarray:
     if not buffers:
         raise ValueError("the message holds no frame")
     return face_crop.read_photo(bytes(buffers[0]), name="the frame")
-
-
-def _jpeg(photo: np.ndarray) -> bytes:
-    return cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[
-        1
-    ].tobytes()
 
 
 def _as_json(track: Track) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import pytest
 
 from testing.lab import Lab, open_page, run_jupyter
 
+# Whoever names a folder for the pictures gets each state on a phone and a desk, by day and by night.
+LOOKS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+LOOKS = LOOKS if "SCREENSHOTS" in os.environ else []
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "ssrlib-screenshots"))
 
 
@@ -53,6 +56,14 @@ def screenshot(page):
 
     def save(name: str, selector: str = ".ssr") -> None:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        page.locator(selector).first.screenshot(path=SCREENSHOTS / f"{name}.png")
+        shown, size = page.locator(selector).first, page.viewport_size
+        shown.screenshot(path=SCREENSHOTS / f"{name}.png")
+        night = page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches")
+        for width, scheme in LOOKS:
+            page.set_viewport_size(size | {"width": width})
+            page.emulate_media(color_scheme=scheme)
+            shown.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png")
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme="dark" if night else "light")
 
     return save

@@ -259,6 +259,47 @@ def test_a_picture_is_moved_resized_turned_and_found_again(page, opened, tmp_pat
     assert page.get_by_role("button", name="Find the face").count() == 0
 
 
+def test_the_wheel_zooms_at_the_pointer(page, opened, tmp_path):
+    opened()
+    photo = np.full((300, 400, 3), 235, np.uint8)
+    cv2.circle(photo, (250, 100), 12, (20, 20, 20), -1)
+    choose(page, tmp_path, photo)
+    page.get_by_text("No face was found here.").wait_for()
+    screen = page.get_by_role("application", name="The picture under the oval")
+    screen.focus()
+    x, y, count = dot(page)
+    page.mouse.move(x, y)
+    for direction, sign in ((-120, 1), (120, -1)):
+        page.mouse.wheel(0, direction)
+        page.wait_for_function("before => window.dark() !== before", arg=count)
+        left, top, now = dot(page)
+        assert abs(left - x) < 1.5
+        assert abs(top - y) < 1.5
+        assert sign * (now - count) > 0.2 * count
+        count = now
+
+
+def dot(page) -> tuple[float, float, int]:
+    """The middle of what is dark under the oval, in pixels of the page, and how many pixels are."""
+    return page.locator(".ssr-screen canvas").evaluate(
+        """canvas => {
+            const { width, height } = canvas;
+            const context = canvas.getContext("2d");
+            window.dark = () => {
+                const { data } = context.getImageData(0, 0, width, height);
+                return data.filter((value, i) => i % 4 === 0 && value < 60).length;
+            };
+            const { data } = context.getImageData(0, 0, width, height);
+            let [x, y, count] = [0, 0, 0];
+            for (let i = 0; i < width * height; i += 1)
+                if (data[4 * i] < 60) [x, y, count] = [x + (i % width), y + Math.floor(i / width), count + 1];
+            const place = canvas.getBoundingClientRect();
+            const unit = place.width / width;
+            return [place.x + unit * (x / count + 0.5), place.y + unit * (y / count + 0.5), count];
+        }"""
+    )
+
+
 def test_two_taps_on_the_eyes_place_a_face(page, opened, try_it):
     opened()
     whole = answer(page)

@@ -70,6 +70,13 @@ def test_a_face_is_followed_and_read_as_the_estimator_reads_it(browser, estimato
     assert latest["age"] == pytest.approx(reading.age, abs=8)
 
 
+def test_who_was_followed_is_forgotten_when_the_camera_stops(browser):
+    answers = [browser.frame() for _ in range(2)]
+    assert [len(answer["faces"]) for answer in answers] == [0, 1]
+    browser.demo._handle_custom_msg({"kind": "stop", "view": "a"}, [])
+    assert browser.frame()["faces"] == []
+
+
 def test_details_are_the_pixels_and_the_stages_of_the_chosen_face(browser):
     for _ in range(3):
         answer = browser.frame(details=True, chosen=1)

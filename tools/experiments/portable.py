@@ -12,6 +12,7 @@ same is run again only when the chapter, the package or a result that it shows h
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -69,6 +70,13 @@ def mark(chapter: Path, setting: str) -> Path:
         if path.suffix != ".pyc":
             digest.update(path.read_bytes())
     return ROOT / "_build" / "portable" / f"{chapter.stem}-{digest.hexdigest()[:16]}"
+
+
+def cells_sha256(chapter: Path) -> str:
+    """Return the checksum of a chapter's code, which a record of portability is about."""
+    cells = json.loads(chapter.read_text("utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
 def _named(result: str, text: str) -> bool:
@@ -135,6 +143,7 @@ def main(chapters: list[Path], settings: list[str]) -> int:
     all_of_it = chapters == CHAPTERS and settings == list(SETTINGS)
     if all_of_it:
         results.check_committed()
+    code = {chapter.stem: cells_sha256(chapter) for chapter in chapters}
     jobs = list(product(chapters, settings))
     table = pd.DataFrame(index=settings, columns=[chapter.stem for chapter in chapters])
     found = []
@@ -150,6 +159,7 @@ def main(chapters: list[Path], settings: list[str]) -> int:
         print("", f"{cell['chapter']}, {cell['setting']}, {cell['cell']}", cell["what"], sep="\n")
     if all_of_it:
         metrics = {"settings": SETTINGS, "chapters": table.to_dict(), "differing cells": found}
+        metrics["code"] = code
         results.record(RESULT, metrics, weights=weights.built_in(), data="the book's notebooks")
     return len(found)
 
