@@ -21,6 +21,7 @@ LEFT_OUT := aaf appa utkface
 LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
 TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
+HOME_RUNS := $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
 MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json int8.json why.json duplicates.json utkface.json tilts.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
@@ -108,14 +109,14 @@ $(CALIBRATED): $(RESULTS)/%-test.json: $(RESULTS)/%-mixture-runs.json $(STORE) $
 $(EXPORTED): ssrlib/pretrained/%.json: $(RESULTS)/%-test.json
 	$(RUN) ssrlib export $* --to onnx --out $(@D)
 
-$(RESULTS)/away.json: tools/weights/away.py $(CALIBRATED) $(LEFT_OUT_RUNS)
+$(RESULTS)/away.json: tools/weights/away.py $(CALIBRATED) $(LEFT_OUT_RUNS) $(HOME_RUNS)
 	$(RUN) tools.weights.away --without aaf runs/without-aaf --without appa_real runs/without-appa \
 		--without utkface runs/without-utkface
 
-$(RESULTS)/corruptions.json: tools/weights/corruptions.py $(CALIBRATED)
+$(RESULTS)/corruptions.json: tools/weights/corruptions.py $(EXPORTED) $(HOME_RUNS)
 	$(RUN) tools.weights.corruptions
 
-$(RESULTS)/corruptions-validation.json: tools/weights/corruptions.py $(CALIBRATED) $(MIXTURE_AGE_RUNS)
+$(RESULTS)/corruptions-validation.json: tools/weights/corruptions.py $(EXPORTED) $(MIXTURE_AGE_RUNS)
 	$(RUN) tools.weights.corruptions --rival "mild changes" runs/mixture-0/age/best.safetensors --faces 600
 
 $(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
@@ -132,23 +133,23 @@ $(RESULTS)/utkface.json: tools/weights/utkface.py $(CALIBRATED)
 	$(RUN) tools.weights.utkface "$(UTKFACE)"
 
 ifdef PHOTOS
-$(RESULTS)/following.json: benchmarks/following.py $(CALIBRATED)
+$(RESULTS)/following.json: benchmarks/following.py $(EXPORTED)
 	$(RUN) benchmarks.following "$(PHOTOS)"
 
-$(RESULTS)/tilts.json: benchmarks/tilts.py $(CALIBRATED)
+$(RESULTS)/tilts.json: benchmarks/tilts.py $(EXPORTED)
 	$(RUN) benchmarks.tilts "$(PHOTOS)"
 else
-$(RESULTS)/following.json $(RESULTS)/tilts.json: $(RESULTS)/%.json: benchmarks/%.py $(CALIBRATED)
+$(RESULTS)/following.json $(RESULTS)/tilts.json: $(RESULTS)/%.json: benchmarks/%.py $(EXPORTED)
 	@echo "$@ stays as it is: for a new one, say where aaf/, appa/ and utkface/ lie: make weights PHOTOS=FOLDER"
 endif
 
-$(RESULTS)/attack-inputs.json: tools/experiments/attack_inputs.py $(CALIBRATED)
+$(RESULTS)/attack-inputs.json: tools/experiments/attack_inputs.py $(EXPORTED)
 	$(RUN) tools.experiments.attack_inputs $(if $(KERAS),--keras "$(KERAS)")
 
 book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(RESULTS)/utkface.json
 	$(RUN) tools.weights.cards
 
-$(RESULTS)/film.json: tools/site/animate.py $(CALIBRATED)
+$(RESULTS)/film.json: tools/site/animate.py $(EXPORTED)
 	$(RUN) tools.site.animate
 
 .others/ready:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 UNKNOWN = "unknown"
+# Where the checkout was when the running script began: somebody may commit before it ends.
+_began = ""
 
 
 def check_committed() -> None:
@@ -31,11 +33,11 @@ def check_committed() -> None:
     everything that it has imported. Who wants to record all the same says why in the environment variable
     UNCOMMITTED, and the result will say so, too. Nor does it begin where there is no place for results.
     """
+    global _began
+    _began = commit()
     if not Path("book/results").is_dir():
         sys.exit("error: there is no folder book/results here, where results go: run this in the checkout")
-    changed = (
-        _uncommitted() if commit() != UNKNOWN else ["all of this folder, whose commit git does not tell"]
-    )
+    changed = _uncommitted() if _began != UNKNOWN else ["all of this folder, whose commit git does not tell"]
     if changed and not os.environ.get("UNCOMMITTED"):
         sys.exit(
             f"error: {', '.join(changed)}: not committed, so nobody could get this result again; "
@@ -74,7 +76,7 @@ def record(
         origin["store"] = {store.path.resolve().name: checksums}
     origin |= {
         "command": shlex.join(["python", *map(_plain, sys.orig_argv[1:])]),
-        "commit": commit(),
+        "commit": _began or commit(),
         "date": date.today().isoformat(),
         "machine": machine(),
     }
@@ -119,7 +121,7 @@ def _torch() -> str:
 
 
 def _uncommitted() -> list[str]:
-    """Files of the package, and imported ones, that differ from the commit; weights have checksums."""
+    """Files of the package, and imported ones, that are not what the commit holds; weights have checksums."""
     paths = ["ssrlib", ":(exclude)ssrlib/pretrained"]
     loaded = {Path(getattr(module, "__file__", None) or "").resolve() for module in [*sys.modules.values()]}
     for path in sorted(path for path in loaded if path.is_file() and path.is_relative_to(CHECKOUT)):
@@ -127,7 +129,8 @@ def _uncommitted() -> list[str]:
         if not inside.parts[0].startswith("."):  # a virtual environment
             paths.append(str(inside))
     lines = _git("status", "--porcelain", "--untracked-files=all", "--", *paths).splitlines()
-    return [line[3:] for line in lines]
+    since = _git("diff", "--name-only", _began, "HEAD", "--", *paths).splitlines() if _began else []
+    return sorted({*(line[3:] for line in lines), *since})
 
 
 def _git(*arguments: str) -> str:
@@ -144,7 +147,8 @@ def _plain(word: str) -> str:
     path = Path(tail)
     if not path.is_absolute() and ".." not in path.parts:
         return word
-    path = path.resolve()
+    path = Path(os.path.abspath(path))
+    path = path.parent.resolve() / path.name  # a link keeps its own name
     inside = path.is_relative_to(CHECKOUT)
     return head + sign + (str(path.relative_to(CHECKOUT)) if inside else path.name)
 

@@ -95,6 +95,7 @@ def run_jupyter(folder: Path):
         "--allow-root",
         "--ip=127.0.0.1",
         f"--port={port}",
+        "--ServerApp.port_retries=0",  # or another server would be asked whether this one is up
         "--IdentityProvider.token=",
     ]
     options += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"]
@@ -113,7 +114,10 @@ def run_jupyter(folder: Path):
         yield address
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(30)
+        finally:
+            server.kill()
 
 
 def _wait_until_up(server: subprocess.Popen, address: str, log: Path) -> None:

@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -17,6 +18,10 @@ from testing.lab import CHROMIUM, open_browser, write_video
 SHARED = Path(__file__).parents[2] / "shared"
 KERAS = Path(os.environ.get("KERAS", SHARED / "pretrained" / "keras"))
 UTKFACE = Path(os.environ.get("UTKFACE", SHARED / "data" / "utkface"))
+
+# What only some systems do, or say in these words.
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows does it otherwise")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux does it so")
 
 # A slow machine is no reason to fail.
 settings.register_profile("any machine", deadline=None)

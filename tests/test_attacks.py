@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 from ssrlib import FaceStore, __main__, weights
 from testing.damage import photos
 
+from .conftest import LINUX, POSIX
+
 PHOTO = data.astronaut()
 
 
@@ -76,6 +78,7 @@ def test_a_photo_that_is_too_wide_to_be_turned_costs_only_itself(put, tmp_path):
     assert "wide.png: larger than 100 million pixels, or than 32,766 on a side" in err
 
 
+@POSIX
 def test_a_name_that_is_too_long_costs_only_itself(put, tmp_path):
     long = tmp_path / ("x" * 300 + ".png")
     code, out, err = run("predict", long, put("me.png"), "--json")
@@ -159,6 +162,7 @@ def test_one_bad_photo_among_many(put, tmp_path):
     assert err.splitlines() == [f"error: {path}: not an image, or a damaged one" for path in bad]
 
 
+@POSIX
 def test_odd_names_are_printed_escaped(put, tmp_path):
     name = "a\nb\x1b[31m\u202e.png"
     photo, bad = put(name), put(f"bad{name}", b"dear diary")
@@ -171,6 +175,7 @@ def test_odd_names_are_printed_escaped(put, tmp_path):
     assert json.loads(run("predict", photo, "--json")[1])[0]["photo"] == str(photo)
 
 
+@LINUX
 @pytest.mark.parametrize(
     ("environment", "options"),
     [({"LC_ALL": "C"}, []), ({"PYTHONIOENCODING": "ascii"}, []), ({"PYTHONIOENCODING": "ascii"}, ["--json"])],
@@ -191,6 +196,7 @@ def test_names_that_are_no_text(put, tmp_path, environment, options):
         assert rb"gr\xfc" in done.stdout
 
 
+@LINUX
 @pytest.mark.parametrize(
     ("place", "message"),
     [

@@ -100,7 +100,9 @@ def test_things_are_no_faces(thing):
     assert detectors.find(thing) == []
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 2000), (100, 4000), (7, 5)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 50), (3, 2000), (100, 4000), (20_000, 100), (100, 20_000), (7, 5)]
+)
 def test_pictures_of_any_shape(shape):
     assert detectors.find(np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)) == []
 

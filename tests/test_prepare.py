@@ -14,6 +14,7 @@ from ssrlib import prepare as preparation
 from ssrlib.datasets import folder, utkface
 from ssrlib.prepare import prepare
 
+from .conftest import POSIX
 from .datasets.conftest import jpeg
 from .test_face_crop import png_bomb
 
@@ -83,6 +84,7 @@ if __name__ == "__main__":
 """
 
 
+@POSIX
 def test_killed_again_and_again_it_goes_on_and_ends_with_the_same_bytes(photos, tmp_path, whole):
     script = tmp_path / "job.py"
     script.write_text(KILLED)

@@ -8,6 +8,8 @@ import pytest
 
 from ssrlib import results, weights
 
+from .conftest import POSIX
+
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is missing")
 
 
@@ -21,6 +23,7 @@ def checkout(tmp_path, monkeypatch):
     for command in ("init", "add .", "-c user.name=A -c user.email=a@example.com commit -m first"):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True, capture_output=True)
     monkeypatch.setattr(results, "CHECKOUT", tmp_path.resolve())
+    monkeypatch.setattr(results, "_began", "")
     monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__file__=str(tmp_path / "tools/why.py")))
     monkeypatch.setitem(sys.modules, "shared", SimpleNamespace(__file__=str(tmp_path / "tools/shared.py")))
     monkeypatch.delenv("UNCOMMITTED", raising=False)
@@ -47,6 +50,18 @@ def test_a_result_says_which_weights_store_code_and_machine_made_it(checkout, dr
     assert origin["seed"] == 3
     assert "uncommitted" not in origin
     assert recorded(checkout)["weights"] == {}
+
+
+def test_a_result_names_the_commit_that_its_script_began_with(checkout):
+    results.check_committed()
+    began = results.commit()
+    (checkout / "tools" / "shared.py").write_text("2\n")
+    (checkout / "tools" / "other.py").write_text("2\n")
+    later = "-c user.name=A -c user.email=a@example.com commit -am later"
+    subprocess.run(["git", *later.split()], cwd=checkout, check=True, capture_output=True)
+    origin = recorded(checkout)
+    assert origin["commit"] == began != results.commit()
+    assert origin["uncommitted"]["files"] == ["tools/shared.py"]
 
 
 def test_which_weights_cannot_be_left_unsaid(checkout):
@@ -87,6 +102,7 @@ def test_without_a_checkout_a_result_is_recorded_only_if_somebody_says_why(check
     assert recorded(checkout)["commit"] == "unknown"
 
 
+@POSIX
 def test_commands_do_not_tell_where_this_machine_keeps_things(checkout, monkeypatch):
     words = [
         "-m",
@@ -94,8 +110,11 @@ def test_commands_do_not_tell_where_this_machine_keeps_things(checkout, monkeypa
         "/elsewhere/UTKFace",
         "--keras=../keras",
         f"{checkout}/data/utkface",
+        f"--peer=mtcnn={checkout}/.peer/python",
         "--seed",
     ]
     monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python3", *words])
-    said = "python -m tools.why UTKFace --keras=keras data/utkface --seed"
+    (checkout / ".peer").mkdir()
+    (checkout / ".peer" / "python").symlink_to(sys.executable)
+    said = "python -m tools.why UTKFace --keras=keras data/utkface --peer=mtcnn=.peer/python --seed"
     assert recorded(checkout)["command"] == said

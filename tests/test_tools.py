@@ -85,6 +85,25 @@ def test_portable_tells_which_cells_differ_under_a_setting(tmp_path):
 
 
 @pytest.mark.notebook
+def test_portable_keeps_what_it_knows_of_other_chapters():
+    one, two, *_ = (chapter.stem for chapter in portable.CHAPTERS)
+
+    def record(stem: str, outcome: str, settings: dict = portable.SETTINGS) -> dict:
+        cells = [{"chapter": stem, "what": outcome}] if outcome != "same" else []
+        parts = {name: {stem: outcome} for name in ("chapters", "code", "commits")}
+        return {"settings": settings, "differing cells": cells} | parts
+
+    both = portable.beside(record(one, "same"), record(two, "1 differ"))
+    assert both["chapters"] == {one: "same", two: "1 differ"}
+    assert both["differing cells"] == [{"chapter": two, "what": "1 differ"}]
+    again = portable.beside(record(two, "same"), both)
+    assert again["chapters"] == {one: "same", two: "same"}
+    assert again["differing cells"] == []
+    assert portable.beside(record(one, "same"), record("gone", "1 differ"))["chapters"] == {one: "same"}
+    other = record(two, "same", settings={"as it is": {}})
+    assert portable.beside(record(one, "same"), other)["chapters"] == {one: "same"}
+
+
 def test_portable_goes_on_when_a_chapter_hangs(tmp_path, monkeypatch):
     monkeypatch.setattr(portable, "CHAPTER_SECONDS", 5)
     path = chapter(tmp_path / "99-endless.ipynb", "while True:\n    pass", "")

@@ -780,11 +780,6 @@ def test_one_of_torchruns_processes_killed_ends_the_other_and_any_number_goes_on
     np.testing.assert_allclose(one[["loss", "mae"]], two[["loss", "mae"]], rtol=1e-3)
 
 
-def constant_answers(store):
-    truth = AGE.labels(store.split("validation")[1])
-    return np.full_like(truth, store.rows["age"].median()), truth
-
-
 class Bright(FaceNetwork):
     """Reads how bright a face is: which faces are shown does not hang on who looks."""
 

@@ -1,15 +1,13 @@
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from testing.lab import Lab, open_page, run_jupyter
 
-# Whoever names a folder for the pictures gets each state on a phone and a desk, by day and by night.
+# Whoever names a folder for pictures gets each state on a phone and a desk, by day and by night.
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
 LOOKS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
-LOOKS = LOOKS if "SCREENSHOTS" in os.environ else []
-SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", Path(tempfile.gettempdir()) / "ssrlib-screenshots"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -52,17 +50,20 @@ def lab(page, jupyter):
 
 @pytest.fixture
 def screenshot(page):
-    """Save a picture for people to look at."""
+    """Save pictures for people to look at, where somebody wants them."""
 
     def save(name: str, selector: str = ".ssr") -> None:
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        if not SCREENSHOTS:
+            return
+        folder = Path(SCREENSHOTS)
+        folder.mkdir(parents=True, exist_ok=True)
         shown, size = page.locator(selector).first, page.viewport_size
-        shown.screenshot(path=SCREENSHOTS / f"{name}.png")
+        shown.screenshot(path=folder / f"{name}.png")
         night = page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches")
         for width, scheme in LOOKS:
             page.set_viewport_size(size | {"width": width})
             page.emulate_media(color_scheme=scheme)
-            shown.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png")
+            shown.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
         page.set_viewport_size(size)
         page.emulate_media(color_scheme="dark" if night else "light")
 

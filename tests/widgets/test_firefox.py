@@ -1,6 +1,7 @@
 """Firefox has a compiler of its own: the networks must give the package's answers there, too."""
 
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -81,7 +82,8 @@ def answers_in_firefox(tmp_path):
         def answers(page, loads):
             pages.append(page)
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            with subprocess.Popen(command, **quiet) as firefox:
+            # As root, it refuses a home that is somebody else's.
+            with subprocess.Popen(command, env=os.environ | {"HOME": str(tmp_path)}, **quiet) as firefox:
                 try:
                     return [told.get(timeout=120) for _ in range(loads)]
                 finally:

@@ -255,7 +255,7 @@ def again_and_again(strike: Callable, case: Case, known: Known, place: Path, tri
         wrong.append(came.wrong)
         if not came.struck:
             known = known._replace(seconds=min(known.seconds, time.monotonic() - started))
-            wrong.append(came.wrong or differences(known, folder))
+            wrong.append("" if came.wrong else differences(known, folder))
             number += 1
             shutil.rmtree(folder, ignore_errors=True)
             folder = place / str(number)
