@@ -16,7 +16,7 @@ from ssrlib.detectors import DETECTORS, Box, detector_named, find
 from ssrlib.face_crop import MAX_SIDE, check_square, crop_face, read_photo
 from ssrlib.inference import flip_average
 
-AMBER = (255, 190, 60)
+AMBER, WHITE = (255, 190, 60), (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -163,7 +163,7 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     boxes = [_Area(*(round(value) for value in reading.box[:4])) for reading in readings]
     texts = [f"{number}: {_words(reading)}" for number, reading in enumerate(readings, start=1)]
     width = max([photo.shape[1], *(_label(text, 0, 0, photo, unit).width for text in texts)])
-    drawn = cv2.copyMakeBorder(photo, 0, 0, 0, width - photo.shape[1], cv2.BORDER_CONSTANT, value=AMBER)
+    drawn = cv2.copyMakeBorder(photo, 0, 0, 0, width - photo.shape[1], cv2.BORDER_CONSTANT, value=WHITE)
     taken, legend = list(boxes), []
     for box in boxes:
         corners = (box.x, box.y), (box.x + box.width, box.y + box.height)
