@@ -23,7 +23,7 @@ TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 HOME_RUNS := $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json int8.json why.json duplicates.json utkface.json tilts.json following.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json int8.json why.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json)
@@ -127,6 +127,9 @@ $(RESULTS)/why.json: tools/weights/why.py $(CALIBRATED)
 
 $(RESULTS)/duplicates.json: tools/experiments/duplicates.py $(CALIBRATED)
 	$(RUN) tools.experiments.duplicates
+
+$(RESULTS)/intervals.json: tools/experiments/intervals.py $(CALIBRATED)
+	$(RUN) tools.experiments.intervals
 
 $(RESULTS)/utkface.json: tools/weights/utkface.py $(CALIBRATED)
 	$(NEEDS_UTKFACE)

@@ -93,6 +93,7 @@ MEASURES += [
     "benchmarks.int8",
     "tools.weights.why",
     "tools.experiments.duplicates",
+    "tools.experiments.intervals",
 ]
 MEASURES += ["tools.weights.utkface photos", "benchmarks.tilts three", "benchmarks.following three"]
 MEASURES += ["tools.experiments.attack_inputs --keras h5"]
