@@ -75,11 +75,9 @@ MIXTURE_PUBLISHES = [
     "tools.weights.publish gender runs/taught-mild-0 runs/taught-strong-0 --store data/faces",
 ]
 # What reads the built-in networks with ONNX Runtime.
-READ_ONNX = (
-    "tools.weights.corruptions",
-    "tools.site.animate",
-    "tools.experiments.attack_inputs",
-    "benchmarks",
+READ_ONNX = ("tools.weights.corruptions", "tools.site.animate", "tools.experiments.attack_inputs")
+READ_ONNX += tuple(
+    f"benchmarks.{name}" for name in ("tilts", "following", "accuracy", "latency", "webcam", "cold")
 )
 CALIBRATES = ["tools.weights.calibrate age", "tools.weights.calibrate gender"]
 EXPORTS = [f"ssrlib export {target} --to onnx --out ssrlib/pretrained" for target in ("age", "gender")]
