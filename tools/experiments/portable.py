@@ -5,9 +5,9 @@
 
 Runs each chapter under each setting, and compares with what its notebook holds by nbval, as `make test`
 does. What an older processor would compute is had by telling the libraries to leave the newer
-instructions alone. Prints a table and, below it, the cells that differ; a run of all chapters and
-settings writes both to book/results/portable.json. Stopped, the same command goes on: what came out the
-same is run again only when the chapter, the package or a result that it shows has changed.
+instructions alone. Prints a table and, below it, the cells that differ; a run under all settings writes both
+to book/results/portable.json, beside what that has of other chapters. Stopped, the same command goes on:
+what came out the same is run again only when the chapter, the package or a result that it shows has changed.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -138,10 +139,23 @@ def once(chapter: Path, setting: str) -> dict[str, str]:
     return cells
 
 
+def beside(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of some chapters with what an older one, under the same settings, has of the others."""
+    if old["settings"] != new["settings"]:
+        return new
+    others = [chapter.stem for chapter in CHAPTERS if chapter.stem in set(old["code"]) - set(new["code"])]
+    cells = [cell for cell in old["differing cells"] if cell["chapter"] in others]
+    parts = {
+        name: dict(sorted(({stem: old[name][stem] for stem in others} | new[name]).items()))
+        for name in ("chapters", "code", "commits")
+    }
+    return new | parts | {"differing cells": cells + new["differing cells"]}
+
+
 def main(chapters: list[Path], settings: list[str]) -> int:
     """Run all of them, print the table and the cells that differ, and return how many there are."""
-    all_of_it = chapters == CHAPTERS and settings == list(SETTINGS)
-    if all_of_it:
+    recorded = settings == list(SETTINGS)
+    if recorded:
         results.check_committed()
     code = {chapter.stem: cells_sha256(chapter) for chapter in chapters}
     jobs = list(product(chapters, settings))
@@ -157,9 +171,14 @@ def main(chapters: list[Path], settings: list[str]) -> int:
     print(table.rename(columns=lambda stem: stem[:2]).to_string())
     for cell in found:
         print("", f"{cell['chapter']}, {cell['setting']}, {cell['cell']}", cell["what"], sep="\n")
-    if all_of_it:
+    if recorded:
+        changed = [chapter.stem for chapter in chapters if cells_sha256(chapter) != code[chapter.stem]]
+        code |= dict.fromkeys(changed, "changed while it ran")
+        commits = dict.fromkeys(code, results.commit())
         metrics = {"settings": SETTINGS, "chapters": table.to_dict(), "differing cells": found}
-        metrics["code"] = code
+        metrics |= {"code": code, "commits": commits}
+        if RESULT.is_file():
+            metrics = beside(metrics, results.load(RESULT.stem)["metrics"])
         results.record(RESULT, metrics, weights=weights.built_in(), data="the book's notebooks")
     return len(found)
 
