@@ -161,22 +161,22 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     """
     unit = max(1.0, max(photo.shape[:2]) / 640)
     boxes = [_Area(*(round(value) for value in reading.box[:4])) for reading in readings]
-    texts = [f"{number}: {_words(reading)}" for number, reading in enumerate(readings, start=1)]
-    width = max([photo.shape[1], *(_label(text, 0, 0, photo, unit).width for text in texts)])
+    texts = [_words(reading) for reading in readings]
+    lines = [f"{number}: {text}" for number, text in enumerate(texts, start=1)]
+    width = max([photo.shape[1], *(_label(line, 0, 0, photo, unit).width for line in lines)])
     drawn = cv2.copyMakeBorder(photo, 0, 0, 0, width - photo.shape[1], cv2.BORDER_CONSTANT, value=WHITE)
     taken, legend = list(boxes), []
     for box in boxes:
         corners = (box.x, box.y), (box.x + box.width, box.y + box.height)
         cv2.rectangle(drawn, *corners, AMBER, max(1, round(1.5 * unit)))
-    for text, box in zip(texts, boxes, strict=True):
-        number, words = text.split(": ", 1)
-        place = _room(words, box, taken, photo, unit)
+    for number, (text, line, box) in enumerate(zip(texts, lines, boxes, strict=True), start=1):
+        place = _room(text, box, taken, photo, unit)
         if place is None:
-            legend.append(text)
-            words, place = number, _label(number, box.x, box.y, photo, unit)
+            legend.append(line)
+            text, place = str(number), _label(str(number), box.x, box.y, photo, unit)
         taken.append(place)
-        _write(drawn, words, place, unit)
-    return np.vstack([drawn, *(_line(text, width, unit) for text in legend)])
+        _write(drawn, text, place, unit)
+    return np.vstack([drawn, *(_line(line, width, unit) for line in legend)])
 
 
 def _words(reading: Reading) -> str:

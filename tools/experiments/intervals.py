@@ -29,7 +29,6 @@ SPLITS = 10
 # Of fewer faces the share inside says little.
 ENOUGH = 50
 
-Known = tuple[np.ndarray, np.ndarray, np.ndarray]  # readings, their differences from the mirror image's, ages
 Interval = tuple[np.ndarray, np.ndarray]
 Rule = Callable[[np.ndarray, np.ndarray], Interval]
 
@@ -52,10 +51,7 @@ def one_width(readings: np.ndarray, differences: np.ndarray, truth: np.ndarray) 
 def by_decade(readings: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> Rule:
     """Each age is in, if an error as large is usual in its decade, in units of what a linear fit expects."""
     fit, *_ = np.linalg.lstsq(features(readings, differences), np.abs(readings - truth), rcond=None)
-
-    def scale(values: np.ndarray, apart: np.ndarray) -> np.ndarray:
-        return np.maximum(features(values, apart) @ fit, 1.0)
-
+    scale = partial(calibration._scale, fit.tolist())
     error, tail = (readings - truth) / scale(readings, differences), (1 + COVERAGE) / 2
     starts = calibration._starts(truth)
     group, asked = (calibration._group(starts, ages) for ages in (truth, AGES))

@@ -157,7 +157,7 @@ def main(chapters: list[Path], settings: list[str]) -> int:
     recorded = settings == list(SETTINGS)
     if recorded:
         results.check_committed()
-    code = {chapter.stem: cells_sha256(chapter) for chapter in chapters}
+    began, code = results.commit(), {chapter.stem: cells_sha256(chapter) for chapter in chapters}
     jobs = list(product(chapters, settings))
     table = pd.DataFrame(index=settings, columns=[chapter.stem for chapter in chapters])
     found = []
@@ -174,7 +174,7 @@ def main(chapters: list[Path], settings: list[str]) -> int:
     if recorded:
         changed = [chapter.stem for chapter in chapters if cells_sha256(chapter) != code[chapter.stem]]
         code |= dict.fromkeys(changed, "changed while it ran")
-        commits = dict.fromkeys(code, results.commit())
+        commits = dict.fromkeys(code, began)
         metrics = {"settings": SETTINGS, "chapters": table.to_dict(), "differing cells": found}
         metrics |= {"code": code, "commits": commits}
         if RESULT.is_file():
