@@ -8,6 +8,11 @@ from testing.lab import Lab, open_page, run_jupyter
 # Whoever names a folder for pictures gets each state on a phone and a desk, by day and by night.
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 LOOKS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+# As the book's button for day and night does it.
+THEME = """theme => {
+    if (theme) document.documentElement.dataset.theme = theme;
+    else delete document.documentElement.dataset.theme;
+}"""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -59,12 +64,12 @@ def screenshot(page):
         folder.mkdir(parents=True, exist_ok=True)
         shown, size = page.locator(selector).first, page.viewport_size
         shown.screenshot(path=folder / f"{name}.png")
-        night = page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches")
-        for width, scheme in LOOKS:
+        theme = page.evaluate("() => document.documentElement.dataset.theme")
+        for width, other in LOOKS:
             page.set_viewport_size(size | {"width": width})
-            page.emulate_media(color_scheme=scheme)
-            shown.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
+            page.evaluate(THEME, other)
+            shown.screenshot(path=folder / f"{name}-{width}-{other}.png")
         page.set_viewport_size(size)
-        page.emulate_media(color_scheme="dark" if night else "light")
+        page.evaluate(THEME, theme)
 
     return save
