@@ -59,6 +59,7 @@ const ROW = 104;
 export const BIN = 50;
 const TOP = 30;
 const LEFT = 12;
+const TITLE = 195; // no title is wider
 
 /**
  * Draw each stage's bins to scale below one another on one axis, and the value that they add up to.
@@ -79,7 +80,7 @@ export function drawStages(svg, { unit, ...terms }, width) {
   begin(svg, width, bottom + 34);
   svg.append(axis(x, [low, high], bottom + 12, width, unit));
   stages.forEach((stage, k) => {
-    svg.append(stageRow(k, stage, { p: p[k], eta: eta[k], x, top: top[k], unit, middle: width / 2 }));
+    svg.append(stageRow(k, stage, { p: p[k], eta: eta[k], x, top: top[k], unit, picture: width }));
   });
   const end = x(stages[stages.length - 1].value);
   svg.append(
@@ -129,21 +130,21 @@ function axis(x, [low, high], base, width, unit) {
 /**
  * @param {number} k
  * @param {Stage} stage
- * @param {{ p: number[], eta: number[], x: Scale, top: number, unit: string, middle: number }} shown
+ * @param {{ p: number[], eta: number[], x: Scale, top: number, unit: string, picture: number }} shown
  */
-function stageRow(k, { start, width, value }, { p, eta, x, top, unit, middle }) {
+function stageRow(k, { start, width, value }, { p, eta, x, top, unit, picture }) {
   const y = TOP + k * ROW;
   const pixels = x(start + width) - x(start);
   const digits = width < 0.1 ? 3 : width < 10 ? 2 : 1;
   const centers = eta.map((shift, i) => x(start + (i + shift) * width) + pixels / 2);
-  // A title goes to the right of its point, or to the left of one that is far to the right.
-  const far = x(start) > middle * 1.3;
-  const place = { x: x(start) + (far ? -8 : 8), y: y + 8, "text-anchor": far ? "end" : "start" };
+  // A title goes to the right of its point, or to the left where it would leave the picture.
+  const fits = x(start) + 8 + TITLE <= picture;
+  const place = fits ? { x: x(start) + 8 } : { x: Math.max(x(start) - 8, TITLE), "text-anchor": "end" };
   const title = `stage ${k + 1}: bins ${fixed(width, digits)} ${unit} wide`;
   const group = s("g", { class: "ssr-stage", "data-stage": k });
   group.append(
     s("line", { class: "ssr-value", x1: x(start), x2: x(start), y1: k ? y - 26 : y, y2: y + BIN + 28 }),
-    s("text", { class: "ssr-title", ...place }, title),
+    s("text", { class: "ssr-title", y: y + 8, ...place }, title),
     ...p.map((weight, i) => bin(i, centers[i], pixels, y + 14, (Math.max(0, weight) / top) * BIN)),
     ...binTexts(p, centers, pixels, y),
   );

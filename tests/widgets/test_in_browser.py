@@ -10,10 +10,14 @@ import torch
 from playwright.sync_api import TimeoutError as NotYet
 from skimage import data
 
-from ssrlib import face_crop, soft_stagewise_regression
-from ssrlib.widgets import StagewiseExplorer
+from ssrlib import Recipe, face_crop, soft_stagewise_regression
+from ssrlib.datasets import synthetic
+from ssrlib.training import new_network
+from ssrlib.widgets import Playground, StagewiseExplorer, TrainingMonitor
+from testing.lab import open_saved
 from tools.site import notebooks
 
+RECIPE = Recipe(epochs=2, batch_size=64)
 EXPLORER = """
 from ssrlib.widgets import StagewiseExplorer
 explorer = StagewiseExplorer()
@@ -130,6 +134,27 @@ def test_explorer_in_lab_moves_python_and_is_moved_by_it(lab, page, screenshot):
     assert values[0] == pytest.approx(package(*values[1:]), rel=1e-6)
     opened.dark()
     screenshot("explorer-lab-dark")
+
+
+def test_saved_widgets_work_in_jupyterlab_before_any_cell_is_run(page, jupyter, tmp_path):
+    open_saved(page, *jupyter, "saved-explorer", StagewiseExplorer().page())
+    assert shown(page) == pytest.approx(50.0)
+    page.get_by_role("slider", name="Stage 2, bin 2: weight p").press("ArrowDown")
+    assert shown(page) == pytest.approx(49.6)
+
+    open_saved(
+        page, *jupyter, "saved-playground", Playground(lambda n: f"{2 * n} is twice {n}", n=[1, 2, 3]).page()
+    )
+    page.get_by_text("4 is twice 2").wait_for()
+    page.get_by_role("slider", name="n").press("ArrowRight")
+    page.get_by_text("6 is twice 3").wait_for()
+
+    store = synthetic.store(240, seed=1, path=tmp_path / "drawn")
+    monitor = TrainingMonitor(new_network(RECIPE), store, RECIPE)
+    best = monitor.start().wait()["mae"].min()
+    open_saved(page, *jupyter, "saved-monitor", monitor.page())
+    page.get_by_text(f"best {best:.2f} years").wait_for()
+    assert page.locator(".ssr-monitor circle").count() >= 2
 
 
 @pytest.fixture

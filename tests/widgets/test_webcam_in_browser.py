@@ -1,20 +1,16 @@
 """The webcam demo in a real browser: in JupyterLab, and with a kernel whose answers the test itself gives."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import cv2
-import nbformat
 import numpy as np
 import pytest
 from skimage import data
 
 from ssrlib import detectors, face_crop
 from ssrlib.widgets import WebcamDemo
-from testing.lab import PYTHON, launch, open_page, until_idle, write_portrait
+from testing.lab import launch, open_page, open_saved, write_portrait
 
 PHOTO = data.astronaut()
 FACE = re.compile(r"^Face \d+: about \d+ years")
@@ -434,13 +430,5 @@ def test_a_saved_demo_says_what_brings_it_to_life_on_a_page_and_in_jupyterlab(pa
     saved = WebcamDemo().page()
     page.set_content(f"<!doctype html><meta charset=utf-8><body>{saved}</body>")
     page.get_by_text("run this chapter in JupyterLab").wait_for()
-    address, folder = jupyter
-    cell = nbformat.v4.new_code_cell("WebcamDemo()")
-    cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": saved})]
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": PYTHON})
-    nbformat.write(notebook, folder / "saved.ipynb")
-    trust = [sys.executable, "-m", "jupyter", "trust", str(folder / "saved.ipynb")]
-    subprocess.run(trust, check=True, env=os.environ | {"JUPYTER_DATA_DIR": str(folder / "JUPYTER_DATA_DIR")})
-    page.goto(f"{address}lab/tree/saved.ipynb?reset")
+    open_saved(page, *jupyter, "saved-webcam", saved)
     page.get_by_text("run this cell (Shift+Enter)").wait_for()
-    until_idle(page)
