@@ -59,9 +59,9 @@ def motion_blur(face: np.ndarray, strength: int, rng: np.random.Generator) -> np
 
 
 def pixelation(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
-    side = (40, 28, 18)[strength - 1]
+    side = (40, 28, 18)[strength - 1] * face.shape[0] // FACE_SIZE
     small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def jpeg(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
@@ -81,13 +81,13 @@ def glare(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarr
 
 def fog(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
     share = (0.3, 0.5, 0.7)[strength - 1]
-    clouds = cv2.resize(rng.uniform(160, 255, (4, 4)), (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_CUBIC)
+    clouds = cv2.resize(rng.uniform(160, 255, (4, 4)), face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return face * (1 - share) + clouds[..., None] * share
 
 
 def covered(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
     side = (16, 24, 32)[strength - 1]
-    top, left = rng.integers(0, FACE_SIZE - side, 2)
+    top, left = (face.shape[0] - FACE_SIZE) // 2 + rng.integers(0, FACE_SIZE - side, 2)
     hidden = face.copy()
     hidden[top : top + side, left : left + side] = face.mean(axis=(0, 1))
     return hidden
@@ -95,8 +95,9 @@ def covered(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.nda
 
 def tilted(face: np.ndarray, strength: int, rng: np.random.Generator) -> np.ndarray:
     angle = (10, 20, 30)[strength - 1] * rng.choice([-1, 1])
-    turn = cv2.getRotationMatrix2D(((FACE_SIZE - 1) / 2, (FACE_SIZE - 1) / 2), angle, 1)
-    return cv2.warpAffine(face, turn, (FACE_SIZE, FACE_SIZE), borderMode=cv2.BORDER_REPLICATE)
+    middle = (face.shape[0] - 1) / 2
+    turn = cv2.getRotationMatrix2D((middle, middle), angle, 1)
+    return cv2.warpAffine(face, turn, face.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
 
 
 CORRUPTIONS: dict[str, Corruption] = {
@@ -116,7 +117,13 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupted(faces: np.ndarray, name: str, strength: int) -> np.ndarray:
-    """Return faces (uint8, N x 64 x 64 x 3, RGB) with one corruption, the same for the same faces."""
+    """Return faces with one corruption, the same for the same faces.
+
+    Args:
+        faces: uint8, N x 64 x 64 x 3, RGB; or larger squares, with a face of 64 pixels in the middle of each.
+        name: a key of `CORRUPTIONS`.
+        strength: one of `STRENGTHS`.
+    """
     rng = np.random.default_rng(strength)
     changed = [CORRUPTIONS[name](face.astype(float), strength, rng) for face in faces]
     return np.stack(changed).round().clip(0, 255).astype(np.uint8)
