@@ -23,7 +23,7 @@ TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 HOME_RUNS := $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json int8.json why.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json corruptions-photos.json int8.json why.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json)
@@ -141,8 +141,11 @@ $(RESULTS)/following.json: benchmarks/following.py $(EXPORTED)
 
 $(RESULTS)/tilts.json: benchmarks/tilts.py $(EXPORTED)
 	$(RUN) benchmarks.tilts "$(PHOTOS)"
+
+$(RESULTS)/corruptions-photos.json: tools/weights/corrupted_photos.py tools/weights/corruptions.py $(EXPORTED) $(HOME_RUNS)
+	$(RUN) tools.weights.corrupted_photos "$(PHOTOS)"
 else
-$(RESULTS)/following.json $(RESULTS)/tilts.json: $(RESULTS)/%.json: benchmarks/%.py $(EXPORTED)
+$(RESULTS)/following.json $(RESULTS)/tilts.json $(RESULTS)/corruptions-photos.json: $(EXPORTED)
 	@echo "$@ stays as it is: for a new one, say where aaf/, appa/ and utkface/ lie: make weights PHOTOS=FOLDER"
 endif
 

@@ -28,6 +28,7 @@ case "$3 $4 $*" in
   tools.site.animate*) write book/results/film.json ;;
   benchmarks.accuracy*|benchmarks.webcam*|benchmarks.cold*) write "book/results/benchmark-${3##*.}.json" ;;
   *--rival*) write book/results/corruptions-validation.json ;;
+  tools.weights.corrupted_photos*) write book/results/corruptions-photos.json ;;
   tools.experiments.attack_inputs*) write book/results/attack-inputs.json ;;
   tools.weights.*|tools.experiments.*|benchmarks.*) write "book/results/${3##*.}.json" ;;
 esac
@@ -75,7 +76,12 @@ MIXTURE_PUBLISHES = [
     "tools.weights.publish gender runs/taught-mild-0 runs/taught-strong-0 --store data/faces",
 ]
 # What reads the built-in networks with ONNX Runtime.
-READ_ONNX = ("tools.weights.corruptions", "tools.site.animate", "tools.experiments.attack_inputs")
+READ_ONNX = (
+    "tools.weights.corruptions",
+    "tools.weights.corrupted_photos",
+    "tools.site.animate",
+    "tools.experiments.attack_inputs",
+)
 READ_ONNX += tuple(
     f"benchmarks.{name}" for name in ("tilts", "following", "accuracy", "latency", "webcam", "cold")
 )
@@ -87,6 +93,7 @@ MEASURES = [
 ]
 MEASURES += [
     "tools.weights.corruptions",
+    "tools.weights.corrupted_photos three",
     "tools.weights.corruptions --rival mild changes runs/mixture-0/age/best.safetensors --faces 600",
     "benchmarks.int8",
     "tools.weights.why",
@@ -194,7 +201,7 @@ def test_together_they_come_in_an_order_that_works(checkout):
         ("tools/weights/why.py", ["tools.weights.why", *CHAPTERS]),
         ("book/results/utkface.json", ["tools.weights.cards", *CHAPTERS]),
         ("tools/experiments/portable.py", CHAPTERS[-1:]),
-        ("runs/1/gender/finished", [PUBLISHES[1], *MEASURES[:2], *CHAPTERS]),
+        ("runs/1/gender/finished", [PUBLISHES[1], *MEASURES[:3], *CHAPTERS]),
         ("runs/taught-gender", [MIXTURE_PUBLISHES[1], CALIBRATES[1], EXPORTS[1], *AFTER]),
         (
             "runs/2/age/finished",

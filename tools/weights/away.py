@@ -49,21 +49,30 @@ def main() -> None:
     parser.add_argument("--without", nargs=2, action="append", default=[], metavar=("SOURCE", "RUN"))
     arguments = parser.parse_args()
     results.check_committed()
-    store, found = FaceStore(arguments.store), []
-    sources = sorted(store.rows["source"].unique())
+    store = FaceStore(arguments.store)
+    sources, found, others = sorted(store.rows["source"].unique()), list[dict[str, Any]](), dict[str, str]()
     for target in TARGETS.values():
         name = f"{target.name}.safetensors"
         home, built_in = weights.PRETRAINED / "utkface" / name, weights.PRETRAINED / name
-        found += rows_of("UTKFace alone", home, store, ["utkface"], sources)
         found += rows_of("built in", built_in, store, sources, sources)
+        asked = [("UTKFace alone", home, ["utkface"], sources)]
         for source, run in arguments.without:
-            path = Path(run) / target.name / "best.safetensors"
+            known = [other for other in sources if other != source]
+            asked.append(("without it", Path(run) / target.name / "best.safetensors", known, [source]))
+        for network, path, known, strange in asked:
             if path.is_file():
-                others = [other for other in sources if other != source]
-                found += rows_of("without it", path, store, others, [source])
+                found += rows_of(network, path, store, known, strange)
+                others[f"{network}: {target.name}, {', '.join(strange)}"] = weights.weights_sha256(path)
     shown = pd.DataFrame(found).drop(columns="intervals").replace({np.nan: None})
     print(shown.round(3).to_string(index=False))
-    results.record("book/results/away.json", found, weights=weights.built_in(), store=store, split="test")
+    results.record(
+        "book/results/away.json",
+        found,
+        weights=weights.built_in(),
+        store=store,
+        split="test",
+        other=others,
+    )
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ their mirror images, by the built-in networks and by those that know UTKFace alo
 """
 
 import argparse
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from benchmarks.photos import hit
 from ssrlib import AgeGenderEstimator, detectors, results, weights
+from ssrlib.detectors import Box
 from ssrlib.face_crop import crop_face
 from ssrlib.landmarks import square, warp
 from ssrlib.scenes import Portrait
@@ -39,36 +40,51 @@ def centered(portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
     return warp(portrait.photo, matrix, SIDE), scale * portrait.points + shift
 
 
+def found(photos: np.ndarray, points: Sequence[np.ndarray]) -> list[Box | None]:
+    """The box of each photo's face; None where the finder sees none there."""
+    hits = [
+        [box for box in detectors.find(photo) if hit(box, five)]
+        for photo, five in zip(photos, points, strict=True)
+    ]
+    return [boxes[0] if boxes else None for boxes in hits]
+
+
+def rows_for(
+    readers: dict[str, AgeGenderEstimator], photos: np.ndarray, points: Sequence[np.ndarray], ages: np.ndarray
+) -> list[dict[str, Any]]:
+    """One row a network: the share of faces found, and how far their ages are off."""
+    boxes = found(photos, points)
+    seen, rows = np.array([box is not None for box in boxes]), []
+    for network, estimator in readers.items():
+        cut = [crop_face(photo, box, estimator.crop) for photo, box in zip(photos, boxes, strict=True) if box]
+        read, truth = estimator.predict_faces(np.stack(cut)), ages[seen]
+        inside = (read.age_low <= truth) & (truth <= read.age_high)
+        off = float(np.abs(read.age - truth).mean())
+        rows.append(
+            {"network": network, "found": float(seen.mean()), "mae": off, "coverage": float(inside.mean())}
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with aaf/, appa/ and utkface/")
     arguments = parser.parse_args()
     results.check_committed()
     cv2.setNumThreads(1)
-    rows = rows_of(arguments.data, ("test",))
-    rows = rows[rows["source"] != "utkface"].sample(PHOTOS, random_state=0)
-    photos, points = zip(*(centered(portrait) for portrait in Photos(rows)), strict=True)
+    people = rows_of(arguments.data, ("test",))
+    people = people[people["source"] != "utkface"].sample(PHOTOS, random_state=0)
+    photos_of = Photos(people)
+    shown, points = zip(*(centered(photos_of[number]) for number in range(PHOTOS)), strict=True)
+    photos, ages = np.stack(shown), people["age"].to_numpy()
     alone = {target: weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS}
     readers = {"built in": AgeGenderEstimator(backend="onnx"), "UTKFace alone": in_onnx(alone)}
-    crop, table = readers["built in"].crop, list[dict[str, Any]]()
+    table: list[dict[str, Any]] = []
     for corruption, strength in [("none", 0), *product(CORRUPTIONS, STRENGTHS)]:
-        seen = corrupted(np.stack(photos), corruption, strength) if strength else np.stack(photos)
-        hits = [
-            [box for box in detectors.find(photo) if hit(box, five)]
-            for photo, five in zip(seen, points, strict=True)
-        ]
-        found = np.array([bool(boxes) for boxes in hits])
-        faces = np.stack(
-            [crop_face(photo, boxes[0], crop) for photo, boxes in zip(seen, hits, strict=True) if boxes]
-        )
-        truth = rows["age"].to_numpy()[found]
-        for network, estimator in readers.items():
-            read = estimator.predict_faces(faces)
-            row = {"network": network, "corruption": corruption, "strength": strength}
-            row |= {"found": float(found.mean()), "mae": float(np.abs(read.age - truth).mean())}
-            row["coverage"] = float(((read.age_low <= truth) & (truth <= read.age_high)).mean())
-            table.append(row)
-            print(row, flush=True)
+        seen = corrupted(photos, corruption, strength) if strength else photos
+        for row in rows_for(readers, seen, points, ages):
+            table.append({"corruption": corruption, "strength": strength} | row)
+            print(table[-1], flush=True)
     results.record(
         "book/results/corruptions-photos.json",
         table,
