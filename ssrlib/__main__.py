@@ -601,11 +601,11 @@ def predict(
         except ValueError as error:
             failed.append(ValueError(f"{path}: {error}"))
             continue
-        found += [{"photo": str(path)} | _answer(reading) for reading in readings]
+        found += [{"photo": str(path)} | _answer(reading) | {"sure": reading.sure} for reading in readings]
         if not readings:
             _say(f"{path}: no face found")
         if not all(reading.sure for reading in readings):
-            _say(f"{path}: not sure that there is a face in this box")
+            _say(f"{path}: not sure that there is a face in this {'photo' if whole else 'box'}")
         if out:
             try:
                 drawn.add(_save_drawing(photo, readings, path, out))
@@ -614,7 +614,8 @@ def predict(
     if as_json:
         print(json.dumps(found, indent=2))
     elif found:
-        print(_table([row | {"photo": _shown(row["photo"])} for row in found]))
+        shown = [{key: value for key, value in row.items() if key != "sure"} for row in found]
+        print(_table([row | {"photo": _shown(row["photo"])} for row in shown]))
     for problem in failed:
         _say(f"error: {_told(problem)}")
     if failed:
@@ -635,13 +636,17 @@ def _box(text: str) -> "Box":
 
 def _whole(photo: "np.ndarray", estimator: "AgeGenderEstimator") -> "Reading":
     """Read a photo that is nothing but the square which the networks know."""
-    from ssrlib.detectors import Box
+    from ssrlib.detectors import DETECTORS, Box
     from ssrlib.estimator import Reading
     from ssrlib.face_crop import resize
+    from ssrlib.landmarks import TEMPLATE
 
-    height, width = photo.shape[:2]
-    age, low, high, p_male = (float(column[0]) for column in estimator.predict_faces(resize(photo)[None]))
-    return Reading(Box(0, 0, width, height), age, low, high, p_male)
+    face, (height, width) = resize(photo), photo.shape[:2]
+    age, low, high, p_male = (float(column[0]) for column in estimator.predict_faces(face[None]))
+    sees_face = DETECTORS[estimator.crop.detector].sees_face
+    aligned = Box(0, 0, *face.shape[:2], tuple((x, y) for x, y in TEMPLATE.tolist()))
+    sure = not sees_face or sees_face(face, aligned)
+    return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
 
 
 def _save_drawing(photo: "np.ndarray", readings: list["Reading"], path: Path, out: Path) -> Path:

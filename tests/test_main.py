@@ -126,10 +126,17 @@ def test_predict_reads_what_it_is_told_to(photo, tmp_path):
     assert {name: boxed[name] for name in place} == place
     left, top, side = face_crop.Crop().square(detectors.Box(**place))[:3]
     face_crop.write_photo(data.astronaut()[top : top + side, left : left + side], tmp_path / "face.png")
-    (face,) = json.loads(run("predict", tmp_path / "face.png", "--json", "--whole")[1])
+    _, answer, said = run("predict", tmp_path / "face.png", "--json", "--whole")
+    (face,) = json.loads(answer)
+    assert face["sure"]
+    assert "not sure" not in said
     assert (face["age"], face["p_male"]) == (boxed["age"], boxed["p_male"])
     assert (face["width"], face["height"]) == (side, side)
     assert abs(boxed["age"] - found["age"]) < 12, "upright, a crop shows what an aligned face shows"
+    face_crop.write_photo(data.rocket(), tmp_path / "rocket.png")
+    assert (
+        "not sure that there is a face in this photo" in run("predict", tmp_path / "rocket.png", "--whole")[2]
+    )
 
 
 @pytest.mark.parametrize(
