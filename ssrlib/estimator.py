@@ -27,8 +27,8 @@ class Reading(NamedTuple):
     ages that the face is compatible with: in each decade of age, 90 % of people are meant to be
     inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
     without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
-    to 1. `sure` is False for a box that its user placed, and in which the finder sees no face; other
-    detectors cannot be asked about a box.
+    to 1. `sure` is False for a box that its user placed, or a crop read as a whole, in which the finder
+    sees no face; other detectors cannot be asked about a box.
     """
 
     box: Box

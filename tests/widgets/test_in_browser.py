@@ -60,8 +60,15 @@ def test_jupyterlab_opens_texts_as_texts_and_shows_no_news(page, jupyter):
     (folder / "start.md").write_text("# Hello\n\n[chapter](one.ipynb)\n")
     page.goto(f"{address}lab/tree/start.md?reset")
     page.locator(".jp-MarkdownViewer h1", has_text="Hello").wait_for()
-    page.wait_for_timeout(3000)  # news would come by now
-    assert not page.locator(".Toastify__toast").count()
+    asked = page.evaluate(
+        """async () => {
+            const name = "@jupyterlab/apputils-extension:notification";
+            const { schema, settings } = await window.jupyterapp.serviceManager.settings.fetch(name);
+            const { fetchNews, checkForUpdates } = schema.properties;
+            return [fetchNews.default, checkForUpdates.default, settings];
+        }"""
+    )
+    assert asked == ["false", False, {}]
 
 
 def test_a_chapter_keeps_its_solutions_folded_and_its_citations_lead_on(page, jupyter):
