@@ -152,7 +152,7 @@ endif
 $(RESULTS)/attack-inputs.json: tools/experiments/attack_inputs.py $(EXPORTED)
 	$(RUN) tools.experiments.attack_inputs $(if $(KERAS),--keras "$(KERAS)")
 
-book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(RESULTS)/utkface.json
+book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(RESULTS)/utkface.json $(RESULTS)/away.json
 	$(RUN) tools.weights.cards
 
 $(RESULTS)/film.json: tools/site/animate.py $(EXPORTED)

@@ -86,7 +86,9 @@ OwnAge = Annotated[Path | None, typer.Option("--age", help="weights of your own 
 OwnGender = Annotated[Path | None, typer.Option("--gender", help="weights of your own for gender")]
 ByWhat = Annotated[
     Backend | None,
-    typer.Option("--backend", help="by default torch for .safetensors, else onnx where it is installed"),
+    typer.Option(
+        "--backend", help="by default torch for your own .safetensors, else onnx where it is installed"
+    ),
 ]
 FoundBy = Annotated[
     str | None,
@@ -272,7 +274,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="the schedule's peak")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="faces in one step, of all processes; our rate grows with its root"),
+        typer.Option(
+            help="faces in one step, of all processes; the learning rate grows with its square root"
+        ),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
     augmentation: Annotated[
@@ -697,7 +701,7 @@ def read_video(
 ) -> None:
     """Follow the faces in a video, and read their ages and genders.
 
-    Each face has a number for as long as it is in sight, and is read as the average of the last second.
+    Each face keeps one ID for as long as it is in sight, and is read as the average of the last second.
 
     Example: ssrlib video party.mp4 --out party.csv
     """

@@ -43,8 +43,8 @@ FAILURES = """\
 OWN_FAILURES = {
     "age": """\
 - Rare ages are pulled toward frequent ones: see the bias by age.
-- An interval holds in each decade of true age as a whole. It promises nothing about one face, and where the
-  photos differ from those that taught it, less still.
+- On validation faces, intervals hold nine in ten labels in each decade. They promise nothing about one face,
+  and where the photos differ from those that taught it, less still.
 """,
     "gender": """\
 - Children are matched least: see the results by age.
@@ -64,12 +64,19 @@ OTHER_LABELS = {
     "age": """\
 All-Age-Faces' ages are its makers' labels. APPA-REAL's ages are people's own, or the mean of what many others
 guessed: the copy that was used does not say which. Figures on validation are of all these data sets together,
-figures on test of UTKFace alone; chapter 10 has the others.
+figures on test of UTKFace alone, but for the last table.
 """,
     "gender": """\
 All-Age-Faces' genders are its makers' labels. Figures on validation are of both data sets together, figures
-on test of UTKFace alone; chapter 10 has the others.
+on test of UTKFace alone, but for the last table.
 """,
+}
+
+# What the tables by group do not explain.
+GROUPS = {
+    "age": "By mirror disagreement: in quarter 1, a face and its mirror image are read most alike.",
+    "gender": """The bias is the mean probability of male less the share that is labeled male. Within
+one gender it cannot be 0, unless every probability is exactly 0 or 1.""",
 }
 
 # What each metric is called and how it is written, of a target with a name and a unit.
@@ -79,7 +86,7 @@ WORDS = {
     "bias": ("bias", "{value:+.2f}"),
     "ca3": ("errors smaller than 3 {unit}", "{value:.1%}"),
     "ca5": ("errors smaller than 5 {unit}", "{value:.1%}"),
-    "coverage": ("true {name} inside the interval", "{value:.1%}"),
+    "coverage": ("labeled {name} inside the interval", "{value:.1%}"),
     "width": ("width of the interval", "{value:.1f} {unit}"),
     "accuracy": ("{name} as labeled", "{value:.1%}"),
     "brier": ("Brier score", "{value:.4f}"),
@@ -209,6 +216,22 @@ def summary(metrics: dict[str, Any]) -> str:
     return "\n".join([f"{target.name}, {metrics['split']} split, {metrics['faces']:,} faces", *told])
 
 
+def by_data_set(rows: list[dict[str, Any]], target: Target) -> str:
+    """Return a card's last section as Markdown: how a network does on the test split of each data set.
+
+    Args:
+        rows: one network's of book/results/away.json, each with `source`, `faces`, metrics and `intervals`.
+        target: what it reads.
+    """
+    names = [name for name in WORDS if name in rows[0]]
+    told = [
+        {"data set": row["source"], "faces": f"{row['faces']:,}"}
+        | {_label(name, target): _with_interval(row, name, target) for name in names}
+        for row in rows
+    ]
+    return f"## Results by data set, test splits\n\n{_table(told)}\n"
+
+
 def datasheet(people: dict[str, Any]) -> str:
     """Return the datasheet of the training data, UTKFace as it is used here, as Markdown.
 
@@ -234,7 +257,7 @@ non-commercial research.
 
 ## What is in it
 
-{people["faces"]:,} faces are used here. The hash of a photo's file name decides its split, for ever: of 100
+{people["faces"]:,} faces are used here. The hash of a photo's file name decides its split, forever: of 100
 hash values, 70 are train, 10 validation, 10 test, and 10 were set aside and are not here. Photos whose
 names lack a field are left out. Each face has an age, a gender and a race in its file name.
 
@@ -304,7 +327,8 @@ def _by_group(metrics: dict[str, Any]) -> str:
     names = [name for name in WORDS if name in metrics and name not in ("rmse", "ca3", "brier")]
     parts = [
         f"## Results by group, {metrics['split']} split\n\n{metrics['faces']:,} faces, the worst group "
-        "first. In brackets the 95 % interval of the bootstrap; one face has none."
+        "first. In brackets the 95 % interval of the bootstrap; a group of one face has none. "
+        f"{GROUPS.get(target.name, '')}"
     ]
     for grouping, groups in metrics["groups"].items():
         rows = [
