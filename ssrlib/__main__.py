@@ -640,6 +640,7 @@ def _box(text: str) -> "Box":
 
 def _whole(photo: "np.ndarray", estimator: "AgeGenderEstimator") -> "Reading":
     """Read a photo that is nothing but the square which the networks know."""
+    from ssrlib import FACE_SIZE
     from ssrlib.detectors import DETECTORS, Box
     from ssrlib.estimator import Reading
     from ssrlib.face_crop import resize
@@ -648,7 +649,7 @@ def _whole(photo: "np.ndarray", estimator: "AgeGenderEstimator") -> "Reading":
     face, (height, width) = resize(photo), photo.shape[:2]
     age, low, high, p_male = (float(column[0]) for column in estimator.predict_faces(face[None]))
     sees_face = DETECTORS[estimator.crop.detector].sees_face
-    aligned = Box(0, 0, *face.shape[:2], tuple((x, y) for x, y in TEMPLATE.tolist()))
+    aligned = Box(0, 0, FACE_SIZE, FACE_SIZE, tuple((x, y) for x, y in TEMPLATE.tolist()))
     sure = not sees_face or sees_face(face, aligned)
     return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
 

@@ -53,7 +53,7 @@ def as_page(script: str, state: dict[str, Any]) -> str:
     # Within a script, "</script" ends it, and "<!--" with "<script" hides its end, also in a string.
     values = json.dumps(state).replace("<", "\\u003c")
     script += f"\n{module('page.js')}\nconst model = modelOf({values});"
-    script += f"render({{ model, el: document.getElementById({place!r}) }});"
+    script += f"showOn(render, model, document.getElementById({place!r}));"
     script = script.replace("</", "<\\/")
     return f'<style>{STYLE}</style><div id="{place}"></div><script type="module">{script}</script>'
 

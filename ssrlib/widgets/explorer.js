@@ -1,6 +1,19 @@
 // The stagewise explorer: drag weights, shifts and widths, and see bins move and the value change.
 
-import { button, clamp, fixed, h, listen, onWidth, s, sayValue, shell, signed, stillness } from "./dom.js";
+import {
+  button,
+  clamp,
+  fixed,
+  h,
+  listen,
+  onWidth,
+  s,
+  say,
+  sayValue,
+  shell,
+  signed,
+  stillness,
+} from "./dom.js";
 import { BIN, derivatives, drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
@@ -23,6 +36,7 @@ const KEYS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 
 const STEP = 0.1;
 const PULLS =
   `Small: what the value would gain if that number grew by ${STEP}, by the formula's derivatives.`;
+const REST = 700; // milliseconds without a move, after which the answer is read aloud
 const HINT = "Drag a bin up or down for its weight, sideways for its shift, and a grip for the width.";
 
 class StagewiseExplorer {
@@ -42,7 +56,10 @@ class StagewiseExplorer {
     this.sliders = [];
 
     this.presets = h("div", { className: "ssr-presets", role: "group", "aria-label": "Examples" });
-    this.answer = h("output", { className: "ssr-answer", "aria-live": "polite" });
+    // While it moves, the answer changes many times a second: those who listen hear where it comes to rest.
+    this.answer = h("output", { className: "ssr-answer", "aria-live": "off" });
+    this.spoken = h("p", { className: "ssr-hearing", "aria-live": "polite" });
+    this.speaking = 0; // a timer
     this.sum = h("p", { className: "ssr-sumline" });
     this.note = h("p", { className: "ssr-note" });
     this.svg = s("svg", { class: "ssr-picture", role: "img", tabindex: -1 });
@@ -51,7 +68,7 @@ class StagewiseExplorer {
     const head = h("div", { className: "ssr-head" }, ...texts);
     const picture = h("div", { className: "ssr-canvas" }, this.svg, h("p", { className: "ssr-hint" }, HINT));
     const hint = h("p", { className: "ssr-hint" }, PULLS);
-    el.replaceChildren(shell("ssr-explorer", head, picture, this.controls, hint));
+    el.replaceChildren(shell("ssr-explorer", head, picture, this.controls, hint, this.spoken));
 
     this.offer();
     this.recognize();
@@ -68,6 +85,7 @@ class StagewiseExplorer {
     });
     this.end = () => {
       this.endGlide();
+      clearTimeout(this.speaking);
       deaf();
       rest();
     };
@@ -96,9 +114,11 @@ class StagewiseExplorer {
   }
 
   changed() {
-    if (this.sending) return;
+    const now = this.read();
+    // Another view of the same explorer sets one after the other: they fit when the last one is there.
+    if (this.sending || !fits(now)) return;
     this.endGlide();
-    this.terms = this.read();
+    this.terms = now;
     this.recognize();
     this.show();
   }
@@ -143,12 +163,19 @@ class StagewiseExplorer {
     const digits = range < 10 ? 3 : 1;
     const value = stages[stages.length - 1].value;
     const text = fixed(value, digits);
+    if (this.answer.dataset.value) this.speak(`${text} ${unit}`);
     sayValue(this.answer, text, unit);
     this.answer.dataset.value = String(value);
     this.sum.textContent = `${sumText(stages, digits)} = ${text}`;
     this.svg.setAttribute("aria-label", `${p.length} stages of bins, adding up to ${text} ${unit}`);
     this.pulls = derivatives(this.terms);
     for (const { refresh } of this.sliders) refresh();
+  }
+
+  /** @param {string} text */
+  speak(text) {
+    clearTimeout(this.speaking);
+    this.speaking = setTimeout(() => say(this.spoken, text), REST);
   }
 
   /** Make the sliders for the stages and bins that there are now. */
@@ -313,6 +340,16 @@ function termsOf({ p, eta, delta, value_range: range, unit }) {
 /** @param {Terms} terms */
 function shape({ p }) {
   return p.map((row) => row.length).join();
+}
+
+/** Whether there is a shift for each weight, and a change of width for each stage. @param {Shown} terms */
+function fits({ p, eta, delta }) {
+  return p.length === delta.length && JSON.stringify(p.map(count)) === JSON.stringify(eta.map(count));
+}
+
+/** @param {number[]} row */
+function count(row) {
+  return row.length;
 }
 
 /**

@@ -81,13 +81,24 @@ class TrainingMonitor {
    */
   button(text, kind) {
     const press = () => {
-      pressed.disabled = true;
+      if (pressed.hasAttribute("aria-disabled")) return;
+      this.setBusy(pressed, true);
       this.stopping = kind === "stop";
       this.ask(kind);
       if (this.stopping) this.show();
     };
     const pressed = button(press, { className: "ssr-button ssr-main", hidden: true }, text);
     return pressed;
+  }
+
+  /**
+   * Let a button wait; disabled, it would lose the focus.
+   * @param {HTMLButtonElement} pressed
+   * @param {boolean} busy
+   */
+  setBusy(pressed, busy) {
+    if (busy) pressed.setAttribute("aria-disabled", "true");
+    else pressed.removeAttribute("aria-disabled");
   }
 
   /**
@@ -113,10 +124,15 @@ class TrainingMonitor {
     if (this.stopping) state.phase = "stopping";
     const live = Boolean(this.model.send);
     this.phase.textContent = [PHASES[state.phase], state.message].filter(Boolean).join(" ");
+    const focused = [this.stop, this.resume].includes(
+      /** @type {HTMLButtonElement} */ (document.activeElement),
+    );
     this.stop.hidden = !live || !["running", "stopping"].includes(state.phase);
-    this.stop.disabled = state.phase === "stopping";
+    this.setBusy(this.stop, state.phase === "stopping");
     this.resume.hidden = !live || state.phase !== "stopped";
-    this.resume.disabled = false;
+    this.setBusy(this.resume, false);
+    // The one that hides hands its focus on.
+    if (focused) (this.stop.hidden ? this.resume : this.stop).focus();
     this.bar.value = state.steps ? state.step / state.steps : 0;
     this.numbers.textContent = progress(state).join(" \u00b7 ");
     this.tellMetric(state);

@@ -20,3 +20,20 @@ export function modelOf(state) {
     off: () => {},
   };
 }
+
+/**
+ * Show a widget in a place of the page, and end those whose place is gone: a cell was run again.
+ * @param {(shown: { model: Model, el: HTMLElement }) => (() => void) | void} render
+ * @param {Model} model
+ * @param {HTMLElement} el
+ */
+export function showOn(render, model, el) {
+  const page = /** @type {{ ssrShown?: Map<HTMLElement, (() => void) | void> }} */ (globalThis);
+  const all = page.ssrShown ??= new Map();
+  for (const [place, end] of all) {
+    if (place.isConnected) continue;
+    end?.();
+    all.delete(place);
+  }
+  all.set(el, render({ model, el }));
+}

@@ -139,12 +139,13 @@ function stageRow(k, { start, width, value }, { p, eta, x, top, unit, picture })
   const centers = eta.map((shift, i) => x(start + (i + shift) * width) + pixels / 2);
   // A title goes to the right of its point, or to the left where it would leave the picture.
   const fits = x(start) + 8 + TITLE <= picture;
-  const place = fits ? { x: x(start) + 8 } : { x: Math.max(x(start) - 8, TITLE), "text-anchor": "end" };
+  const at = fits ? x(start) + 8 : Math.max(x(start) - 8, TITLE);
+  const place = { x: at, y: y + 8, "text-anchor": fits ? "start" : "end" };
   const title = `stage ${k + 1}: bins ${fixed(width, digits)} ${unit} wide`;
   const group = s("g", { class: "ssr-stage", "data-stage": k });
   group.append(
     s("line", { class: "ssr-value", x1: x(start), x2: x(start), y1: k ? y - 26 : y, y2: y + BIN + 28 }),
-    s("text", { class: "ssr-title", y: y + 8, ...place }, title),
+    s("text", { class: "ssr-title", ...place }, title),
     ...p.map((weight, i) => bin(i, centers[i], pixels, y + 14, (Math.max(0, weight) / top) * BIN)),
     ...binTexts(p, centers, pixels, y),
   );

@@ -76,7 +76,8 @@ class Track:
         x, y, width, height = _toward(self.smooth.box[:4], reading.box[:4], box_share)
         age, p_male = _toward((self.smooth.age, self.smooth.p_male), (reading.age, reading.p_male), share)
         below, above = _toward(_reach(self.smooth), _reach(reading), slow)
-        low, high = age - below, age + above
+        # The age moves faster than its bounds, and nobody is younger than 0. (Without bounds, both are NaN.)
+        low, high = float(np.maximum(0.0, age - below)), age + above
         self.smooth = Reading(Box(x, y, width, height), age, low, high, p_male)
         self.latest, self.seen = reading, now
         self.label = tuple(

@@ -7,6 +7,7 @@ import {
   button,
   clamp,
   download,
+  fixed,
   h,
   onDrop,
   onWidth,
@@ -130,7 +131,7 @@ class TryIt {
     const lost = (/** @type {string} */ text) => this.leaveCamera(text);
     this.camera = new Camera({ video, message, ...texts, onFrame: () => this.onFrame(video), onGone: lost });
     onDrop(this.root, (file) => file ? this.useFile(file) : say(message, REASONS.noFile));
-    const unpasted = onPaste((file) => this.useFile(file), () => this.root.isConnected);
+    const unpasted = onPaste((file) => this.useFile(file), () => this.root.offsetParent !== null);
     const untold = watchTab(message, () => this.camera.stream !== null, () => {});
     this.usePreset(this.presets[0]);
     this.end = () => {
@@ -253,6 +254,7 @@ class TryIt {
   }
 
   findAgain() {
+    this.oval.screen.focus(); // the button hides
     this.forget();
     if (this.live) this.setByHand(false);
     else this.search();
@@ -352,7 +354,14 @@ class TryIt {
     const search = now - this.searched > (seen.length ? SEARCH_EVERY : SEEK_EVERY);
     const found = search ? this.searchedAt(SEARCHED / 2) : [];
     if (search) this.searched = now;
-    const faces = found.length ? found : seen;
+    const { x, y } = this.oval.view;
+    /** @param {View} view */
+    const isInOval = (view) => Math.hypot(view.x - x, view.y - y) < view.side / 2;
+    /** @param {Found} face */
+    const isShown = (face) => isInOval(this.viewOf(face));
+    // A quick search may miss whom somebody chose.
+    const kept = this.wanted && !found.some(isShown) ? seen.filter(isShown) : [];
+    const faces = found.length ? [...found, ...kept] : seen;
     if (!faces.length) {
       if (now - this.seenAt > MISSED) this.lose();
       return false;
@@ -362,11 +371,8 @@ class TryIt {
     this.note.textContent = LIVE;
     this.showCrowd();
     const views = faces.map((face) => this.viewOf(face));
-    const { x, y } = this.oval.view;
     // Of two people, the one in the oval stays in it until the other is clearly nearer, or who was chosen is gone.
-    const same = views.find((view) =>
-      Math.hypot(view.x - x, view.y - y) < view.side / 2 && (this.wanted || view.side > 0.8 * views[0].side)
-    );
+    const same = views.find((view) => isInOval(view) && (this.wanted || view.side > 0.8 * views[0].side));
     if (!same) {
       this.forget();
       this.wanted = false;
@@ -477,6 +483,9 @@ function shrunk(picture, most) {
 function onPaste(take, there) {
   /** @param {ClipboardEvent} event */
   const pasted = (event) => {
+    // What somebody pastes into a text is meant for the text.
+    const text = "textarea, [contenteditable], input:not([type=range])";
+    if (event.target instanceof Element && event.target.closest(text)) return;
     const file = [...event.clipboardData?.files ?? []].find(({ type }) => type.startsWith("image/"));
     if (file && there()) take(file);
   };
@@ -787,9 +796,9 @@ class Result {
     const interval = ageInterval(this.built.age, years, apart);
     const male = probability(this.built.gender, mean(readings.flatMap(({ scores }) => scores)));
     Object.assign(this.age.dataset, { age: years, low: interval?.[0], high: interval?.[1], male });
-    this.age.replaceChildren(h("strong", {}, years.toFixed(0)), " years");
+    this.age.replaceChildren(h("strong", {}, fixed(years, 0)), " years");
 
-    const range = interval && `${interval[0].toFixed(0)} to ${interval[1].toFixed(0)}`;
+    const range = interval && `${fixed(interval[0], 0)} to ${fixed(interval[1], 0)}`;
     const calibrated = this.built.gender !== null;
     const likelier = likelierGender(male);
     const gender = calibrated ? `${likelier} ${percent(Math.max(male, 1 - male))}` : likelier;
@@ -804,7 +813,7 @@ class Result {
     pen(this.seen).putImageData(face, 0, 0);
     this.drawStages(last, live ? readings.length : 1);
     const doubt = sure ? "" : " Not sure that it is a face.";
-    const text = `About ${years.toFixed(0)} years${range ? `, between ${range}` : ""}; ${gender}.${doubt}`;
+    const text = `About ${fixed(years, 0)} years${range ? `, between ${range}` : ""}; ${gender}.${doubt}`;
     this.speak(text, live);
   }
 

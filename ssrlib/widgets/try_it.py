@@ -14,6 +14,7 @@ from ssrlib.estimator import AgeGenderEstimator
 from ssrlib.landmarks import TEMPLATE
 from ssrlib.network import SSRNet
 from ssrlib.widgets.base import as_page, data_url, encoded, module
+from ssrlib.widgets.tracking import find_new
 
 # An oval that a face fills from the hairline to the chin, as shares of the square that UTKFace shows:
 # `landmarks.TEMPLATE` has the eyes and the mouth there, and the usual thirds of a face give the rest.
@@ -153,7 +154,7 @@ def _bytes(values: Tensor) -> bytes:
 
 
 def _portrait(photo: np.ndarray) -> dict[str, Any]:
-    if not detectors.find(photo):
+    if not find_new(photo):  # at the size at which the page looks
         raise ValueError("no face was found in the photo: the page needs one to begin with")
     image = data_url(encoded(photo, "jpeg", quality=95), "jpeg")
     return {"name": "A portrait", "note": "", "image": image, "drawn": False}

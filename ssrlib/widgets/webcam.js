@@ -6,6 +6,7 @@ import { FACE } from "./face.js";
 import {
   button,
   download,
+  fixed,
   h,
   listen,
   onDrop,
@@ -79,6 +80,7 @@ const MESSAGES = {
   waiting: "Python has not answered yet. If it is busy with another cell, the demo goes on by itself; " +
     "if the kernel was restarted, run this cell again.",
   gone: "The kernel has gone. Run this cell again.",
+  unseen: "No face is seen.",
   nobody: "No face is seen. Look into the camera, or draw a box around a face.",
   nobodyHere: "No face was found in this photo. Draw a box around one.",
   image: "The browser cannot read this file as an image.",
@@ -178,12 +180,13 @@ class WebcamDemo {
       say(message, "Opening \u2026");
       return this.pull();
     }
-    start.disabled = true;
+    // A disabled button would lose the focus.
+    start.setAttribute("aria-disabled", "true");
     const which = cameras.value ? { deviceId: { exact: cameras.value } } : { facingMode: "user" };
     // Meanwhile a photo may have been dropped, another camera chosen, or the cell run again.
     const wanted = () => own === this.turn && this.root.isConnected;
     const opened = await this.camera.open(which, wanted);
-    start.disabled = false;
+    start.removeAttribute("aria-disabled");
     if (own !== this.turn) return;
     if (!opened) {
       // A camera that cannot be had must not be asked for again and again.
@@ -242,6 +245,11 @@ class WebcamDemo {
     }
   }
 
+  /** Let the picture stand still, as a photo does; boxes that were drawn on it stay. */
+  hold() {
+    if (!this.photo && this.frozenAt === null) this.freeze(true);
+  }
+
   /**
    * Show a photo instead of the camera.
    * @param {File} file
@@ -255,9 +263,10 @@ class WebcamDemo {
       const scale = Math.min(1, STILL_SIDE / Math.max(image.width, image.height));
       const size = [image.width, image.height].map((side) => Math.round(side * scale));
       const { canvas, jpeg } = await toJpeg(image, size[0], size[1]);
-      place.style.aspectRatio = `${image.width} / ${image.height}`;
+      const { width, height } = image;
       image.close();
       if (own !== this.turn) return;
+      setShape(place, width, height);
       this.photo = jpeg;
       showStill(this.screen, canvas);
     } catch {
@@ -325,9 +334,9 @@ class WebcamDemo {
     if (error && this.source) return this.stop(error);
     if (error) return say(message, `${error[0].toUpperCase()}${error.slice(1)}.`);
     this.answer = answer;
-    say(message, adviceOn(answer, this.photo !== null));
+    say(message, this.source ? absence(answer) : adviceOn(answer, this.photo !== null));
     this.controls.save.disabled = false;
-    this.screen.place.classList.toggle("ssr-nobody", !answer.faces.length);
+    this.screen.place.classList.toggle("ssr-nobody", !answer.faces.length && this.canDraw);
     const pictures = [...buffers];
     if (this.source) this.showJpeg(pictures.shift(), answer.id);
     this.drawBoxes();
@@ -374,8 +383,8 @@ class WebcamDemo {
     const wide = (right - left) * scale;
     const x = (this.mirrored ? place.right - right : left - place.left) * scale;
     const y = (top - place.top) * (height / place.height);
-    const box = [x, y, wide, (bottom - top) * (height / place.height)];
-    this.drawn.push(box.map(Math.round));
+    const sides = [wide, (bottom - top) * (height / place.height)];
+    this.drawn.push([x, y, ...sides.map((side) => Math.max(1, side))].map(Math.round));
     this.askAgain();
   }
 
@@ -404,7 +413,7 @@ class WebcamDemo {
   drawBoxes() {
     this.root.classList.toggle("ssr-mirrored", this.mirrored);
     if (!this.answer) return;
-    this.screen.place.style.aspectRatio = `${this.answer.width} / ${this.answer.height}`;
+    setShape(this.screen.place, this.answer.width, this.answer.height);
     const smooth = isChecked(this.controls.smooth);
     const { boxes } = this.screen;
     boxes.arrange(boxes.draw(this.answer, this.theChosen()?.track, this.mirrored, smooth), this.chosen);
@@ -419,7 +428,7 @@ class WebcamDemo {
     const now = performance.now();
     if (this.channel.waits(now)) say(this.screen.message, MESSAGES.waiting);
     const speed = this.channel.speed(now);
-    if (speed && this.running && this.frozenAt === null) this.rate.textContent = speed;
+    if (this.running && this.frozenAt === null) this.rate.textContent = speed;
     const face = this.theChosen();
     const text = face ? sentence(labeled(face, isChecked(this.controls.smooth))) : "";
     const turn = Math.floor(now / 1000) % 4 === 0;
@@ -438,10 +447,16 @@ function adviceOn({ faces, hint }, isPhoto) {
   return isPhoto ? MESSAGES.nobodyHere : MESSAGES.nobody;
 }
 
+/** A video cannot be told to come closer. @param {Answer} answer */
+function absence({ faces }) {
+  return faces.length ? "" : MESSAGES.unseen;
+}
+
 /** @param {WebcamDemo} demo */
 function controls(demo) {
   const main = { className: "ssr-button ssr-main" };
-  const start = button(() => demo.running ? demo.stop(demo.first) : demo.start(), main, "Start");
+  const press = () => demo.running ? demo.stop(demo.first) : demo.start();
+  const start = button(() => start.hasAttribute("aria-disabled") || press(), main, "Start");
   const freeze = button(() => demo.freeze(demo.frozenAt === null), { disabled: true }, "Freeze");
   const cameras = h("select", { className: "ssr-select", hidden: true, "aria-label": "Camera" });
   const file = pictureInput((chosen) => demo.show(chosen));
@@ -469,14 +484,22 @@ function screen(demo) {
   const boxes = new Boxes((track) => demo.choose(track));
   const message = h("p", { className: "ssr-message", role: "status" });
   const place = h("div", { className: "ssr-screen" }, video, still, boxes.element, message);
-  video.addEventListener("loadedmetadata", () => {
-    place.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
-  });
+  video.addEventListener("loadedmetadata", () => setShape(place, video.videoWidth, video.videoHeight));
   onDrop(place, (file) => {
     if (file && demo.model.send && !demo.source) demo.show(file);
   });
-  onDrawn(place, () => demo.canDraw, () => demo.photo || demo.freeze(true), (area) => demo.readBox(area));
+  onDrawn(place, () => demo.canDraw, () => demo.hold(), (area) => demo.readBox(area));
   return { place, video, still, boxes, message };
+}
+
+/**
+ * Give the screen a picture's shape; style.css keeps it from being higher than the window.
+ * @param {HTMLElement} place
+ * @param {number} width
+ * @param {number} height
+ */
+function setShape(place, width, height) {
+  place.style.setProperty("--ratio", String(width / height));
 }
 
 /**
@@ -519,7 +542,8 @@ function onDrawn(place, mayBegin, onBegin, onEnd) {
     sketch.hidden = false;
   });
   const end = (/** @type {boolean} */ isWhole) => {
-    if (area && isWhole) onEnd(area);
+    const size = area ? Math.min(area.right - area.left, area.bottom - area.top) : 0;
+    if (area && isWhole && size >= DRAG) onEnd(area);
     area = null;
     sketch.hidden = true;
   };
@@ -628,6 +652,7 @@ class Channel {
     const { length } = this.answered;
     if (length < 2) return "";
     const seconds = (this.answered[length - 1].at - this.answered[0].at) / 1000;
+    if (!seconds) return "";
     /** @param {number[]} values */
     const middle = (values) => values.sort((a, b) => a - b)[length >> 1].toFixed(0);
     const speed = ((length - 1) / seconds).toFixed(0);
@@ -669,7 +694,10 @@ class Boxes {
     const across = this.element.clientWidth / width;
     const down = this.element.clientHeight / height;
     for (const [track, tag] of this.tags) {
-      if (faces.some((face) => face.track === track)) continue;
+      const isSeen = faces.some((face) => face.track === track);
+      // Who has put the focus there would lose it with the first frame in which the face is missed.
+      tag.classList.toggle("ssr-missed", !isSeen);
+      if (isSeen || tag === document.activeElement) continue;
       tag.remove();
       this.tags.delete(track);
     }
@@ -690,7 +718,7 @@ class Boxes {
       if (tag !== document.activeElement) {
         tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(shown)}`);
       }
-      const age = h("strong", {}, shown.age.toFixed(0));
+      const age = h("strong", {}, fixed(shown.age, 0));
       const others = [rangeOf(shown, "\u2013"), genderOf(shown), face.sure ? "" : "a face?"].filter(Boolean);
       labelOf(tag).replaceChildren(age, ...others.map((text) => h("span", {}, text)));
       // Not where the tag is: it is still on its way there.
@@ -746,6 +774,7 @@ class Boxes {
     ink.scale(scale, scale);
     ink.textBaseline = "middle";
     for (const tag of this.tags.values()) {
+      if (tag.classList.contains("ssr-missed")) continue;
       const color = getComputedStyle(tag).borderTopColor;
       const face = inside(tag, this.element);
       Object.assign(ink, { strokeStyle: color, lineWidth: 2 });
@@ -756,7 +785,9 @@ class Boxes {
       ink.fillRect(label.left, label.top, label.right - label.left, label.bottom - label.top);
       for (const part of labelOf(tag).children) {
         const { left, right, top, bottom } = inside(part, this.element);
-        const { font, color: fillStyle } = getComputedStyle(part);
+        // Where digits have one width, the shorthand is empty: as one, it could not say so.
+        const { fontStyle, fontWeight, fontSize, fontFamily, color: fillStyle } = getComputedStyle(part);
+        const font = `${fontStyle} ${fontWeight} ${fontSize} ${fontFamily}`;
         Object.assign(ink, { font, fillStyle });
         if (right > left) ink.fillText(part.textContent ?? "", left, (top + bottom) / 2);
       }
@@ -803,7 +834,7 @@ function meet(a, b) {
  * @param {string} between
  */
 function rangeOf({ age_low, age_high }, between) {
-  return age_low === null || age_high === null ? "" : age_low.toFixed(0) + between + age_high.toFixed(0);
+  return age_low === null || age_high === null ? "" : fixed(age_low, 0) + between + fixed(age_high, 0);
 }
 
 /** @param {Pick<Face, "gender" | "p_male">} face */
@@ -824,7 +855,7 @@ function labeled(face, smooth) {
 /** @param {Numbers} face */
 function sentence(face) {
   const range = rangeOf(face, " and ");
-  return `about ${face.age.toFixed(0)} years${range && `, between ${range}`}; ${genderOf(face)}`;
+  return `about ${fixed(face.age, 0)} years${range && `, between ${range}`}; ${genderOf(face)}`;
 }
 
 const SUMMARY = "The age over the last seconds: single readings and their average";
@@ -853,6 +884,7 @@ class Details {
     this.shown = null;
     /** @type {{ time: number, latest: number, age: number }[]} */
     this.ages = []; // the chosen face's, of the last seconds
+    this.track = 0; // whose they are
     this.end = onWidth(place, (width) => {
       this.width = width;
       this.drawStages();
@@ -889,6 +921,8 @@ class Details {
   /** @param {Face | undefined} face */
   remember(face) {
     const time = performance.now();
+    if (face && face.track !== this.track) this.ages = [];
+    this.track = face ? face.track : this.track;
     if (face) this.ages.push({ time, latest: face.latest.age, age: face.age });
     this.ages = this.ages.filter((age) => time - age.time <= REMEMBERED);
     if (this.element.open) this.drawAges(time);
@@ -944,7 +978,7 @@ class Notes {
     });
     this.what.addEventListener("keydown", (event) => {
       // JupyterLab takes Enter for its own before the form can.
-      if (event.key !== "Enter") return;
+      if (event.key !== "Enter" || event.isComposing) return;
       event.preventDefault();
       form.requestSubmit();
     });
@@ -966,7 +1000,7 @@ class Notes {
     const notes = /** @type {Note[]} */ (this.model.get("notes"));
     const names = ["what", "age", "interval", "gender"].map((text) => h("th", { scope: "col" }, text));
     const rows = notes.map((note) => {
-      const cells = [note.what, note.age.toFixed(1), rangeOf(note, "\u2013"), genderOf(note)];
+      const cells = [note.what, fixed(note.age), rangeOf(note, "\u2013"), genderOf(note)];
       return h("tr", {}, ...cells.map((text) => h("td", {}, text)));
     });
     const parts = [h("thead", {}, h("tr", {}, ...names)), h("tbody", {}, ...rows)];

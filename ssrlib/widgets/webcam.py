@@ -67,7 +67,8 @@ class WebcamDemo(Widget):
         started = time.perf_counter()
         if asked.get("kind") == "stop":
             self._following.pop(str(asked.get("view")), None)
-            self._release()
+            if not self._following:
+                self._release()
             return
         answer, sent = {"id": asked.get("id"), "view": asked.get("view")}, []
         try:
@@ -78,7 +79,7 @@ class WebcamDemo(Widget):
                 photo = _decoded(buffers)
             answer |= self._read(photo, asked, sent)
         except (Exception, KeyboardInterrupt) as error:
-            # Whatever it was: without an answer, the browser would wait for ever.
+            # Whatever it was: without an answer, the browser would wait forever.
             answer["error"] = str(error) or type(error).__name__
         answer["milliseconds"] = 1000 * (time.perf_counter() - started)
         self.send(answer, sent)

@@ -32,5 +32,17 @@ def test_no_text_in_a_state_can_end_its_script_or_hide_the_end():
     page = as_page("", state)
     script = page.split('<script type="module">')[1]
     assert (script.count("</"), script.count("<!--")) == (1, 0)
-    (values,) = re.findall(r"modelOf\((\{.*?\})\);render", script)
+    (values,) = re.findall(r"modelOf\((\{.*?\})\);showOn", script)
     assert json.loads(values) == state
+
+
+def test_a_page_form_ends_when_its_place_has_gone(page):
+    script = """function render({ model, el }) {
+        el.textContent = model.get("name");
+        return () => { window.ended = el.textContent };
+    }"""
+    show = "html => document.body.replaceChildren(document.createRange().createContextualFragment(html))"
+    for name in ("one", "two"):
+        page.evaluate(show, as_page(script, {"name": name}))
+        page.get_by_text(name).wait_for()
+    assert page.evaluate("() => window.ended") == "one"

@@ -164,6 +164,25 @@ def test_saved_widgets_work_in_jupyterlab_before_any_cell_is_run(page, jupyter, 
     assert page.locator(".ssr-monitor circle").count() >= 2
 
 
+def test_two_views_of_one_explorer_show_the_same(lab, page):
+    opened = lab("views", EXPLORER, "explorer")
+    page.wait_for_function("() => document.querySelectorAll('.ssr-explorer').length === 2")
+    page.get_by_role("button", name="This face").first.click()
+    page.wait_for_function("() => document.querySelectorAll('.ssr-controls fieldset').length === 6")
+    age = opened.wait_for("[explorer.age, len(explorer.p)]", lambda values: values[1] == 3)[0]
+    page.wait_for_function(
+        """age => [...document.querySelectorAll(".ssr-answer")]
+            .every((answer) => Math.abs(answer.dataset.value - age) < 1e-4)""",
+        arg=age,
+    )
+    opened.run("setattr(explorer, 'delta', [0.1, 0, 0]) or explorer.age")
+    page.wait_for_function(
+        """age => [...document.querySelectorAll(".ssr-answer")]
+            .every((answer) => Math.abs(answer.dataset.value - age) > 1)""",
+        arg=age,
+    )
+
+
 @pytest.fixture
 def explorer_page(page, tmp_path):
     """The explorer's HTML form, from a file, with every request noted."""

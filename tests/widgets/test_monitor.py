@@ -182,7 +182,7 @@ Object.assign(model, {
     send: (message) => told.push(message.kind),
     widget_manager: { kernel: { interrupt: () => told.push("interrupt") } },
 });
-render({ model,"""
+showOn(render, model,"""
 
 
 @pytest.mark.parametrize(("waiting", "told"), [(True, ["interrupt"]), (False, ["stop"])])
@@ -190,7 +190,7 @@ def test_stop_says_so_at_once_and_gets_through_to_a_kernel_that_waits(page, draw
     watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE)
     watched.state = watched.state | {"phase": "running", "step": 1, "steps": 9}
     watched.waiting = waiting
-    page.set_content(watched.page().replace(";render({ model,", NOTEBOOK))
+    page.set_content(watched.page().replace(";showOn(render, model,", NOTEBOOK))
     page.get_by_role("button", name="Stop").click()
     assert page.locator(".ssr-phase").inner_text().startswith("Stopping")
     assert page.get_by_role("button", name="Stop").is_disabled()

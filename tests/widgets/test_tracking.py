@@ -81,6 +81,16 @@ def test_a_label_stays_where_its_average_swings_between_two_numbers():
     assert track.label == (50, 40, 60)
 
 
+def test_nobody_is_younger_than_0():
+    tracker = Tracker()
+    for step in range(10):
+        tracker.update([reading(0, 40.0)], step / 10)
+    for step in range(10, 60):  # a child takes the place: the age falls faster than its bounds
+        (track,) = tracker.update([reading(0, 5.0)], step / 10)
+        assert 0 <= track.smooth.age_low <= track.smooth.age
+        assert track.label[1] >= 0
+
+
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=30), st.floats(0.001, 0.5))
 def test_smooth_values_stay_within_what_was_read(ages, seconds):
     tracker = Tracker()

@@ -328,6 +328,9 @@ def test_pictures_are_dropped_pasted_and_saved(page, opened):
     before = wait_for_other(page, before)
     drop(page, None)
     page.get_by_text("This was no file").wait_for()
+    page.evaluate("() => document.body.append(document.createElement('textarea'))")
+    paste(page, png(PORTRAIT[:350, 100:400]), "textarea")  # meant for the text
+    assert answer(page) == before
     paste(page, png(PORTRAIT[:250, 130:380, ::-1]))
     wait_for_other(page, before)
     with page.expect_download() as download:
@@ -337,15 +340,16 @@ def test_pictures_are_dropped_pasted_and_saved(page, opened):
     assert download.value.suggested_filename == "face.png"
 
 
-def paste(page, image: bytes) -> None:
+def paste(page, image: bytes, where: str = "body") -> None:
     page.evaluate(
-        """image => {
+        """([image, where]) => {
             const clipboardData = new DataTransfer();
             const bytes = Uint8Array.from(atob(image), (letter) => letter.charCodeAt(0));
             clipboardData.items.add(new File([bytes], "pasted.png", { type: "image/png" }));
-            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+            const event = new ClipboardEvent("paste", { clipboardData, bubbles: true });
+            document.querySelector(where).dispatchEvent(event);
         }""",
-        base64.b64encode(image).decode(),
+        [base64.b64encode(image).decode(), where],
     )
 
 

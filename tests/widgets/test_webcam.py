@@ -250,6 +250,17 @@ def test_a_video_is_played_at_its_own_speed_read_and_ends(
     browser.demo._handle_custom_msg({"kind": "stop"}, [])
 
 
+def test_a_video_goes_on_for_one_view_when_another_one_stops(tmp_path, estimator, monkeypatch):
+    monkeypatch.setattr(webcam, "time", Clock())
+    video = write_portrait(tmp_path / "video.avi", 10, frames=4)
+    browser = Browser(WebcamDemo(source=video, estimator=estimator))
+    for view in ("a", "b", "a"):
+        assert "error" not in browser.ask(kind="next", view=view)
+    browser.demo._handle_custom_msg({"kind": "stop", "view": "b"}, [])
+    assert "error" not in browser.ask(kind="next")
+    assert "has ended" in browser.ask(kind="next")["error"]
+
+
 def test_a_video_waits_while_it_is_frozen(tmp_path, estimator, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(webcam, "time", clock)

@@ -242,6 +242,46 @@ def test_a_box_drawn_on_the_camera_freezes_it_and_is_read(by_hand, screenshot):
     assert page.evaluate("() => window.frames().at(-1).boxes") == []
 
 
+def test_boxes_drawn_on_a_frozen_picture_all_stay_and_one_without_a_width_is_none(by_hand):
+    page = by_hand
+    start(page)
+    until_sent(page, 2)
+    page.evaluate("() => window.reply(0, [], '')")
+    page.get_by_text("draw a box around a face").wait_for()
+    drag(page, (0.75, 0.5), (0.5, 0.25))
+    drag(page, (0.2, 0.2), (0.4, 0.4), (0.2, 0.4))  # back to where it began
+    drag(page, (0.1, 0.5), (0.3, 0.8))
+    page.evaluate("() => window.frames().forEach((_, number) => window.reply(number, [], ''))")
+    page.wait_for_function("() => window.frames().at(-1).boxes.length === 2")
+    assert page.evaluate("() => window.frames().at(-1).boxes.every(([, , w, h]) => w > 1 && h > 1)")
+
+
+def test_a_tall_photo_is_shown_as_a_whole(by_hand, tmp_path):
+    page = by_hand
+    face_crop.write_photo(np.full((2000, 100, 3), 128, np.uint8), tmp_path / "tall.png")
+    page.locator("input[type=file]").set_input_files(tmp_path / "tall.png")
+    until_sent(page, 1)
+    page.wait_for_function("() => !document.querySelector('.ssr-screen canvas').hidden")
+    shown = page.locator(".ssr-screen").bounding_box()
+    assert shown["height"] <= page.viewport_size["height"]
+    assert shown["height"] / shown["width"] == pytest.approx(20, rel=0.05)
+
+
+def test_a_missed_frame_takes_the_focus_from_no_face(by_hand):
+    page = by_hand
+    start(page)
+    until_sent(page, 1)
+    page.evaluate("() => window.answer(0, 40)")
+    face = page.get_by_role("button", name="Face 1: about 40 years")
+    face.focus()
+    until_sent(page, 2)
+    page.evaluate("() => window.reply(1, [], '')")
+    page.wait_for_function("() => document.querySelector('.ssr-face').matches('.ssr-missed:focus')")
+    until_sent(page, 3)
+    page.evaluate("() => window.answer(2, 40)")
+    page.wait_for_function("() => document.querySelector('.ssr-face').matches(':focus:not(.ssr-missed)')")
+
+
 def test_a_picture_is_saved_when_somebody_asks_for_it(by_hand, tmp_path):
     page = by_hand
     page.emulate_media(reduced_motion="reduce")
@@ -262,6 +302,10 @@ def test_a_picture_is_saved_when_somebody_asks_for_it(by_hand, tmp_path):
     label = saved[150:196, 195:330]
     assert label.min() < 60  # its ground, and on it bright letters
     assert label.max() > 200
+    tall = page.locator(".ssr-label strong").evaluate("age => parseFloat(getComputedStyle(age).fontSize)")
+    scale = 640 / page.locator(".ssr-screen").bounding_box()["width"]
+    rows = np.flatnonzero((label.max(axis=2) > 150).any(axis=1))
+    assert rows.max() - rows.min() > 0.6 * tall * scale  # a digit is 0.7 of its font high
 
 
 def test_without_smoothing_all_numbers_are_the_frames_own(by_hand):
@@ -288,7 +332,9 @@ def test_a_source_freezes_ends_and_can_be_played_again(page):
     assert page.evaluate("() => window.frames().length") == 2
     page.get_by_role("button", name="Go on").click()
     until_sent(page, 4)
-    page.evaluate("() => window.end(2, 'film.avi has ended; Start plays it again')")
+    page.evaluate("() => window.reply(2, [], '')")
+    page.get_by_text("No face is seen.", exact=True).wait_for()
+    page.evaluate("() => window.end(3, 'film.avi has ended; Start plays it again')")
     page.get_by_text("film.avi has ended; Start plays it again").wait_for()
     assert page.evaluate("() => window.sent.at(-1).kind") == "stop"
     start(page)
