@@ -70,8 +70,14 @@ def loaded(store: FaceStore) -> Batches:
             large = cv2.resize(face[..., ::-1], (200, 200), interpolation=cv2.INTER_CUBIC)
             cv2.imwrite(str(file), large)
         data = Photos(files, rows["age"].to_numpy(np.float32))
-        workers = os.cpu_count() or 0
-        loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=workers)
+        loader = DataLoader(
+            data,
+            BATCH,
+            shuffle=True,
+            drop_last=True,
+            num_workers=os.cpu_count() or 1,
+            persistent_workers=True,
+        )
         while True:
             yield from ((batch.to(DEVICE), ages.to(DEVICE)) for batch, ages in loader)
 
