@@ -2,9 +2,9 @@
 
     python -m tools.weights.missed DATA
 
-Each photo of All-Age-Faces and APPA-REAL shows somebody whose age is known. `ssrlib prepare` rejected those in
-which the finder saw no face. Counted is who was missed, by age and gender, on the test splits, whose photos no
-network of ours has learned from. (One who was found may have been somebody else in the photo.)
+Each photo of All-Age-Faces and APPA-REAL shows somebody whose age is known. `ssrlib prepare` rejected those
+in which the finder saw no face. Counted is who was missed, by age and gender, on the test splits, whose
+photos no network of ours has learned from. (Who was found may have been somebody else in the photo.)
 """
 
 import argparse
