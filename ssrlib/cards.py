@@ -229,7 +229,7 @@ def by_data_set(rows: list[dict[str, Any]], target: Target) -> str:
         | {_label(name, target): _with_interval(row, name, target) for name in names}
         for row in rows
     ]
-    return f"## Results by data set, test splits\n\n{_table(told)}\n"
+    return f"## Results by data set, test splits\n\n{table(told)}\n"
 
 
 def datasheet(people: dict[str, Any]) -> str:
@@ -261,9 +261,9 @@ non-commercial research.
 hash values, 70 are train, 10 validation, 10 test, and 10 were set aside and are not here. Photos whose
 names lack a field are left out. Each face has an age, a gender and a race in its file name.
 
-{_table(ages)}
+{table(ages)}
 
-{_table(races)}
+{table(races)}
 
 The words for race are the data set's own. They sort people in a way that the people themselves may not
 share. They are used here for one thing: to measure for whom the network works.
@@ -336,7 +336,7 @@ def _by_group(metrics: dict[str, Any]) -> str:
             | {_label(name, target): _with_interval(group, name, target) for name in names}
             for group in groups
         ]
-        parts.append(f"### By {grouping}\n\n{_table(rows)}")
+        parts.append(f"### By {grouping}\n\n{table(rows)}")
     return "\n\n".join(parts)
 
 
@@ -363,6 +363,13 @@ def _list(lines: dict[str, Any]) -> str:
     return "\n".join(f"- {name}: {text}" for name, text in lines.items())
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return rows with the same keys as a table in Markdown.
+
+    >>> print(table([{"age": 30, "faces": 2}]))
+    | age | faces |
+    | --- | --- |
+    | 30 | 2 |
+    """
     lines = [list(rows[0]), ["---"] * len(rows[0])] + [[str(value) for value in row.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from ssrlib import detectors, metrics, results
 from ssrlib.datasets import aaf, appa_real
@@ -20,19 +21,20 @@ READERS = {"aaf": aaf.rows, "appa": appa_real.rows}
 
 
 def missed_by(store: Path, rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row a group: how many people, the share that was missed, and its interval."""
+    """One row a group: how many people, the share that was missed, and Wilson's interval, also for none."""
     rejects = pd.read_parquet(store / "rejects.parquet")
-    rows = rows[rows["split"] == "test"].reset_index(drop=True)
-    missed = pd.DataFrame({"missed": rows["path"].isin(rejects["path"]).astype(float)})
+    rows = rows[rows["split"] == "test"]
     groups = {"everybody": pd.Series("everybody", rows.index), "age": metrics.decades(rows["age"])}
     if "gender" in rows and rows["gender"].notna().all():
         groups["gender"] = rows["gender"]
-    return [
-        {"by": by, "group": row["group"], "people": row["faces"], "missed": row["missed"]}
-        | {"interval": row["intervals"]["missed"]}
-        for by, names in groups.items()
-        for row in metrics.by_group(missed, names)
-    ]
+    missed = rows["path"].isin(rejects["path"])
+    found = []
+    for by, names in groups.items():
+        for name, part in missed.groupby(names.to_numpy()):
+            low, high = binomtest(int(part.sum()), len(part)).proportion_ci(method="wilson")
+            row = {"by": by, "group": name, "people": len(part), "missed": float(part.mean())}
+            found.append(row | {"interval": [float(low), float(high)]})
+    return found
 
 
 def main() -> None:
