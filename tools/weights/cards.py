@@ -18,8 +18,8 @@ SOURCES = {"utkface": "UTKFace", "aaf": "All-Age-Faces", "appa_real": "APPA-REAL
 FINDER = """\
 # Model card: finder.safetensors
 
-Two small networks of the `ssrlib` package, {parameters:,} numbers together. They find the faces in an RGB photo
-of any size, and five points of each: the eyes, the tip of the nose and the corners of the mouth.
+Two small networks of the `ssrlib` package, {parameters:,} numbers together. They find the faces in an RGB
+photo of any size, and five points of each: the eyes, the tip of the nose and the corners of the mouth.
 
 ## Meant for
 
