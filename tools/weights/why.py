@@ -13,7 +13,7 @@
   decades for all, with 95 % intervals from a bootstrap of each decade's faces.
 - `mirror`: the mean absolute error by decade of the age read, of the half whose two readings agree better and
   of the other half.
-- `forgotten`: how the maps of networks with random weights in the stages, or everywhere, rank the places of a
+- `forgotten`: how the maps of networks that are untrained in the stages, or everywhere, rank the places of a
   face, compared with the trained network's: rank correlations of mean maps of 150 faces, mean of three seeds.
 - `single ages`: how many faces have each label from 20 to 89, in this order, over the whole store.
 
@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import spearmanr
 
-from ssrlib import FaceStore, calibration, explain, inference, metrics, results, weights
+from ssrlib import FaceStore, Recipe, calibration, explain, inference, metrics, results, weights
 from ssrlib.targets import AGE
+from ssrlib.training import new_network
 
 GROUPS = {"under 15": (0, 15), "20 to 39": (20, 40), "60 and over": (60, 200)}
 FACES = 150
@@ -126,11 +126,10 @@ def forgotten(network, faces: np.ndarray) -> list[dict]:
     found: list[dict[str, Any]] = []
     for name, parts in FORGOTTEN.items():
         for seed in range(3):
-            torch.manual_seed(seed)
-            blank = copy.deepcopy(network)
-            for layer in [layer for part in parts for layer in getattr(blank, part).modules()]:
-                if hasattr(layer, "reset_parameters"):
-                    layer.reset_parameters()
+            blank, untrained = copy.deepcopy(network), new_network(Recipe(seed=seed))
+            for part in parts:
+                setattr(blank, part, getattr(untrained, part))
+            blank.eval()
             alike = {kind: spearmanr(trained[kind], seen, axis=None) for kind, seen in maps_of(blank).items()}
             found.append({"forgotten": name} | {kind: done.statistic for kind, done in alike.items()})
     table = pd.DataFrame(found).groupby("forgotten", sort=False).mean().round(3)
