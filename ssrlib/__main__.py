@@ -306,7 +306,7 @@ def train(
     from ssrlib import training, weights
     from ssrlib.store import FaceStore
 
-    if (store is None) == (chain is None):
+    if (store is None) == (not chain):
         raise ValueError("give either --store or --chain")
     if chain and start:
         raise ValueError("--start and --chain exclude each other: a chain's first network is untrained")
@@ -333,6 +333,9 @@ def train(
             watcher(progress)
 
     place = out / target.value
+    for path in [start, *(teacher or [])]:
+        if path and path.exists() and (best := place / "best.safetensors").exists() and best.samefile(path):
+            raise ValueError(f"{path}: would be overwritten by this training; give another --out")
     if chain:
         stores = [FaceStore(_store_named(name)) for name in chain.split(",")]
         training.chain(stores, plan, place, watch=watch)
@@ -592,7 +595,7 @@ def predict(
         if _is_video(path):
             failed.append(ValueError(f"{path}: a video; read it with `python -m ssrlib video`"))
             continue
-        if path in drawn:
+        if path.resolve() in drawn:
             failed.append(FileNotFoundError(f"{path}: no such photo, only the drawing of another one"))
             continue
         try:
@@ -612,7 +615,7 @@ def predict(
             _say(f"{path}: not sure that there is a face in this {'photo' if whole else 'box'}")
         if out:
             try:
-                drawn.add(_save_drawing(photo, readings, path, out))
+                drawn.add(_save_drawing(photo, readings, path, out).resolve())
             except OSError as error:
                 failed.append(error)
     if as_json:
@@ -669,7 +672,10 @@ def _each(paths: list[Path]) -> Iterator[Path]:
     """The photos that are meant: of a folder, those in it, by their names; a folder without any stays."""
     from PIL import Image
 
-    kinds = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    from ssrlib.face_crop import NO_PHOTOS
+
+    readable = Image.registered_extensions().items()
+    kinds = {suffix for suffix, name in readable if name in Image.OPEN and name not in NO_PHOTOS}
     kinds |= {".heic", ".heif"}
     for path in [match for named in paths for match in _matching(named)]:
         try:

@@ -60,6 +60,8 @@ HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # Pillow gives these to another program, which draws what they say.
 PROGRAMS = ("EPS", "WMF")
+# What Pillow knows by name and is no photo: these, videos, and what it cannot open by itself.
+NO_PHOTOS = (*PROGRAMS, "MPEG", "HDF5", "GRIB", "BUFR")
 
 
 class PhotoError(ValueError):

@@ -200,6 +200,6 @@ def load_evaluation(path: str | Path) -> dict[str, Any]:
         metrics: dict[str, Any] = json.loads(Path(path).read_text())["metrics"]
         if {"target", "split", "groups"} <= metrics.keys():
             return metrics
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         pass
     raise ValueError(f"{path}: not the metrics that `python -m ssrlib evaluate --out` writes")

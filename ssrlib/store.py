@@ -180,6 +180,8 @@ def write_store(
     path = Path(path)
     if path.exists() and not (path / "store.json").is_file():
         raise ValueError(f"{path}: exists and is not a face store; choose another place")
+    if path.is_symlink() or not path.name:  # what moves is the folder itself
+        path = path.resolve()
     partial, replaced = (path.with_name(path.name + suffix) for suffix in (".partial", ".replaced"))
     with files.alone(path):
         if replaced.exists() and not path.exists():  # stopped between the two moves below
@@ -238,7 +240,7 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
             part = slice(start, start + JOINED_FACES)
             yield np.asarray(store.faces[part]), store.rows.iloc[part], rejects
 
-    return write_store(out, chunks, crop)
+    return write_store(out, chunks, crop, plan=json.dumps([store.info["sha256"] for store in stores]))
 
 
 def _check_columns(stores: Sequence[FaceStore]) -> None:
@@ -257,8 +259,10 @@ def _check_columns(stores: Sequence[FaceStore]) -> None:
 
 def _finished(partial: Path, plan: str | None) -> bool:
     """Whether a job with this plan was stopped after its last file was written, before the move."""
-    info = partial / "store.json"
-    return plan is not None and info.is_file() and json.loads(info.read_text())["plan"] == plan
+    try:
+        return plan is not None and bool(json.loads((partial / "store.json").read_text())["plan"] == plan)
+    except (OSError, ValueError, KeyError, TypeError):  # it is not there, or damaged
+        return False
 
 
 def _resume(partial: Path, plan: str | None) -> int:
@@ -289,6 +293,7 @@ def _append(partial: Path, number: int, chunk: Chunk) -> None:
         refused = parts / f"rejects-{number:06}.parquet"
         if len(rejects) or number == 0:  # the first has the columns, if all others are empty
             rejects.to_parquet(refused)
+            files.flush(refused)
         else:
             refused.unlink(missing_ok=True)  # of a run that stopped here, when a photo was still missing
         with files.atomic_write(parts / f"rows-{number:06}.parquet") as new:

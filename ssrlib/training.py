@@ -443,7 +443,7 @@ def fit(
     read, labels = _reader(store, rows, fabric.device), fabric.to_device(torch.from_numpy(truth))
     # The averaged weights need batch norm statistics of their own, from faces as they are. A store's
     # faces can lie in the order of their ages, so these are drawn.
-    shares = _shares(store.rows.iloc[rows])
+    shares = _shares(store.rows.iloc[rows]) if recipe.balanced else torch.ones(len(rows))
     still = _order(shares, recipe.seed, epoch=-1)[:BATCH_NORM_FACES].split(recipe.batch_size)
     watch = watch or progress_bar()
     saved = time.monotonic()

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ LOG_ERRORS = 2
 
 # FFmpeg, which OpenCV reads videos with, would comment on each damaged one; -8 is its word for quiet.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# Videos do not always count their frames exactly; with fewer than this share of them, something is missing.
+WHOLE = 0.9
 
 
 def read_video(
@@ -55,7 +58,7 @@ def read_video(
         raise ValueError(f"{out}: must end in .csv, for a table, or in .mp4, for a video")
     if out.exists() and path.exists() and out.samefile(path):
         raise ValueError(f"{out}: is the video itself, and would be lost; give another name")
-    video, following = _opened(path), Following()
+    video, following, done = _opened(path), Following(), 0
     frames = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
     ending = f".partial{out.suffix}"  # OpenCV goes by it
     with (
@@ -66,6 +69,8 @@ def read_video(
         for done, (seconds, photo) in enumerate(_frames(video), start=1):
             take(seconds, photo, following.follow(photo, seconds, estimator))
             watch(done, frames)
+    if done < WHOLE * frames:
+        warnings.warn(f"{path}: ends after {done} of {frames} frames; the file may be cut off", stacklevel=2)
 
 
 def _opened(path: Path) -> cv2.VideoCapture:

@@ -97,3 +97,27 @@ def test_same_generator_same_faces(strength):
     once, again = ((torch.manual_seed(0), augment(FACES, generator(), **strength))[1] for _ in range(2))
     assert torch.equal(once, again)
     assert not torch.allclose(once, FACES.float(), atol=10)
+
+
+def test_light_changes_contrast_as_well():
+    faces = torch.zeros(300, 3, 64, 64)
+    faces[..., :32, :] = 200
+    lit = augment(faces, generator(), light=0.5)
+    spread = lit.amax(dim=(1, 2, 3)) / lit.mean(dim=(1, 2, 3))
+    assert spread.max() > spread.min() + 0.3
+
+
+def test_shifts_go_up_and_down_as_far_as_asked():
+    dot = torch.zeros(500, 3, 64, 64)
+    dot[:, :, 30:34, 30:34] = 255
+    moved = augment(dot, generator(), shift=0.1)[:, 0].sum(dim=2)
+    down = (moved * (torch.arange(64) - 31.5)).sum(1) / moved.sum(1)
+    assert 5.5 < down.abs().max() <= 6.41
+
+
+def test_shear_leans_a_bar_as_far_as_asked():
+    bar = torch.zeros(200, 3, 64, 64)
+    bar[..., 31:33] = 255
+    lean = augment(bar, generator(), shear=0.3)[:, 0]
+    x = (lean * torch.arange(64.0)).sum(2) / lean.sum(2)
+    assert 0.25 < ((x[:, 60] - x[:, 3]).abs() / 57).max() <= 0.31

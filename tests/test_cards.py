@@ -29,3 +29,14 @@ def test_groups_become_tables_worst_first(age_network, drawn_store):
     table = text.split("### By gender")[1].splitlines()
     worst = measured["groups"]["gender"][0]
     assert table[4].startswith(f"| {worst['group']} | {worst['faces']} | {worst['mae']:.2f} years (")
+
+
+def test_a_tiny_group_is_not_called_the_worst():
+    def group(name, faces, mae):
+        return {"group": name, "faces": faces, "mae": mae, "intervals": {"mae": None}}
+
+    whole = {"target": "age", "split": "test", "faces": 50, "mae": 5.0, "intervals": {"mae": None}}
+    groups = {"race": [group("few", 3, 30.0), group("many", 47, 5.0)]}
+    text = cards.summary(whole | {"constant": {}, "groups": groups})
+    assert "worst by race        many, 5.00 years" in text
+    assert "few" not in text

@@ -191,3 +191,21 @@ print(synthetic.store(20).path)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(tmp_path / "tmp")
     assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
+
+
+def test_yunet_gets_blue_first_and_gives_points_from_left_to_right(monkeypatch):
+    seen = []
+
+    class Fake:
+        def setInputSize(self, size):
+            seen.append(size)
+
+        def detect(self, photo):
+            seen.append(photo[0, 0].tolist())
+            return 1, np.arange(15, dtype=np.float32)[None] + 10
+
+    monkeypatch.setattr(detectors, "_yunet", lambda: Fake())
+    photo = np.zeros((60, 90, 3), np.uint8) + np.array([1, 2, 3], np.uint8)
+    (box,) = detectors.DETECTORS["yunet"].search(photo)
+    assert seen == [(90, 60), [3, 2, 1]]
+    assert box == Box(10, 11, 12, 13, ((14, 15), (16, 17), (18, 19), (20, 21), (22, 23)))

@@ -274,3 +274,8 @@ def test_a_full_disk_keeps_the_former_files(networks, small_disk):
     enlarge()
     export.to_ncnn(networks[1], disk / "x.ncnn.param")
     assert (disk / "x.ncnn.bin").read_bytes() != former["x.ncnn.bin"]
+
+
+def test_an_exported_network_says_how_its_faces_are_cropped(tmp_path, age_network):
+    facts = export.to_onnx(age_network, tmp_path / "x.onnx", {"crop": {"margin": 0.4, "shift": 0.0}})
+    assert facts["crop"] == {"margin": 0.4, "shift": 0.0}

@@ -354,3 +354,10 @@ def test_a_detector_whose_file_is_missing_says_where_to_get_it(tmp_path, monkeyp
         AgeGenderEstimator(detector="yunet")
     with pytest.raises(ValueError, match="there is no detector 'eyes'; there are: finder, haar, yunet"):
         AgeGenderEstimator(detector="eyes")
+
+
+def test_a_photo_that_is_read_smaller_is_turned_upright_too_and_stays_large_enough():
+    exif, file = Image.Exif(), BytesIO()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(np.zeros((240, 1000, 3), np.uint8)).save(file, "JPEG", exif=exif)
+    assert face_crop.read_photo(file.getvalue(), at_least=120).shape == (500, 120, 3)

@@ -124,3 +124,17 @@ def test_who_has_it_may_ask_again(tmp_path):
         taken = [path.name for path in tmp_path.iterdir()]
         assert taken == [".place.lock"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_promises_only_what_is_on_the_disk(tmp_path, monkeypatch):
+    calls = []
+
+    def noted(name):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *words: (calls.append(name), real(*words))[1])
+
+    noted("fsync")
+    noted("replace")
+    with files.atomic_write(tmp_path / "note.txt") as partial:
+        partial.write_text("whole")
+    assert calls == ["fsync", "replace"]

@@ -13,11 +13,22 @@ import typer
 from skimage import data
 from typer.testing import CliRunner
 
-from ssrlib import AgeGenderEstimator, FaceStore, __main__, detectors, export, face_crop, training, weights
+from ssrlib import (
+    AgeGenderEstimator,
+    FaceStore,
+    __main__,
+    detectors,
+    export,
+    face_crop,
+    plots,
+    training,
+    weights,
+)
 from ssrlib import prepare as preparation
 from ssrlib.datasets import synthetic
 from ssrlib.store import NO_REJECTS, write_store
 
+from .datasets.test_imdb_wiki import write_mat
 from .test_video import write_video
 
 
@@ -546,3 +557,70 @@ def test_weights_of_another_target_or_for_another_backend_are_refused(photo, tmp
         "gender.onnx: damaged, or not a safetensors file"
         in run("predict", photo, "--gender", onnx, "--backend", "torch")[2]
     )
+
+
+def test_validation_is_what_evaluate_and_a_trainings_picture_read(drawn_store, tmp_path, monkeypatch):
+    assert run("evaluate", "--store", drawn_store.path)[1].startswith("age, validation split,")
+    seen, draw = [], plots.training_summary
+    monkeypatch.setattr(plots, "training_summary", lambda *shown: (seen.extend(shown[1]), draw(*shown))[1])
+    run("train", "--store", drawn_store.path, "--epochs", 1, "--out", tmp_path)
+    splits = drawn_store.rows["split"].value_counts()
+    assert sum(group["faces"] for group in seen) == splits["validation"] != splits["test"]
+
+
+def test_train_does_as_it_is_told(drawn_store, tmp_path):
+    asked = {"loss": "l2", "augmentation": "none", "second_epochs": 1, "seed": 3, "epochs": 1}
+    options = [word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", value)]
+    code, _, err = run("train", "--store", drawn_store.path, "--out", tmp_path, "--balanced", *options)
+    assert code == 0, err
+    recipe = weights.read_card(tmp_path / "age" / "best.safetensors")["recipe"]
+    assert {name: recipe[name] for name in (*asked, "balanced")} == asked | {"balanced": True}
+
+
+def test_training_does_not_write_over_the_weights_that_it_starts_from(drawn_store, tmp_path):
+    (tmp_path / "age").mkdir()
+    mine = tmp_path / "age" / "best.safetensors"
+    shutil.copy(weights.pretrained("age"), mine)
+    before = mine.read_bytes()
+    for option in ("--start", "--teacher"):
+        code, _, err = run("train", "--store", drawn_store.path, "--out", tmp_path, option, mine)
+        assert code == 1
+        assert f"{mine}: would be overwritten by this training; give another --out" in err
+    assert mine.read_bytes() == before
+    assert "give either --store or --chain" in run("train", "--chain", "", "--out", tmp_path)[2]
+
+
+def test_prepare_does_as_it_is_told(tmp_path, monkeypatch):
+    face_crop.write_photo(data.astronaut(), tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("path,age\na.png,40\n")
+    run("prepare", "folder", tmp_path / "t.csv", "--out", tmp_path / "s", "--detector", "haar")
+    assert FaceStore(tmp_path / "s").info["crop"]["detector"] == "haar"
+    seen = []
+    monkeypatch.setattr(__main__, "_prepare", lambda _, out, tables: seen.append(tables))
+    options = ["--min-face-score", "0.5", "--max-second-face-score", "1", "--max-age", "29"]
+    run("prepare", "imdb", write_mat(tmp_path / "crop"), "--out", "x", *options)
+    ((rows, _),) = seen
+    assert list(rows["path"]) == ["00/a.jpg", "01/unsure.jpg", "03/nameless.jpg"]
+
+
+def test_predict_takes_no_film_and_no_program_of_a_folder_for_a_photo(photo, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    shutil.copy(photo, folder / "a.png")
+    for name in ("b.mpg", "c.mpeg", "d.eps", "e.wmf", "f.h5", "g.grib"):
+        (folder / name).write_bytes(b"no photo")
+    code, out, err = run("predict", folder, "--json")
+    assert (code, len(json.loads(out))) == (0, 1), err
+
+
+def test_predict_reads_no_drawing_of_its_own_however_it_is_spelled(photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photo, tmp_path / "me.png")
+    code, _, err = run("predict", tmp_path / "me.png", tmp_path / "me-2.png", "--out", ".")
+    assert code == 1
+    assert "me-2.png: no such photo, only the drawing of another one" in err
+
+
+def test_a_file_of_metrics_that_is_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "m.json").write_text("[" * 100_000)
+    assert "not the metrics that" in run("card", "age", "--metrics", tmp_path / "m.json")[2]

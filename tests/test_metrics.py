@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ssrlib import inference, metrics, store, weights
-from ssrlib.network import SSRNet
+from ssrlib.network import FaceNetwork, SSRNet
 from ssrlib.targets import AGE, GENDER
 
 ages = arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 110))
@@ -199,3 +199,38 @@ def test_a_comparison_of_runs_that_scatter_is_unsure():
     low, high = told["interval"]
     assert low < 0 < high
     assert 1 < high - low < 4
+
+
+def test_what_counts_at_the_border():
+    table = pd.DataFrame({"value": [24.0], "truth": [20.0], "low": [20.0], "high": [30.0]})
+    found = metrics.metrics_per_face(table, AGE).iloc[0]
+    assert found[["bias", "ca3", "ca5", "coverage"]].tolist() == [4, 0, 1, 1]
+
+
+def test_groups_by_what_was_read_and_by_how_far_mirror_images_are_apart():
+    table = pd.DataFrame({"value": [31.0, 41, 51, 61], "truth": 5.0, "difference": [9.0, 1, 5, 3]})
+    found = metrics.groupings(table, AGE)
+    assert found["mirror disagreement"].tolist() == ["quarter 4", "quarter 1", "quarter 3", "quarter 2"]
+    assert found["predicted age"].tolist() == ["30-39", "40-49", "50-59", "60-69"]
+
+
+def test_an_interval_is_one_of_95_percent():
+    spread = np.where(np.arange(10_000) % 2, 1.0, -1.0)  # of deviation 1: the mean's is a hundredth
+    low, high = metrics.summary(pd.DataFrame({"bias": spread}))["intervals"]["bias"]
+    assert (high - low) / 2 == pytest.approx(0.0196, rel=0.08)
+
+
+def test_a_reading_that_is_no_number_names_its_photo(tmp_path):
+    class Broken(FaceNetwork):
+        def __init__(self):
+            super().__init__({"target": "age"})
+            self.one = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, faces):
+            return self.one / (faces.float().mean(dim=(1, 2, 3)) < 200)
+
+    faces = np.stack([np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)])
+    rows = pd.DataFrame({"path": ["fine", "bad"], "age": 30.0, "split": "test"})
+    made = store.write_store(tmp_path / "s", lambda _: [(faces, rows, store.NO_REJECTS)], {})
+    with pytest.raises(ValueError, match="not a number for 1 of 2 faces, first for bad;"):
+        inference.predict_split(Broken(), made, "test")

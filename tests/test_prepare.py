@@ -284,3 +284,30 @@ def test_a_bug_of_ours_is_no_reject(photos, tmp_path, monkeypatch, error):
     monkeypatch.setattr(face_crop, "resize", with_a_bug)
     with pytest.raises(error, match=r"^nobody's photo"):
         prepare(*utkface.rows(photos), tmp_path / "store", utkface.CROP, ThreadPoolExecutor(1))
+
+
+@pytest.mark.parametrize("changed", ["crop", "labels"])
+def test_an_interrupted_job_is_not_gone_on_with_by_another_one(tmp_path, monkeypatch, changed):
+    monkeypatch.setattr(preparation, "CHUNK", 2)
+    (tmp_path / "photos").mkdir()
+    for i in range(6):
+        (tmp_path / "photos" / f"{i}_0_0_{i}.jpg").write_bytes(jpeg(i))
+    rows, rejects = utkface.rows(tmp_path / "photos")
+    extract_all, crop = preparation.extract_all, utkface.CROP
+
+    def stopped_at_the_third(places, crop):
+        if places[0][0].startswith("4"):
+            raise KeyboardInterrupt
+        return extract_all(places, crop)
+
+    monkeypatch.setattr(preparation, "extract_all", stopped_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(rows, rejects, tmp_path / "faces", crop)
+    assert (tmp_path / "faces.partial" / "parts" / "rows-000001.parquet").is_file()
+    monkeypatch.setattr(preparation, "extract_all", extract_all)
+    if changed == "crop":
+        crop = face_crop.CroppedAlready(cut_rows=20)
+    else:
+        rows = rows.assign(age=rows["age"] + 1)
+    resumed = prepare(rows, rejects, tmp_path / "faces", crop)
+    assert resumed.info == prepare(rows, rejects, tmp_path / "whole", crop).info

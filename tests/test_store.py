@@ -261,3 +261,67 @@ def test_stores_join_with_all_rows_and_rejects_and_only_if_cropped_alike(tmp_pat
     wide = written("wide", ["d"], {"kind": "find", "margin": 0.4, "shift": 0.1})
     with pytest.raises(ValueError, match=r"wide: cropped with another margin than .*one; prepare both alike"):
         store.join([one, wide], tmp_path / "all")
+
+
+def test_changed_labels_do_not_pass_for_the_ones_that_were_written(tmp_path):
+    opened = store.write_store(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
+    opened.rows.assign(age=31.0).to_parquet(opened.path / "rows.parquet", index=False)
+    with pytest.raises(ValueError, match=r"rows\.parquet has changed"):
+        FaceStore(opened.path).verify()
+
+
+def abc_and_more(tmp_path) -> list[FaceStore]:
+    refused = pd.DataFrame({"path": ["bad"], "reason": ["damaged"]})
+    return [
+        store.write_store(tmp_path / name, lambda _, name=name: [(*chunk(list(name))[:2], refused)], {})
+        for name in ("abcde", "fgh")
+    ]
+
+
+def test_joined_stores_have_every_face_and_reject_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "JOINED_FACES", 2)
+    made = abc_and_more(tmp_path)
+    both = store.join(made, tmp_path / "both")
+    assert "".join(both.rows["path"]) == "abcdefgh"
+    assert np.array_equal(both.faces, np.concatenate([one.faces for one in made]))
+    assert len(both.rejects) == 2
+
+
+def test_an_interrupted_join_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "JOINED_FACES", 2)
+    made, append, written = abc_and_more(tmp_path), store._append, []
+
+    def stopped_at_the_third(partial, number, part):
+        if number == 2 and 2 not in written:
+            written.append(2)
+            raise KeyboardInterrupt
+        written.append(number)
+        append(partial, number, part)
+
+    monkeypatch.setattr(store, "_append", stopped_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        store.join(made, tmp_path / "both")
+    both = store.join(made, tmp_path / "both")
+    assert written == [0, 1, 2, 2, 3, 4]
+    assert "".join(both.rows["path"]) == "abcdefgh"
+
+
+def test_a_store_behind_a_link_stays_where_it_is(tmp_path, monkeypatch):
+    (tmp_path / "large").mkdir()
+    write = lambda path, name: store.write_store(path, lambda _: [chunk([name])], {})  # noqa: E731
+    write(tmp_path / "large" / "faces", "a")
+    (tmp_path / "link").symlink_to(tmp_path / "large" / "faces")
+    for name in "bc":
+        assert list(write(tmp_path / "link", name).rows["path"]) == [name]
+    assert (tmp_path / "link").is_symlink()
+    monkeypatch.chdir(tmp_path / "large" / "faces")
+    assert list(write(".", "d").rows["path"]) == ["d"]
+    assert sorted(path.name for path in (tmp_path / "large").iterdir() if path.is_dir()) == ["faces"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"plan"'])
+def test_a_damaged_note_of_what_was_finished_is_no_obstacle(tmp_path, content):
+    (tmp_path / "faces.partial").mkdir()
+    (tmp_path / "faces.partial" / "store.json").write_text(content)
+    written = store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {}, plan="these")
+    assert list(written.rows["path"]) == ["a"]

@@ -812,3 +812,56 @@ def test_a_balanced_recipe_shows_rare_faces_more_often(tmp_path, monkeypatch):
         share = np.mean(np.array(shown) == 70)
         # 15 of 395 are rare: by their number 4 %, by its root 17 %.
         assert (0.1 < share < 0.25) if balanced else (share < 0.07)
+
+
+def test_a_run_does_not_go_on_with_other_faces_labels_or_weights(few_faces, tmp_path):
+    fit(new_network(QUICK), few_faces, QUICK, tmp_path / "run", lambda progress: progress.step == 2)
+    older = changed(few_faces, tmp_path / "older", lambda rows: rows.assign(age=rows["age"] + 1))
+    dark = store.write_store(
+        tmp_path / "dark", lambda _: [(few_faces.faces // 2, few_faces.rows, few_faces.rejects)], {}
+    )
+    other = new_network(QUICK)
+    other.stream1[0][0].bias.data += 1
+    cases = [("rows", None, older), ("faces", None, dark), ("starting weights", other, few_faces)]
+    for what, network, faces in cases:
+        with pytest.raises(ValueError, match=f"of another run, whose {what} is"):
+            fit(network or new_network(QUICK), faces, QUICK, tmp_path / "run")
+
+
+def test_weights_that_are_no_numbers_end_a_run_before_they_are_kept(few_faces, tmp_path):
+    def loss(outputs, _):
+        return 7 + (0 * outputs.sum()).sqrt()  # its slope at 0 is no number
+
+    with pytest.raises(ValueError, match="step 1: weights are no longer numbers"):
+        fit(new_network(QUICK), few_faces, QUICK, tmp_path, lambda _: True, loss=loss)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_only_kernels_decay():
+    recipe = Recipe(weight_decay=0.05)
+    network = new_network(recipe)
+    groups = training.new_optimizer(network, recipe).param_groups
+    decay = {id(weight): group["weight_decay"] for group in groups for weight in group["params"]}
+    assert {(w.ndim == 4, decay[id(w)]) for w in network.parameters()} == {(True, 0.05), (False, 0.0)}
+
+
+def test_losses_by_hand():
+    values, truth = torch.tensor([0.5, 1.0]), torch.tensor([0.0, 0.0])
+    by_hand = {
+        "logistic": (np.log(2) + np.log1p(np.exp(4))) / 2,  # of 8 v - 4
+        "l2": 0.625,
+        "smooth l1": 0.75 - 0.025,
+    }
+    for name, expected in by_hand.items():
+        assert training.LOSSES[name](values, truth, 1.0).item() == pytest.approx(expected)
+
+
+def test_the_recipes_of_the_paper_and_of_the_built_in_networks():
+    assert (Recipe.best().loss, Recipe.best("gender").loss) == ("l1", "logistic")
+    paper = Recipe.paper()
+    assert (paper.weight_decay, paper.dropout, paper.waking, paper.ema) == (0, 0.2, False, 0)
+
+
+def test_unbalanced_training_needs_no_source(few_faces, tmp_path):
+    plain = changed(few_faces, tmp_path / "plain", lambda rows: rows.drop(columns="source"))
+    assert len(fit(new_network(QUICK), plain, QUICK)) == 2

@@ -12,7 +12,7 @@ import pytest
 from skimage import data
 from typer.testing import CliRunner
 
-from ssrlib import AgeGenderEstimator, __main__
+from ssrlib import AgeGenderEstimator, __main__, weights
 from ssrlib.video import COLUMNS, read_video
 
 FACE = data.astronaut()[20:260, 100:340]
@@ -135,3 +135,29 @@ def test_stopped_it_leaves_nothing(video, tmp_path):
     assert done.returncode == 128 + signal.SIGINT
     assert done.stderr.splitlines()[-1] == "stopped"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_colors_stay_what_they_are(video, tmp_path):
+    read_video(video, tmp_path / "drawn.mp4", AgeGenderEstimator(backend="onnx"))
+    before, after = (
+        cv2.VideoCapture(str(path)).read()[1].astype(int) for path in (video, tmp_path / "drawn.mp4")
+    )
+    assert np.abs(before - after).mean() < 5
+
+
+def test_the_command_takes_weights_and_detector(video, tmp_path):
+    out = ["--out", str(tmp_path / "a.csv")]
+    for options, message in {
+        ("--age", str(weights.pretrained("gender"))): "reads gender from a face, not age",
+        ("--detector", "eyes"): "no detector 'eyes'",
+    }.items():
+        done = CliRunner().invoke(__main__.app, ["video", str(video), *options, *out])
+        assert message in (done.stderr or str(done.exception))
+
+
+def test_a_video_that_was_cut_off_is_told_of(video, tmp_path):
+    whole = video.read_bytes()
+    (tmp_path / "half.avi").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match="frames; the file may be cut off"):
+        read_video(tmp_path / "half.avi", tmp_path / "a.csv", AgeGenderEstimator(backend="onnx"))
+    assert (tmp_path / "a.csv").read_text().count("\n") > 1

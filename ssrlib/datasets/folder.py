@@ -15,6 +15,8 @@ from ssrlib.store import SPLITS, split_of
 
 CROP = Crop()
 OURS = {"file", "offset", "size", "source"}
+# What a CSV means by nothing.
+NOTHING = ("", "NA", "N/A", "n/a", "NaN", "nan", "None", "NULL", "null", "<NA>")
 LABELS = "labels.csv"
 
 
@@ -22,7 +24,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a CSV or parquet file with the columns path, age and, if known, gender, subject, split.
 
     Paths are relative to the table's folder. Gender is "female", "male" or empty. People with the
-    same subject go to one split; a `split` column decides itself. A photo that has neither goes by its
+    same subject go to one split: the one that a `split` column gives to some of them, if there is one. Where
+    it gives them several, that is kept, with a warning. A photo that has neither goes by its
     name, or by its path where others have its name. Other columns are kept as they are.
 
     Photos may also lie in a tar file, beside a table named `labels.csv`; they are read in place.
@@ -67,8 +70,27 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not good:
         ((reason, _),) = Counter(row["reason"] for row in bad).most_common(1)
         raise ValueError(f"{table}: no row can be used; the most frequent reason: {reason}")
+    _keep_together(table, good)
     _part_namesakes(table, good)
     return tables(good, bad)
+
+
+def _keep_together(table: Path, rows: list[dict[str, Any]]) -> None:
+    """Give all photos of a person the split that some of them were given."""
+    given: dict[str, set[str]] = {}
+    for row in rows:
+        if row["subject"] is not None and row.get("split") is not None:
+            given.setdefault(row["subject"], set()).add(row["split"])
+    for row in rows:
+        if row.get("split") is None and len(splits := given.get(row["subject"], set())) == 1:
+            row["split"] = min(splits)
+    apart = sorted(subject for subject, splits in given.items() if len(splits) > 1)
+    if apart:
+        warnings.warn(
+            f"{table}: the column split puts photos of one person into several splits, so errors will look "
+            f"too small: {', '.join(apart[:3])}{' and others' if len(apart) > 3 else ''}",
+            stacklevel=3,
+        )
 
 
 def _part_namesakes(table: Path, rows: list[dict[str, Any]]) -> None:
@@ -100,8 +122,17 @@ def _listed(table: Path, place: dict[str, Any] | None) -> pd.DataFrame:
     if place:
         with table.open("rb") as file:
             file.seek(place["offset"])
-            return pd.read_csv(BytesIO(file.read(place["size"])), dtype=str)
-    return pd.read_parquet(table) if table.suffix == ".parquet" else pd.read_csv(table, dtype=str)
+            return _parsed(BytesIO(file.read(place["size"])))
+    return pd.read_parquet(table) if table.suffix == ".parquet" else _parsed(table)
+
+
+def _parsed(source: Path | BytesIO) -> pd.DataFrame:
+    """A CSV as text. A person may be called NA or None: as a subject, only an empty cell means nobody."""
+    texts = pd.read_csv(source, dtype=str, keep_default_na=False)
+    empty = texts.isin(NOTHING)
+    for name in {"path", "subject"} & set(texts.columns):
+        empty[name] = texts[name] == ""
+    return texts.mask(empty, None)
 
 
 def _place(packed: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:

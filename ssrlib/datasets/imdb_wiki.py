@@ -85,7 +85,7 @@ def rows(
 
 
 def age(birthday: int, photo_taken: int) -> int:
-    """Return the age in years on 1 July of a photo's year.
+    """Return the age in years at the end of June of a photo's year.
 
     Args:
         birthday: a Matlab day number; 1 is 1 January of the year 0.

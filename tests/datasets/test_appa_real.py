@@ -54,3 +54,10 @@ def test_what_is_missing_is_named(official, put):
     (official / "gt_avg_test.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"gt_avg_test\.csv: no such table of APPA-REAL"):
         appa_real.rows(official)
+
+
+def test_each_part_of_a_packed_tar_becomes_its_split(tmp_path):
+    labels = b"path,age,part\na.jpg,4,train\nb.jpg,5,val\nc.jpg,6,test\n"
+    photos = {f"{name}.jpg": jpeg() for name in "abc"}
+    rows, _ = appa_real.rows(tar(tmp_path / "appa.tar", {"labels.csv": labels} | photos))
+    assert list(rows["split"]) == ["train", "validation", "test"]

@@ -120,3 +120,25 @@ def test_a_damaged_table_gets_one_line(tmp_path):
     pd.DataFrame({"path": ["a"], "age": [3], "e": [[1.0, 2.0]]}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(ValueError, match=r"leave out the columns with several values in a row: e"):
         folder.rows(tmp_path / "t.parquet")
+
+
+def test_a_person_called_none_is_a_person(tmp_path):
+    names = ["NA", "None", "nan"]
+    lines = [f"{name}/{number}.jpg,30,NA,{name}" for name in names for number in range(20)]
+    (tmp_path / "t.csv").write_text("path,age,gender,subject\n" + "\n".join(lines))
+    rows, rejects = folder.rows(tmp_path / "t.csv")
+    assert not len(rejects)
+    assert rows["gender"].isna().all()
+    assert set(rows["subject"]) == set(names)
+    assert (rows.groupby("subject")["split"].nunique() == 1).all()
+
+
+def test_a_split_that_one_photo_of_a_person_has_is_all_of_theirs(tmp_path):
+    lines = ["a.jpg,30,ann,", "b.jpg,31,ann,test", "c.jpg,32,ann,", "d.jpg,32,bob,"]
+    (tmp_path / "t.csv").write_text("path,age,subject,split\n" + "\n".join(lines))
+    rows, _ = folder.rows(tmp_path / "t.csv")
+    assert set(rows[rows["subject"] == "ann"]["split"]) == {"test"}
+    (tmp_path / "u.csv").write_text("path,age,subject,split\na.jpg,30,ann,train\nb.jpg,31,ann,test\n")
+    with pytest.warns(UserWarning, match="one person into several splits.*ann"):
+        rows, _ = folder.rows(tmp_path / "u.csv")
+    assert list(rows["split"]) == ["train", "test"]

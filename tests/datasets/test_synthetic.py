@@ -37,3 +37,9 @@ def test_age_is_not_written_in_single_pixels():
     mae = np.abs(pixels[test] @ weights + ages[train].mean() - ages[test]).mean()
     constant = np.abs(ages[test] - np.median(ages[train])).mean()
     assert 8 < mae < 0.9 * constant
+
+
+def test_another_seed_is_another_store(tmp_path):
+    synthetic.store(20, seed=1, path=tmp_path / "drawn")
+    with pytest.raises(ValueError, match="asked for with seed 2"):
+        synthetic.store(20, seed=2, path=tmp_path / "drawn")

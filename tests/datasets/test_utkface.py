@@ -112,3 +112,8 @@ def test_a_name_that_is_no_text_is_a_reject(put, tmp_path):
     assert "the name is not UTF-8; rename the file or its folder" in set(store.rejects["reason"])
     with pytest.raises(ValueError, match="not UTF-8; rename"):
         utkface.rows(tmp_path / "UTKFace" / os.fsdecode(b"a\xff"))
+
+
+def test_races_are_named_as_the_data_set_numbers_them():
+    read = [utkface.parse(f"30_1_{code}_1.jpg")["race"] for code in range(5)]
+    assert read == ["White", "Black", "Asian", "Indian", "Other"]
