@@ -230,7 +230,7 @@ def test_built_in_weights_and_results_tell_the_same_story(target):
 
 def test_cards_and_datasheet_say_what_the_weights_and_results_say():
     pages = cards.pages()
-    assert len(pages) == 3
+    assert len(pages) == 4
     for name, text in pages.items():
         assert (ROOT / "book" / name).read_text() == text, "run `python -m tools.weights.cards`"
 
