@@ -15,6 +15,8 @@ from ssrlib import cards, detectors, finder, results, weights
 from ssrlib.targets import TARGETS
 
 SOURCES = {"utkface": "UTKFace", "aaf": "All-Age-Faces", "appa_real": "APPA-REAL", "appa": "APPA-REAL"}
+# By a network like the built-in one, trained on all collections or on all but that one.
+KNOWN = {"built in": "", "without it": ", by a network that never saw it"}
 FINDER = """\
 # Model card: finder.safetensors
 
@@ -79,8 +81,12 @@ def pages() -> dict[str, str]:
             results.load(f"{name}-test")["metrics"],
             weights.weights_sha256(path),
         )
-        rows = [row for row in away if (row["target"], row["network"]) == (name, "built in")]
-        named = [row | {"source": SOURCES[row["source"]]} for row in rows]
+        named = [
+            row | {"source": SOURCES[row["source"]] + KNOWN[network]}
+            for network in KNOWN
+            for row in away
+            if (row["target"], row["network"]) == (name, network)
+        ]
         texts[f"card-{name}.md"] = card + "\n" + cards.by_data_set(named, target)
     texts["card-finder.md"] = finder_card()
     texts["datasheet.md"] = cards.datasheet(results.load("utkface")["metrics"]["people"])
