@@ -220,7 +220,7 @@ def by_data_set(rows: list[dict[str, Any]], target: Target) -> str:
     """Return a card's last section as Markdown: how a network does on the test split of each data set.
 
     Args:
-        rows: one network's of book/results/away.json, each with `source`, `faces`, metrics and `intervals`.
+        rows: of book/results/away.json, each with `source`, `faces`, metrics and `intervals`.
         target: what it reads.
     """
     names = [name for name in WORDS if name in rows[0]]
