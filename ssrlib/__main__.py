@@ -647,12 +647,12 @@ def _whole(photo: "np.ndarray", estimator: "AgeGenderEstimator") -> "Reading":
     from ssrlib.detectors import DETECTORS, Box
     from ssrlib.estimator import Reading
     from ssrlib.face_crop import resize
-    from ssrlib.landmarks import TEMPLATE
 
     face, (height, width) = resize(photo), photo.shape[:2]
     age, low, high, p_male = (float(column[0]) for column in estimator.predict_faces(face[None]))
     sees_face = DETECTORS[estimator.crop.detector].sees_face
-    aligned = Box(0, 0, FACE_SIZE, FACE_SIZE, tuple((x, y) for x, y in TEMPLATE.tolist()))
+    points = estimator.crop.template().tolist()
+    aligned = Box(0, 0, FACE_SIZE, FACE_SIZE, tuple((x, y) for x, y in points))
     sure = not sees_face or sees_face(face, aligned)
     return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
 

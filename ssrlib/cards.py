@@ -41,13 +41,17 @@ FAILURES = """\
 """
 
 OWN_FAILURES = {
+    "age": "- Rare ages are pulled toward frequent ones: see the bias by age.\n",
+    "gender": "- Children are matched least: see the results by age.\n",
+}
+
+# Of weights that have a calibration.
+PROMISES = {
     "age": """\
-- Rare ages are pulled toward frequent ones: see the bias by age.
 - On validation faces, intervals hold nine in ten labels in each decade. They promise nothing about one face,
   and where the photos differ from those that taught it, less still.
 """,
     "gender": """\
-- Children are matched least: see the results by age.
 - A probability is calibrated over all faces as a whole. It promises nothing about one face, and where the
   photos differ from those that taught it, less still.
 """,
@@ -64,19 +68,19 @@ OTHER_LABELS = {
     "age": """\
 All-Age-Faces' ages are its makers' labels. APPA-REAL's ages are people's own, or the mean of what many others
 guessed: the copy that was used does not say which. Figures on validation are of all these data sets together,
-figures on test of UTKFace alone, but for the last table.
+figures on test of UTKFace alone; chapter 10 has the others.
 """,
     "gender": """\
 All-Age-Faces' genders are its makers' labels. Figures on validation are of both data sets together, figures
-on test of UTKFace alone, but for the last table.
+on test of UTKFace alone; chapter 10 has the others.
 """,
 }
 
 # What the tables by group do not explain.
 GROUPS = {
     "age": "By mirror disagreement: in quarter 1, a face and its mirror image are read most alike.",
-    "gender": """The bias is the mean probability of male less the share that is labeled male. Within
-one gender it cannot be 0, unless every probability is exactly 0 or 1.""",
+    "gender": "The bias is the mean probability of male less the share labeled male. Within one gender it\n"
+    "cannot be 0, unless each probability is exactly its label.",
 }
 
 # What each metric is called and how it is written, of a target with a name and a unit.
@@ -183,7 +187,7 @@ def model_card(name: str, card: Card, metrics: dict[str, Any] | None = None, sha
         f"# Model card: {name}",
         f"An SSR-Net of the `ssrlib` package. It reads **{target}** from an RGB face of 64 x 64 pixels.",
         USE,
-        FAILURES + OWN_FAILURES.get(target, ""),
+        FAILURES + OWN_FAILURES.get(target, "") + (PROMISES.get(target, "") if "calibration" in card else ""),
         "## Training\n\n" + _list({"SHA-256 of the weights": f"`{sha256}`"} | _training(card)),
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
         OTHER_LABELS.get(target, "") if "All-Age-Faces" in card.get("data", "") else "",
@@ -327,7 +331,7 @@ def _by_group(metrics: dict[str, Any]) -> str:
     names = [name for name in WORDS if name in metrics and name not in ("rmse", "ca3", "brier")]
     parts = [
         f"## Results by group, {metrics['split']} split\n\n{metrics['faces']:,} faces, the worst group "
-        "first. In brackets the 95 % interval of the bootstrap; a group of one face has none. "
+        "first. In brackets the 95 % interval of the bootstrap; a group of one face has none.\n"
         f"{GROUPS.get(target.name, '')}"
     ]
     for grouping, groups in metrics["groups"].items():

@@ -180,7 +180,7 @@ def write_store(
     path = Path(path)
     if path.exists() and not (path / "store.json").is_file():
         raise ValueError(f"{path}: exists and is not a face store; choose another place")
-    if path.is_symlink() or not path.name:  # what moves is the folder itself
+    if path.is_symlink() or path.name in ("", ".."):  # what moves is the folder itself
         path = path.resolve()
     partial, replaced = (path.with_name(path.name + suffix) for suffix in (".partial", ".replaced"))
     with files.alone(path):

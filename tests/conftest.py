@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ UTKFACE = Path(os.environ.get("UTKFACE", SHARED / "data" / "utkface"))
 # What only some systems do, or say in these words.
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows does it otherwise")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux does it so")
+
+# What a shell starts in the background ignores Ctrl-C, and so do its children; some tests press it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is no reason to fail.
 settings.register_profile("any machine", deadline=None)

@@ -144,6 +144,14 @@ def test_predict_reads_what_it_is_told_to(photo, tmp_path):
     assert (face["age"], face["p_male"]) == (boxed["age"], boxed["p_male"])
     assert (face["width"], face["height"]) == (side, side)
     assert abs(boxed["age"] - found["age"]) < 12, "upright, a crop shows what an aligned face shows"
+    # A wider crop's points lie elsewhere: the finder is asked about those.
+    wide = {"crop": {"kind": "find", "margin": 0.4, "shift": 0.1, "detector": "finder"}}
+    weights.save(weights.load(weights.pretrained("age")), tmp_path / "wide.safetensors", wide)
+    around = face_crop.crop_face(data.astronaut(), detectors.find(data.astronaut())[0], face_crop.Crop(0.4))
+    face_crop.write_photo(around, tmp_path / "around.png")
+    with pytest.warns(UserWarning, match="cropped differently"):
+        said = run("predict", tmp_path / "around.png", "--whole", "--age", tmp_path / "wide.safetensors")[2]
+    assert "not sure" not in said
     face_crop.write_photo(data.rocket(), tmp_path / "rocket.png")
     assert (
         "not sure that there is a face in this photo" in run("predict", tmp_path / "rocket.png", "--whole")[2]

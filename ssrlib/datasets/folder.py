@@ -15,8 +15,6 @@ from ssrlib.store import SPLITS, split_of
 
 CROP = Crop()
 OURS = {"file", "offset", "size", "source"}
-# What a CSV means by nothing.
-NOTHING = ("", "NA", "N/A", "n/a", "NaN", "nan", "None", "NULL", "null", "<NA>")
 LABELS = "labels.csv"
 
 
@@ -25,7 +23,8 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Paths are relative to the table's folder. Gender is "female", "male" or empty. People with the
     same subject go to one split: the one that a `split` column gives to some of them, if there is one. Where
-    it gives them several, that is kept, with a warning. A photo that has neither goes by its
+    it gives them several, those are kept, with a warning, and the rest go by the hash. In a CSV, an empty
+    cell means unknown, and so does NA or None. A photo that has neither goes by its
     name, or by its path where others have its name. Other columns are kept as they are.
 
     Photos may also lie in a tar file, beside a table named `labels.csv`; they are read in place.
@@ -122,17 +121,8 @@ def _listed(table: Path, place: dict[str, Any] | None) -> pd.DataFrame:
     if place:
         with table.open("rb") as file:
             file.seek(place["offset"])
-            return _parsed(BytesIO(file.read(place["size"])))
-    return pd.read_parquet(table) if table.suffix == ".parquet" else _parsed(table)
-
-
-def _parsed(source: Path | BytesIO) -> pd.DataFrame:
-    """A CSV as text. A person may be called NA or None: as a subject, only an empty cell means nobody."""
-    texts = pd.read_csv(source, dtype=str, keep_default_na=False)
-    empty = texts.isin(NOTHING)
-    for name in {"path", "subject"} & set(texts.columns):
-        empty[name] = texts[name] == ""
-    return texts.mask(empty, None)
+            return pd.read_csv(BytesIO(file.read(place["size"])), dtype=str)
+    return pd.read_parquet(table) if table.suffix == ".parquet" else pd.read_csv(table, dtype=str)
 
 
 def _place(packed: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class TrainingMonitor {
     this.stopping = false; // was asked for, though the kernel may not have heard it yet
     this.stop = this.button("Stop", "stop");
     this.resume = this.button("Resume", "resume");
-    this.phase = h("p", { className: "ssr-phase", role: "status" });
+    this.phase = h("p", { className: "ssr-phase", role: "status", tabIndex: -1 });
     this.numbers = h("p", { className: "ssr-note" });
     this.latest = h("output", { className: "ssr-answer" });
     this.best = h("p", { className: "ssr-sumline" });
@@ -124,15 +124,16 @@ class TrainingMonitor {
     if (this.stopping) state.phase = "stopping";
     const live = Boolean(this.model.send);
     this.phase.textContent = [PHASES[state.phase], state.message].filter(Boolean).join(" ");
-    const focused = [this.stop, this.resume].includes(
-      /** @type {HTMLButtonElement} */ (document.activeElement),
-    );
+    const focused = document.activeElement;
     this.stop.hidden = !live || !["running", "stopping"].includes(state.phase);
     this.setBusy(this.stop, state.phase === "stopping");
     this.resume.hidden = !live || state.phase !== "stopped";
     this.setBusy(this.resume, false);
-    // The one that hides hands its focus on.
-    if (focused) (this.stop.hidden ? this.resume : this.stop).focus();
+    // A button that hides hands its focus on; in the end both hide.
+    const other = focused === this.stop ? this.resume : this.stop;
+    if ([this.stop, this.resume].some((one) => one === focused && one.hidden)) {
+      (other.hidden ? this.phase : other).focus();
+    }
     this.bar.value = state.steps ? state.step / state.steps : 0;
     this.numbers.textContent = progress(state).join(" \u00b7 ");
     this.tellMetric(state);

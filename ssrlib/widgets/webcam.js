@@ -69,6 +69,7 @@ const PATIENCE = 5000; // milliseconds without an answer, after which the page s
 const SPEED_OVER = 3000; // milliseconds
 const STILL_SIDE = 1280;
 const DRAG = 12; // pixels of the page: a shorter drag is a click
+const LOST = 1500; // milliseconds for which a face that is not seen keeps the focus
 const GAP = 6; // between a face and its label, as in style.css
 const REMEMBERED = 12000; // milliseconds of ages in the small chart
 
@@ -245,9 +246,11 @@ class WebcamDemo {
     }
   }
 
-  /** Let the picture stand still, as a photo does; boxes that were drawn on it stay. */
+  /** Let the picture stand still, as a photo does; return whether it had to be frozen for that. */
   hold() {
-    if (!this.photo && this.frozenAt === null) this.freeze(true);
+    const moves = !this.photo && this.frozenAt === null;
+    if (moves) this.freeze(true);
+    return moves;
   }
 
   /**
@@ -334,7 +337,8 @@ class WebcamDemo {
     if (error && this.source) return this.stop(error);
     if (error) return say(message, `${error[0].toUpperCase()}${error.slice(1)}.`);
     this.answer = answer;
-    say(message, this.source ? absence(answer) : adviceOn(answer, this.photo !== null));
+    const advice = this.source ? absence(answer) : adviceOn(answer, this.photo !== null);
+    if (!this.running || !document.hidden) say(message, advice); // a late answer: it is paused
     this.controls.save.disabled = false;
     this.screen.place.classList.toggle("ssr-nobody", !answer.faces.length && this.canDraw);
     const pictures = [...buffers];
@@ -481,14 +485,15 @@ function isChecked(check) {
 function screen(demo) {
   const video = h("video", { autoplay: true, muted: true, playsInline: true, hidden: true });
   const still = h("canvas", { hidden: true, "aria-hidden": "true" });
-  const boxes = new Boxes((track) => demo.choose(track));
+  const boxes = new Boxes((track) => demo.choose(track), () => demo.controls.start.focus());
   const message = h("p", { className: "ssr-message", role: "status" });
   const place = h("div", { className: "ssr-screen" }, video, still, boxes.element, message);
   video.addEventListener("loadedmetadata", () => setShape(place, video.videoWidth, video.videoHeight));
   onDrop(place, (file) => {
     if (file && demo.model.send && !demo.source) demo.show(file);
   });
-  onDrawn(place, () => demo.canDraw, () => demo.hold(), (area) => demo.readBox(area));
+  const drawn = { mayBegin: () => demo.canDraw, onBegin: () => demo.hold() };
+  onDrawn(place, { ...drawn, onEnd: (area) => demo.readBox(area), onNothing: () => demo.freeze(false) });
   return { place, video, still, boxes, message };
 }
 
@@ -505,16 +510,16 @@ function setShape(place, width, height) {
 /**
  * Let people draw a box with the mouse, a pen or a finger.
  * @param {HTMLElement} place
- * @param {() => boolean} mayBegin
- * @param {() => void} onBegin
- * @param {(area: Area) => void} onEnd
+ * @param {{ mayBegin: () => boolean, onBegin: () => boolean, onEnd: (area: Area) => void, onNothing: () => void }} drawn
+ *   `onBegin` says whether it froze the picture, and `onNothing` undoes that if no box came of it
  */
-function onDrawn(place, mayBegin, onBegin, onEnd) {
+function onDrawn(place, { mayBegin, onBegin, onEnd, onNothing }) {
   const sketch = h("div", { className: "ssr-sketch", hidden: true });
   place.append(sketch);
   /** @type {Area | null} */
   let area = null;
   let [x, y] = [0, 0]; // where the drag began
+  let froze = false;
   place.addEventListener("pointerdown", (event) => {
     const isFace = /** @type {Element} */ (event.target).closest(".ssr-face");
     if (event.button || !event.isPrimary || isFace || !mayBegin()) return;
@@ -527,7 +532,7 @@ function onDrawn(place, mayBegin, onBegin, onEnd) {
     const toX = Math.min(edge.right, Math.max(edge.left, event.clientX));
     const toY = Math.min(edge.bottom, Math.max(edge.top, event.clientY));
     if (Math.min(Math.abs(toX - x), Math.abs(toY - y)) < DRAG && !area) return;
-    if (!area) onBegin();
+    if (!area) froze = onBegin();
     area = {
       left: Math.min(x, toX),
       top: Math.min(y, toY),
@@ -544,6 +549,7 @@ function onDrawn(place, mayBegin, onBegin, onEnd) {
   const end = (/** @type {boolean} */ isWhole) => {
     const size = area ? Math.min(area.right - area.left, area.bottom - area.top) : 0;
     if (area && isWhole && size >= DRAG) onEnd(area);
+    else if (area && froze) onNothing();
     area = null;
     sketch.hidden = true;
   };
@@ -670,16 +676,23 @@ class Channel {
 
 /** The faces' boxes over the picture, each a button that chooses its face. */
 class Boxes {
-  /** @param {(track: number) => void} onChoose */
-  constructor(onChoose) {
+  /**
+   * @param {(track: number) => void} onChoose
+   * @param {() => void} onLost takes the focus of a face that has gone
+   */
+  constructor(onChoose, onLost) {
     this.onChoose = onChoose;
+    this.onLost = onLost;
     this.element = h("div", { className: "ssr-boxes" });
     /** @type {Map<number, HTMLButtonElement>} */
     this.tags = new Map(); // by the face's track
+    /** @type {Map<number, number>} */
+    this.missed = new Map(); // since when a face with the focus is not seen
   }
 
   clear() {
     this.tags.clear();
+    this.missed.clear();
     this.element.replaceChildren();
   }
 
@@ -697,9 +710,15 @@ class Boxes {
       const isSeen = faces.some((face) => face.track === track);
       // Who has put the focus there would lose it with the first frame in which the face is missed.
       tag.classList.toggle("ssr-missed", !isSeen);
-      if (isSeen || tag === document.activeElement) continue;
+      const since = this.missed.get(track) ?? performance.now();
+      if (isSeen) this.missed.delete(track);
+      else this.missed.set(track, since);
+      const isFocused = tag === document.activeElement;
+      if (isSeen || (isFocused && performance.now() - since < LOST)) continue;
+      if (isFocused) this.onLost();
       tag.remove();
       this.tags.delete(track);
+      this.missed.delete(track);
     }
     return faces.map((face) => {
       const tag = this.tags.get(face.track) ?? this.add(face.track);

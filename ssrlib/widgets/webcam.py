@@ -60,6 +60,7 @@ class WebcamDemo(Widget):
         self._estimator = estimator or AgeGenderEstimator(backend="onnx")
         self._staged: Any = estimator and estimator.age
         self._following: dict[str, Following] = {}
+        self._views: dict[str, float] = {}  # when each last asked
         self.on_msg(self._heard)
 
     def _heard(self, _widget: object, asked: dict[str, Any], buffers: list[bytes]) -> None:
@@ -67,9 +68,12 @@ class WebcamDemo(Widget):
         started = time.perf_counter()
         if asked.get("kind") == "stop":
             self._following.pop(str(asked.get("view")), None)
-            if not self._following:
+            self._views.pop(str(asked.get("view")), None)
+            # A page that was closed says nothing: another view counts as long as it asks.
+            if all(started - last > PAUSE for last in self._views.values()):
                 self._release()
             return
+        self._views[str(asked.get("view"))] = started
         answer, sent = {"id": asked.get("id"), "view": asked.get("view")}, []
         try:
             if asked.get("kind") == "next":

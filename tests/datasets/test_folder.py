@@ -122,15 +122,13 @@ def test_a_damaged_table_gets_one_line(tmp_path):
         folder.rows(tmp_path / "t.parquet")
 
 
-def test_a_person_called_none_is_a_person(tmp_path):
-    names = ["NA", "None", "nan"]
-    lines = [f"{name}/{number}.jpg,30,NA,{name}" for name in names for number in range(20)]
+def test_an_unknown_person_is_nobody_however_it_is_written(tmp_path):
+    lines = [f"{number}.jpg,30,{word},{word}" for number, word in enumerate(["", "NA", "#N/A", "None"] * 25)]
     (tmp_path / "t.csv").write_text("path,age,gender,subject\n" + "\n".join(lines))
     rows, rejects = folder.rows(tmp_path / "t.csv")
     assert not len(rejects)
-    assert rows["gender"].isna().all()
-    assert set(rows["subject"]) == set(names)
-    assert (rows.groupby("subject")["split"].nunique() == 1).all()
+    assert rows[["gender", "subject"]].isna().all(axis=None)
+    assert rows["split"].nunique() > 1
 
 
 def test_a_split_that_one_photo_of_a_person_has_is_all_of_theirs(tmp_path):

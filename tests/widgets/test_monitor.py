@@ -178,6 +178,7 @@ def test_earlier_runs_of_the_same_target_stay_to_compare_with(
 
 # What a notebook adds to a page: messages to the kernel, and a way to interrupt it.
 NOTEBOOK = """;window.told = [];
+window.model = model;
 Object.assign(model, {
     send: (message) => told.push(message.kind),
     widget_manager: { kernel: { interrupt: () => told.push("interrupt") } },
@@ -195,6 +196,9 @@ def test_stop_says_so_at_once_and_gets_through_to_a_kernel_that_waits(page, draw
     assert page.locator(".ssr-phase").inner_text().startswith("Stopping")
     assert page.get_by_role("button", name="Stop").is_disabled()
     assert page.evaluate("told") == told
+    assert page.evaluate("() => document.activeElement.textContent") == "Stop"
+    page.evaluate("() => model.set('state', { ...model.get('state'), phase: 'stopped' })")
+    assert page.evaluate("() => document.activeElement.textContent") == "Resume"
 
 
 def test_what_is_drawn_is_the_targets_metric(page, drawn_store, tmp_path):

@@ -261,6 +261,22 @@ def test_a_video_goes_on_for_one_view_when_another_one_stops(tmp_path, estimator
     assert "has ended" in browser.ask(kind="next")["error"]
 
 
+def test_stop_releases_a_video_that_only_a_closed_page_has_asked_for(tmp_path, estimator, monkeypatch):
+    clock = Clock()
+    clock.perf_counter = clock.monotonic
+    monkeypatch.setattr(webcam, "time", clock)
+    video = write_portrait(tmp_path / "video.avi", 10, frames=10)
+    browser = Browser(WebcamDemo(source=video, estimator=estimator))
+    browser.ask(kind="next", view="closed")
+    clock.sleep(60)
+    browser.ask(kind="next")
+    browser.demo._handle_custom_msg({"kind": "stop", "view": "a"}, [])
+    answers = 0
+    while "error" not in browser.ask(kind="next"):
+        answers += 1
+    assert answers == 10  # it began anew
+
+
 def test_a_video_waits_while_it_is_frozen(tmp_path, estimator, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(webcam, "time", clock)

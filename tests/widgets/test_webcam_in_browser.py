@@ -256,6 +256,38 @@ def test_boxes_drawn_on_a_frozen_picture_all_stay_and_one_without_a_width_is_non
     assert page.evaluate("() => window.frames().at(-1).boxes.every(([, , w, h]) => w > 1 && h > 1)")
 
 
+def test_a_drag_that_comes_to_nothing_lets_the_camera_go_on(by_hand):
+    page = by_hand
+    start(page)
+    until_sent(page, 1)
+    page.evaluate("() => window.reply(0, [], '')")
+    page.get_by_text("draw a box around a face").wait_for()
+    drag(page, (0.2, 0.2), (0.4, 0.4), (0.2, 0.4))
+    page.wait_for_function("() => !document.querySelector('video').paused")
+
+
+def test_a_late_answer_does_not_hide_that_the_demo_is_paused(by_hand):
+    page = by_hand
+    start(page)
+    until_sent(page, 2)
+    page.evaluate(
+        """() => {
+            Object.defineProperty(document, "hidden", { value: true, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+            window.answer(0, 40);
+        }"""
+    )
+    page.get_by_role("button", name="Face 1: about 40 years").wait_for()
+    assert page.get_by_text("Paused while this tab is in the background.").is_visible()
+
+
+def test_start_keeps_the_focus_while_the_browser_asks(by_hand):
+    page = by_hand
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => new Promise(() => {}) }")
+    page.get_by_role("button", name="Start", exact=True).press("Enter")
+    page.wait_for_function("() => document.activeElement.getAttribute('aria-disabled') === 'true'")
+
+
 def test_a_tall_photo_is_shown_as_a_whole(by_hand, tmp_path):
     page = by_hand
     face_crop.write_photo(np.full((2000, 100, 3), 128, np.uint8), tmp_path / "tall.png")
@@ -280,6 +312,14 @@ def test_a_missed_frame_takes_the_focus_from_no_face(by_hand):
     until_sent(page, 3)
     page.evaluate("() => window.answer(2, 40)")
     page.wait_for_function("() => document.querySelector('.ssr-face').matches(':focus:not(.ssr-missed)')")
+    # Of one who has left, the focus goes on.
+    page.evaluate(
+        """() => setInterval(() => {
+            window.frames().forEach((_, number) => window.reply(number, [], ""));
+        }, 50)"""
+    )
+    page.wait_for_function("() => !document.querySelector('.ssr-face')")
+    assert page.evaluate("() => document.activeElement.textContent") == "Stop"
 
 
 def test_a_picture_is_saved_when_somebody_asks_for_it(by_hand, tmp_path):

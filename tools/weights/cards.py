@@ -14,9 +14,9 @@ from safetensors import safe_open
 from ssrlib import cards, detectors, finder, results, weights
 from ssrlib.targets import TARGETS
 
-SOURCES = {"utkface": "UTKFace", "aaf": "All-Age-Faces", "appa_real": "APPA-REAL", "appa": "APPA-REAL"}
+SOURCES = {"utkface": "UTKFace", "aaf": "All-Age-Faces", "appa_real": "APPA-REAL"}
 # By a network like the built-in one, trained on all collections or on all but that one.
-KNOWN = {"built in": "", "without it": ", by a network that never saw it"}
+KNOWN = {"built in": "", "without it": ", by a network that never saw it, trained for less time"}
 FINDER = """\
 # Model card: finder.safetensors
 
@@ -37,7 +37,7 @@ detector works.
 ## Known failures
 
 - It takes other things for faces: {false} times in 100 pictures without a face, in the test below.
-- It misses faces smaller than 24 pixels, tilted by more than 45 degrees, seen from the side, or half covered.
+- It misses faces smaller than 24 pixels, tilted by more than 45 degrees, seen from the side, or partly covered.
 - Its points are less exact than those of larger detectors, as long as a head is upright (chapter 2).
 
 ## Training
@@ -61,7 +61,8 @@ pictures that training spared. The pictures of this test are harder.
 ## Whom it misses
 
 Photos of the test splits, as they are, in which it saw no face. In brackets Wilson's 95 % interval; groups of
-fewer than {least} people are left out. What skin, glasses or scarves change, nobody has measured.
+fewer than {least} people are left out. Whoever was found may have been somebody else in the photo, so these
+shares are rather too small. What skin, glasses or scarves change, nobody has measured.
 
 {missed}
 """

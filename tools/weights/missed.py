@@ -14,15 +14,19 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
-from ssrlib import detectors, metrics, results
+from ssrlib import FaceStore, detectors, metrics, results
 from ssrlib.datasets import aaf, appa_real
 
-READERS = {"aaf": aaf.rows, "appa": appa_real.rows}
+# The names of the source, of its folder, and who reads it.
+SOURCES = [("aaf", "aaf", aaf.rows), ("appa_real", "appa", appa_real.rows)]
 
 
 def missed_by(store: Path, rows: pd.DataFrame) -> list[dict[str, Any]]:
     """One row a group: how many people, the share that was missed, and Wilson's interval, also for none."""
-    rejects = pd.read_parquet(store / "rejects.parquet")
+    opened = FaceStore(store)
+    if opened.info["crop"]["detector"] != "finder":
+        raise SystemExit(f"{store}: its faces were found by another detector; prepare it again")
+    rejects = opened.rejects[opened.rejects["reason"] == "no face was found"]
     rows = rows[rows["split"] == "test"]
     groups = {"everybody": pd.Series("everybody", rows.index), "age": metrics.decades(rows["age"])}
     if "gender" in rows and rows["gender"].notna().all():
@@ -44,8 +48,8 @@ def main() -> None:
     results.check_committed()
     measured = [
         {"source": name} | row
-        for name, read in READERS.items()
-        for row in missed_by(Path("data") / name, read(arguments.data / name / f"{name}.tar")[0])
+        for name, folder, read in SOURCES
+        for row in missed_by(Path("data") / folder, read(arguments.data / folder / f"{folder}.tar")[0])
     ]
     print(pd.DataFrame(measured).round(3).to_string(index=False))
     results.record(
