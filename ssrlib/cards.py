@@ -187,7 +187,9 @@ def model_card(name: str, card: Card, metrics: dict[str, Any] | None = None, sha
         f"# Model card: {name}",
         f"An SSR-Net of the `ssrlib` package. It reads **{target}** from an RGB face of 64 x 64 pixels.",
         USE,
-        FAILURES + OWN_FAILURES.get(target, "") + (PROMISES.get(target, "") if "calibration" in card else ""),
+        FAILURES
+        + OWN_FAILURES.get(target, "")
+        + (PROMISES.get(target, "") if card.get("calibration") else ""),
         "## Training\n\n" + _list({"SHA-256 of the weights": f"`{sha256}`"} | _training(card)),
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
         OTHER_LABELS.get(target, "") if "All-Age-Faces" in card.get("data", "") else "",
@@ -228,11 +230,7 @@ def by_data_set(rows: list[dict[str, Any]], target: Target) -> str:
         target: what it reads.
     """
     names = [name for name in WORDS if name in rows[0]]
-    told = [
-        {"data set": row["source"], "faces": f"{row['faces']:,}"}
-        | {_label(name, target): _with_interval(row, name, target) for name in names}
-        for row in rows
-    ]
+    told = [{"data set": row["source"]} | _in_words(row, names, target) for row in rows]
     return f"## Results by data set, test splits\n\n{table(told)}\n"
 
 
@@ -335,13 +333,15 @@ def _by_group(metrics: dict[str, Any]) -> str:
         f"{GROUPS.get(target.name, '')}"
     ]
     for grouping, groups in metrics["groups"].items():
-        rows = [
-            {grouping: group["group"], "faces": f"{group['faces']:,}"}
-            | {_label(name, target): _with_interval(group, name, target) for name in names}
-            for group in groups
-        ]
+        rows = [{grouping: group["group"]} | _in_words(group, names, target) for group in groups]
         parts.append(f"### By {grouping}\n\n{table(rows)}")
     return "\n\n".join(parts)
+
+
+def _in_words(group: dict[str, Any], names: list[str], target: Target) -> dict[str, str]:
+    """A group's row of a table: how many faces it has, and its metrics."""
+    told = {_label(name, target): _with_interval(group, name, target) for name in names}
+    return {"faces": f"{group['faces']:,}"} | told
 
 
 def _with_interval(group: dict[str, Any], name: str, target: Target) -> str:

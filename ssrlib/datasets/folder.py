@@ -23,9 +23,9 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Paths are relative to the table's folder. Gender is "female", "male" or empty. People with the
     same subject go to one split: the one that a `split` column gives to some of them, if there is one. Where
-    it gives them several, those are kept, with a warning, and the rest go by the hash. In a CSV, an empty
-    cell means unknown, and so does NA or None. A photo that has neither goes by its
-    name, or by its path where others have its name. Other columns are kept as they are.
+    it gives them several, those are kept, with a warning, and the rest go by the hash. A photo that has
+    neither goes by its name, or by its path where others have its name. In a CSV, an empty cell means
+    unknown, and so does NA or None. Other columns are kept as they are.
 
     Photos may also lie in a tar file, beside a table named `labels.csv`; they are read in place.
 

@@ -214,12 +214,16 @@ def drag(page, *points) -> None:
     page.mouse.up()
 
 
-def test_a_box_drawn_on_the_camera_freezes_it_and_is_read(by_hand, screenshot):
-    page = by_hand
+def start_with_nobody(page) -> None:
     start(page)
     until_sent(page, 2)
     page.evaluate("() => window.reply(0, [], '')")
     page.get_by_text("draw a box around a face").wait_for()
+
+
+def test_a_box_drawn_on_the_camera_freezes_it_and_is_read(by_hand, screenshot):
+    page = by_hand
+    start_with_nobody(page)
     page.evaluate("() => window.reply(1, [], '')")
     drag(page, (0.5, 0.5), (0.505, 0.505))  # a click, no box
     assert not page.evaluate("() => document.querySelector('video').paused")
@@ -244,10 +248,7 @@ def test_a_box_drawn_on_the_camera_freezes_it_and_is_read(by_hand, screenshot):
 
 def test_boxes_drawn_on_a_frozen_picture_all_stay_and_one_without_a_width_is_none(by_hand):
     page = by_hand
-    start(page)
-    until_sent(page, 2)
-    page.evaluate("() => window.reply(0, [], '')")
-    page.get_by_text("draw a box around a face").wait_for()
+    start_with_nobody(page)
     drag(page, (0.75, 0.5), (0.5, 0.25))
     drag(page, (0.2, 0.2), (0.4, 0.4), (0.2, 0.4))  # back to where it began
     drag(page, (0.1, 0.5), (0.3, 0.8))
@@ -258,10 +259,7 @@ def test_boxes_drawn_on_a_frozen_picture_all_stay_and_one_without_a_width_is_non
 
 def test_a_drag_that_comes_to_nothing_lets_the_camera_go_on(by_hand):
     page = by_hand
-    start(page)
-    until_sent(page, 1)
-    page.evaluate("() => window.reply(0, [], '')")
-    page.get_by_text("draw a box around a face").wait_for()
+    start_with_nobody(page)
     drag(page, (0.2, 0.2), (0.4, 0.4), (0.2, 0.4))
     page.wait_for_function("() => !document.querySelector('video').paused")
 

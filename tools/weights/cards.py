@@ -66,8 +66,6 @@ shares are rather too small. What skin, glasses or scarves change, nobody has me
 
 {missed}
 """
-# Smaller groups say little about who is missed.
-LEAST = 40
 BOOK = Path(__file__).parents[2] / "book"
 
 
@@ -110,9 +108,9 @@ def finder_card() -> str:
         terms=card["terms"],
         found=cards.table([_found(row) for row in photos["found"]]),
         threshold=results.load("finder-threshold")["metrics"]["chosen"],
-        least=LEAST,
+        least=cards.MIN_FACES,
         missed=cards.table(
-            [_missed(row) for row in results.load("missed")["metrics"] if row["people"] >= LEAST]
+            [_missed(row) for row in results.load("missed")["metrics"] if row["people"] >= cards.MIN_FACES]
         ),
     )
 

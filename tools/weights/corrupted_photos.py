@@ -23,8 +23,7 @@ from ssrlib.detectors import Box
 from ssrlib.face_crop import crop_face
 from ssrlib.landmarks import square, warp
 from ssrlib.scenes import Portrait
-from ssrlib.targets import TARGETS
-from tools.weights.corruptions import CORRUPTIONS, STRENGTHS, corrupted, in_onnx
+from tools.weights.corruptions import ALONE, CORRUPTIONS, STRENGTHS, corrupted, in_onnx
 from tools.weights.finder import Photos, rows_of
 
 FACE, SIDE = 64, 192
@@ -77,8 +76,7 @@ def main() -> None:
     photos_of = Photos(people)
     shown, points = zip(*(centered(photos_of[number]) for number in range(PHOTOS)), strict=True)
     photos, ages = np.stack(shown), people["age"].to_numpy()
-    alone = {target: weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS}
-    readers = {"built in": AgeGenderEstimator(backend="onnx"), "UTKFace alone": in_onnx(alone)}
+    readers = {"built in": AgeGenderEstimator(backend="onnx"), "UTKFace alone": in_onnx(ALONE)}
     table: list[dict[str, Any]] = []
     for corruption, strength in [("none", 0), *product(CORRUPTIONS, STRENGTHS)]:
         seen = corrupted(photos, corruption, strength) if strength else photos
@@ -91,7 +89,7 @@ def main() -> None:
         weights=weights.built_in(),
         finder=detectors.finder_sha256(),
         data=f"All-Age-Faces and APPA-REAL, {PHOTOS} photos of their test splits",
-        other={target: weights.weights_sha256(path) for target, path in alone.items()},
+        other={target: weights.weights_sha256(path) for target, path in ALONE.items()},
         seed=0,
     )
 

@@ -28,6 +28,8 @@ from ssrlib.export import to_onnx
 from ssrlib.targets import AGE, GENDER, TARGETS
 
 STRENGTHS = (1, 2, 3)
+# The networks that know UTKFace alone.
+ALONE = {target: weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS}
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
@@ -161,8 +163,7 @@ def main() -> None:
     split = "validation" if arguments.rival else "test"
     faces, table = store.split(split)
     faces, table = faces[: arguments.faces], table[: arguments.faces]
-    alone = {target: weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS}
-    other, files = "UTKFace alone", alone
+    other, files = "UTKFace alone", ALONE
     if arguments.rival:
         other, path = arguments.rival
         files = {"age": Path(path), "gender": weights.pretrained("gender")}
