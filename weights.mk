@@ -19,6 +19,7 @@ VARIED_AGE_RUNS := $(MIXTURE_SEEDS:%=runs/varied-%/age/finished)
 TAUGHT_GENDER := runs/taught-mild-0 runs/taught-strong-0
 LEFT_OUT := aaf appa utkface
 LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
+WITHOUT := --without aaf runs/without-aaf --without appa_real runs/without-appa --without utkface runs/without-utkface
 TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 HOME_RUNS := $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json
@@ -103,15 +104,20 @@ $(RESULTS)/gender-runs.json: $(GENDER_RUNS)
 $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json: $(RESULTS)/%-runs.json: | $(READY)
 	$(RUN) tools.weights.publish $* $(^:/$*/finished=)
 
+$(RESULTS)/strangers.json: tools/weights/strangers.py $(LEFT_OUT_RUNS) $(FACES)
+	$(RUN) tools.weights.strangers $(WITHOUT)
+
 $(CALIBRATED): $(RESULTS)/%-test.json: $(RESULTS)/%-mixture-runs.json $(STORE) $(FACES) tools/weights/calibrate.py
 	$(RUN) tools.weights.calibrate $*
+
+# Only ages have ranges.
+$(RESULTS)/age-test.json: $(RESULTS)/strangers.json
 
 $(EXPORTED): ssrlib/pretrained/%.json: $(RESULTS)/%-test.json
 	$(RUN) ssrlib export $* --to onnx --out $(@D)
 
 $(RESULTS)/away.json: tools/weights/away.py $(CALIBRATED) $(LEFT_OUT_RUNS) $(HOME_RUNS)
-	$(RUN) tools.weights.away --without aaf runs/without-aaf --without appa_real runs/without-appa \
-		--without utkface runs/without-utkface
+	$(RUN) tools.weights.away $(WITHOUT)
 
 $(RESULTS)/corruptions.json: tools/weights/corruptions.py $(EXPORTED) $(HOME_RUNS)
 	$(RUN) tools.weights.corruptions

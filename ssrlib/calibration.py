@@ -9,7 +9,7 @@ Advances in Large Margin Classifiers, 1999.
 """
 
 from itertools import pairwise
-from typing import Any, TypedDict, final
+from typing import Any, NotRequired, TypedDict, final
 
 import numpy as np
 
@@ -31,7 +31,8 @@ class AgeCalibration(TypedDict):
     `faces` is how many it was learned from, and `coverage` the share of people who are meant to be inside
     their interval. `scale` are the three weights of the expected error, in years: of 1, of the reading, and
     of its difference from the mirror image's. `bands` are the lowest and the highest usual error in units of
-    that, for people as old as the `middles`, in years.
+    that, for people as old as the `middles`, in years. `widened` is by how much the bands are wider than
+    those faces asked for, where they are.
     """
 
     faces: int
@@ -39,6 +40,7 @@ class AgeCalibration(TypedDict):
     scale: list[float]
     middles: list[float]
     bands: list[list[float]]
+    widened: NotRequired[float]
 
 
 @final
@@ -110,6 +112,7 @@ def check(calibration: Any, target: Target) -> None:
         isinstance(bands, list) and len(bands) == len(middles) and all(_numbers(band, 2) for band in bands)
     )
     expected = "a rising pair for each of the middles"
+    _check(calibration, "widened", _numbers([calibration.get("widened", 1)]), "a number")
     _check(calibration, "bands", pairs and all(low <= high for low, high in bands), expected)
 
 
@@ -163,6 +166,29 @@ def age_interval(
     compatible = beyond <= np.maximum(0, beyond.min(axis=1, keepdims=True))
     lowest, highest = AGES[compatible.argmax(axis=1)], AGES[::-1][compatible[:, ::-1].argmax(axis=1)]
     return np.minimum(ages, lowest), np.maximum(ages, highest)
+
+
+def widened(calibration: Calibration, factor: float) -> AgeCalibration:
+    """Return a calibration whose bands are wider by a factor, on both sides of their middles.
+
+    People of a collection that the network never saw are off by more than the faces it was calibrated on,
+    and no reading tells them apart. So the built-in ranges are wider for everybody, by as much as
+    collections left out have asked for (tools/weights/strangers.py; the book's chapter "How sure is it?").
+
+    >>> calibration = {"faces": 200, "coverage": 0.9, "scale": [1, 0, 0], "middles": [50], "bands": [[-5, 4]]}
+    >>> widened(calibration, 2)["bands"]
+    [[-9.5, 8.5]]
+
+    Raises:
+        ValueError: the calibration is one for gender.
+    """
+    if "bands" not in calibration:
+        raise ValueError("the calibration is one for gender, and has no bands to widen")
+    bands = [
+        [(low + high - factor * (high - low)) / 2, (low + high + factor * (high - low)) / 2]
+        for low, high in calibration["bands"]
+    ]
+    return {**calibration, "bands": bands, "widened": factor * calibration.get("widened", 1.0)}
 
 
 def probability(calibration: Calibration | None, values: np.ndarray) -> np.ndarray:

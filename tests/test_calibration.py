@@ -56,6 +56,8 @@ def test_a_calibration_for_the_other_target_is_refused(fitted):
         calibration.age_interval({"faces": 200, "platt": [1, 0]}, np.array([3.0]), np.array([0.0]))
     with pytest.raises(ValueError, match="is one for age"):
         calibration.probability(fitted, np.array([0.5]))
+    with pytest.raises(ValueError, match="is one for gender"):
+        calibration.widened({"faces": 200, "platt": [1, 0]}, 1.2)
 
 
 def test_calibrations_survive_json(fitted):
@@ -69,6 +71,18 @@ def test_an_interval_always_holds_its_reading(fitted, ages, differences):
     low, high = calibration.age_interval(fitted, ages, differences)
     assert (low <= ages).all()
     assert (ages <= high).all()
+
+
+@given(st.floats(1, 3), st.floats(0, 100), st.floats(0, 100))
+def test_wider_bands_hold_what_the_others_hold_and_go_back(fitted, factor, age, difference):
+    reading = np.array([age]), np.array([difference])
+    wide = calibration.widened(fitted, factor)
+    (low, high), (lowest, highest) = (calibration.age_interval(each, *reading) for each in (fitted, wide))
+    assert lowest <= low
+    assert high <= highest
+    back = calibration.widened(wide, 1 / factor)
+    assert back["widened"] == pytest.approx(1)
+    np.testing.assert_allclose(back["bands"], fitted["bands"])
 
 
 @pytest.mark.parametrize("ages", [np.full(200, 30.0), np.repeat([10.0, 90.0], [199, 1])])

@@ -3,17 +3,17 @@
     python -m tools.weights.calibrate age
     python -m tools.weights.calibrate gender
 
-Run it after tools/weights/publish.py. It changes the card of
-ssrlib/pretrained/TARGET.safetensors, not its tensors, and writes book/results/TARGET-test.json and
-TARGET-validation.json. Measuring chooses nothing: every number that it could change is learned on
-validation. tools/weights/away.py measures the other data sets.
+Run it after tools/weights/publish.py and, for age, tools/weights/strangers.py, which says by how much the
+ranges are widened. It changes the card of ssrlib/pretrained/TARGET.safetensors, not its tensors, and writes
+book/results/TARGET-test.json and TARGET-validation.json. Measuring chooses nothing: every number that it
+could change is learned on validation. tools/weights/away.py measures the other data sets.
 """
 
 import argparse
 from pathlib import Path
 
-from ssrlib import FaceStore, inference, metrics, results, weights
-from ssrlib.targets import TARGETS, Target
+from ssrlib import FaceStore, calibration, inference, metrics, results, weights
+from ssrlib.targets import AGE, TARGETS, Target
 
 SCORES = ("mae", "ca5", "accuracy")
 
@@ -23,6 +23,9 @@ def calibrate(target: Target, faces: FaceStore, store: FaceStore) -> dict:
     path = weights.pretrained(target.name)
     network, card = weights.load(path), weights.read_card(path)
     card["calibration"] = inference.calibrate(network, faces)
+    if target is AGE:
+        factor = results.load("strangers")["metrics"]["factor"]
+        card["calibration"] = calibration.widened(card["calibration"], factor)
     measured = {
         split: metrics.evaluate(network, store, split, card["calibration"])
         for split in ("validation", "test")
