@@ -152,6 +152,19 @@ def open_saved(page, address: str, folder: Path, name: str, html: str) -> None:
     until_idle(page)
 
 
+@contextmanager
+def in_background(page):
+    """Let a page find its tab in the background, as if another one were in front of it."""
+    page.evaluate(
+        """() => {
+            Object.defineProperty(document, "hidden", { value: true, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    yield
+    page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }")
+
+
 class Lab:
     """One notebook, open in JupyterLab: run its cells, change them, read what they printed."""
 

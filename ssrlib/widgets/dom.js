@@ -13,6 +13,7 @@
  */
 
 const SVG = "http://www.w3.org/2000/svg";
+const REST = 700; // milliseconds without a move, after which an answer is read aloud
 
 /**
  * Create an HTML element: properties and listeners by name, attributes that hold a dash with setAttribute.
@@ -45,12 +46,25 @@ export function shell(name, ...children) {
 
 /**
  * Create a button.
- * @param {() => void} onclick
+ * @param {() => void} press is not called while the button is busy
  * @param {Record<string, unknown>} properties
  * @param {(Node | string)[]} children
  */
-export function button(onclick, properties, ...children) {
-  return h("button", { type: "button", className: "ssr-button", onclick, ...properties }, ...children);
+export function button(press, properties, ...children) {
+  const onclick = () => created.hasAttribute("aria-disabled") || press();
+  const all = { type: "button", className: "ssr-button", onclick, ...properties };
+  const created = h("button", all, ...children);
+  return created;
+}
+
+/**
+ * Let a button wait; disabled, it would lose the focus.
+ * @param {HTMLButtonElement} pressed
+ * @param {boolean} busy
+ */
+export function setBusy(pressed, busy) {
+  if (busy) pressed.setAttribute("aria-disabled", "true");
+  else pressed.removeAttribute("aria-disabled");
 }
 
 /**
@@ -85,6 +99,21 @@ export function pen(canvas, settings) {
 export function say(message, text) {
   if (message.textContent !== text) message.textContent = text;
   message.hidden = !text;
+}
+
+/**
+ * Return how to read a text aloud once no other one has followed for a while, and how to leave it unread.
+ * @param {(text: string) => void} speak
+ */
+export function onceAtRest(speak) {
+  let timer = 0;
+  const forget = () => clearTimeout(timer);
+  /** @param {string} text */
+  const later = (text) => {
+    forget();
+    timer = setTimeout(() => speak(text), REST);
+  };
+  return { later, forget };
 }
 
 /**

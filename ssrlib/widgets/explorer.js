@@ -6,6 +6,7 @@ import {
   fixed,
   h,
   listen,
+  onceAtRest,
   onWidth,
   s,
   say,
@@ -36,7 +37,6 @@ const KEYS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 
 const STEP = 0.1;
 const PULLS =
   `Small: what the value would gain if that number grew by ${STEP}, by the formula's derivatives.`;
-const REST = 700; // milliseconds without a move, after which the answer is read aloud
 const HINT = "Drag a bin up or down for its weight, sideways for its shift, and a grip for the width.";
 
 class StagewiseExplorer {
@@ -59,7 +59,7 @@ class StagewiseExplorer {
     // While it moves, the answer changes many times a second: those who listen hear where it comes to rest.
     this.answer = h("output", { className: "ssr-answer", "aria-live": "off" });
     this.spoken = h("p", { className: "ssr-hearing", "aria-live": "polite" });
-    this.speaking = 0; // a timer
+    this.aloud = onceAtRest((text) => say(this.spoken, text));
     this.sum = h("p", { className: "ssr-sumline" });
     this.note = h("p", { className: "ssr-note" });
     this.svg = s("svg", { class: "ssr-picture", role: "img", tabindex: -1 });
@@ -85,7 +85,7 @@ class StagewiseExplorer {
     });
     this.end = () => {
       this.endGlide();
-      clearTimeout(this.speaking);
+      this.aloud.forget();
       deaf();
       rest();
     };
@@ -142,7 +142,7 @@ class StagewiseExplorer {
     this.terms = target;
     this.recognize();
     this.send();
-    if (shape(from) !== shape(target) || stillness()) return this.show();
+    if (shape(from.p) !== shape(target.p) || stillness()) return this.show();
     this.endGlide = glide((share) => {
       this.terms = share < 1 ? mix(from, target, share) : target;
       this.draw();
@@ -150,8 +150,8 @@ class StagewiseExplorer {
   }
 
   show() {
-    if (shape(this.terms) !== this.built) this.build();
-    this.built = shape(this.terms);
+    if (shape(this.terms.p) !== this.built) this.build();
+    this.built = shape(this.terms.p);
     this.draw();
   }
 
@@ -163,19 +163,13 @@ class StagewiseExplorer {
     const digits = range < 10 ? 3 : 1;
     const value = stages[stages.length - 1].value;
     const text = fixed(value, digits);
-    if (this.answer.dataset.value) this.speak(`${text} ${unit}`);
+    if (this.answer.dataset.value) this.aloud.later(`${text} ${unit}`);
     sayValue(this.answer, text, unit);
     this.answer.dataset.value = String(value);
     this.sum.textContent = `${sumText(stages, digits)} = ${text}`;
     this.svg.setAttribute("aria-label", `${p.length} stages of bins, adding up to ${text} ${unit}`);
     this.pulls = derivatives(this.terms);
     for (const { refresh } of this.sliders) refresh();
-  }
-
-  /** @param {string} text */
-  speak(text) {
-    clearTimeout(this.speaking);
-    this.speaking = setTimeout(() => say(this.spoken, text), REST);
   }
 
   /** Make the sliders for the stages and bins that there are now. */
@@ -337,19 +331,14 @@ function termsOf({ p, eta, delta, value_range: range, unit }) {
   return { p, eta, delta, range, unit };
 }
 
-/** @param {Terms} terms */
-function shape({ p }) {
-  return p.map((row) => row.length).join();
+/** @param {number[][]} rows */
+function shape(rows) {
+  return rows.map((row) => row.length).join();
 }
 
 /** Whether there is a shift for each weight, and a change of width for each stage. @param {Shown} terms */
 function fits({ p, eta, delta }) {
-  return p.length === delta.length && JSON.stringify(p.map(count)) === JSON.stringify(eta.map(count));
-}
-
-/** @param {number[]} row */
-function count(row) {
-  return row.length;
+  return p.length === delta.length && shape(p) === shape(eta);
 }
 
 /**

@@ -1,7 +1,7 @@
 // The training monitor: the state that Python sends, as curves, bars and a line of numbers.
 
 import { Chart, line, ticks } from "./chart.js";
-import { button, h, listen, onWidth, s, sayValue, shell } from "./dom.js";
+import { button, h, listen, onWidth, s, sayValue, setBusy, shell } from "./dom.js";
 
 /** @import { Model } from "./dom.js" */
 /** @import { Point } from "./chart.js" */
@@ -81,24 +81,13 @@ class TrainingMonitor {
    */
   button(text, kind) {
     const press = () => {
-      if (pressed.hasAttribute("aria-disabled")) return;
-      this.setBusy(pressed, true);
+      setBusy(pressed, true);
       this.stopping = kind === "stop";
       this.ask(kind);
       if (this.stopping) this.show();
     };
     const pressed = button(press, { className: "ssr-button ssr-main", hidden: true }, text);
     return pressed;
-  }
-
-  /**
-   * Let a button wait; disabled, it would lose the focus.
-   * @param {HTMLButtonElement} pressed
-   * @param {boolean} busy
-   */
-  setBusy(pressed, busy) {
-    if (busy) pressed.setAttribute("aria-disabled", "true");
-    else pressed.removeAttribute("aria-disabled");
   }
 
   /**
@@ -126,9 +115,9 @@ class TrainingMonitor {
     this.phase.textContent = [PHASES[state.phase], state.message].filter(Boolean).join(" ");
     const focused = document.activeElement;
     this.stop.hidden = !live || !["running", "stopping"].includes(state.phase);
-    this.setBusy(this.stop, state.phase === "stopping");
+    setBusy(this.stop, state.phase === "stopping");
     this.resume.hidden = !live || state.phase !== "stopped";
-    this.setBusy(this.resume, false);
+    setBusy(this.resume, false);
     // A button that hides hands its focus on; in the end both hide.
     const other = focused === this.stop ? this.resume : this.stop;
     if ([this.stop, this.resume].some((one) => one === focused && one.hidden)) {

@@ -9,6 +9,7 @@ import {
   download,
   fixed,
   h,
+  onceAtRest,
   onDrop,
   onWidth,
   pen,
@@ -61,7 +62,6 @@ const SEEK_EVERY = 250; // the same while nobody is seen
 const MISSED = 600; // milliseconds for which a face that is not found may be back at once
 const AVERAGED = 8; // the camera's latest readings
 const HUSH = 4000; // milliseconds between two answers that are read aloud
-const REST = 700; // milliseconds without a move, after which an answer is read aloud
 // The screen is 400 x 300 units; the networks get this square of it.
 const SCREEN = { width: 400, height: 300 };
 const SQUARE = { x: 101, y: 60, side: 198 };
@@ -738,7 +738,7 @@ class Result {
     this.coverage = percent(built.age?.coverage ?? 0).replace(" ", "\u00a0");
     this.empty = false; // whether it says that there is no face
     this.spokenAt = -Infinity;
-    this.speaking = 0; // a timer
+    this.aloud = onceAtRest((text) => this.speak(text));
     const label = "The 64 by 64 pixels that the networks get";
     const size = { width: FACE, height: FACE };
     this.seen = h("canvas", { className: "ssr-seen", ...size, role: "img", "aria-label": label });
@@ -762,15 +762,15 @@ class Result {
     });
     this.end = () => {
       rest();
-      clearTimeout(this.speaking);
+      this.aloud.forget();
     };
   }
 
   /** Say that there is no face, and so no answer. @param {boolean} live */
   nobody(live) {
-    clearTimeout(this.speaking); // of what was read before
+    this.aloud.forget(); // what was read before
     const text = `${NO_FACE}.`;
-    if (this.spoken.textContent !== text) this.speak(text, live);
+    if (this.spoken.textContent !== text) this.tell(text, live);
     if (this.empty) return;
     this.empty = true;
     for (const name of ["age", "low", "high", "male"]) delete this.age.dataset[name];
@@ -814,7 +814,7 @@ class Result {
     this.drawStages(last, live ? readings.length : 1);
     const doubt = sure ? "" : " Not sure that it is a face.";
     const text = `About ${fixed(years, 0)} years${range ? `, between ${range}` : ""}; ${gender}.${doubt}`;
-    this.speak(text, live);
+    this.tell(text, live);
   }
 
   /**
@@ -838,15 +838,17 @@ class Result {
    * @param {string} text
    * @param {boolean} live
    */
-  speak(text, live) {
-    if (live && performance.now() - this.spokenAt < HUSH) return;
-    clearTimeout(this.speaking);
-    const aloud = () => {
-      this.spokenAt = performance.now();
-      this.spoken.textContent = text;
-    };
-    if (live) aloud();
-    else this.speaking = setTimeout(aloud, REST);
+  tell(text, live) {
+    if (!live) return this.aloud.later(text);
+    if (performance.now() - this.spokenAt < HUSH) return;
+    this.aloud.forget();
+    this.speak(text);
+  }
+
+  /** @param {string} text */
+  speak(text) {
+    this.spokenAt = performance.now();
+    this.spoken.textContent = text;
   }
 }
 

@@ -16,6 +16,7 @@ import {
   pictureInput,
   s,
   say,
+  setBusy,
   shell,
 } from "./dom.js";
 import { drawStages } from "./stages.js";
@@ -181,13 +182,12 @@ class WebcamDemo {
       say(message, "Opening \u2026");
       return this.pull();
     }
-    // A disabled button would lose the focus.
-    start.setAttribute("aria-disabled", "true");
+    setBusy(start, true);
     const which = cameras.value ? { deviceId: { exact: cameras.value } } : { facingMode: "user" };
     // Meanwhile a photo may have been dropped, another camera chosen, or the cell run again.
     const wanted = () => own === this.turn && this.root.isConnected;
     const opened = await this.camera.open(which, wanted);
-    start.removeAttribute("aria-disabled");
+    setBusy(start, false);
     if (own !== this.turn) return;
     if (!opened) {
       // A camera that cannot be had must not be asked for again and again.
@@ -337,8 +337,7 @@ class WebcamDemo {
     if (error && this.source) return this.stop(error);
     if (error) return say(message, `${error[0].toUpperCase()}${error.slice(1)}.`);
     this.answer = answer;
-    const advice = this.source ? absence(answer) : adviceOn(answer, this.photo !== null);
-    if (!this.running || !document.hidden) say(message, advice); // a late answer: it is paused
+    if (!this.running || !document.hidden) say(message, this.adviceOn(answer)); // a late answer: it is paused
     this.controls.save.disabled = false;
     this.screen.place.classList.toggle("ssr-nobody", !answer.faces.length && this.canDraw);
     const pictures = [...buffers];
@@ -347,6 +346,15 @@ class WebcamDemo {
     if (answer.details) this.details.draw(answer.details, pictures[0]);
     this.details.remember(this.photo ? undefined : this.theChosen());
     this.pull();
+  }
+
+  /** What to do about an answer that shows nobody, or a face that cannot be read well. @param {Answer} answer */
+  adviceOn({ faces, hint }) {
+    // A video cannot be told to come closer.
+    if (this.source) return faces.length ? "" : MESSAGES.unseen;
+    if (hint) return (this.photo ? HINTS_HERE : HINTS)[hint];
+    if (faces.length) return "";
+    return this.photo ? MESSAGES.nobodyHere : MESSAGES.nobody;
   }
 
   /**
@@ -440,27 +448,11 @@ class WebcamDemo {
   }
 }
 
-/**
- * What to do about an answer that shows nobody, or a face that cannot be read well.
- * @param {Answer} answer
- * @param {boolean} isPhoto
- */
-function adviceOn({ faces, hint }, isPhoto) {
-  if (hint) return (isPhoto ? HINTS_HERE : HINTS)[hint];
-  if (faces.length) return "";
-  return isPhoto ? MESSAGES.nobodyHere : MESSAGES.nobody;
-}
-
-/** A video cannot be told to come closer. @param {Answer} answer */
-function absence({ faces }) {
-  return faces.length ? "" : MESSAGES.unseen;
-}
-
 /** @param {WebcamDemo} demo */
 function controls(demo) {
   const main = { className: "ssr-button ssr-main" };
   const press = () => demo.running ? demo.stop(demo.first) : demo.start();
-  const start = button(() => start.hasAttribute("aria-disabled") || press(), main, "Start");
+  const start = button(press, main, "Start");
   const freeze = button(() => demo.freeze(demo.frozenAt === null), { disabled: true }, "Freeze");
   const cameras = h("select", { className: "ssr-select", hidden: true, "aria-label": "Camera" });
   const file = pictureInput((chosen) => demo.show(chosen));

@@ -14,7 +14,7 @@ from ssrlib import Recipe, face_crop, soft_stagewise_regression
 from ssrlib.datasets import synthetic
 from ssrlib.training import new_network
 from ssrlib.widgets import Playground, StagewiseExplorer, TrainingMonitor
-from testing.lab import open_saved
+from testing.lab import in_background, open_saved
 from tools.site import notebooks
 
 RECIPE = Recipe(epochs=2, batch_size=64)
@@ -362,18 +362,12 @@ def test_two_webcam_demos_at_once_and_a_tab_in_the_background(lab, page):
     )
     assert counted["most"] <= 4
 
-    page.evaluate(
-        """() => {
-            Object.defineProperty(document, "hidden", { value: true, configurable: true });
-            document.dispatchEvent(new Event("visibilitychange"));
-        }"""
-    )
-    page.get_by_text("Paused while this tab is in the background.").first.wait_for()
-    opened.run("0")  # by then, what was on its way has been answered
-    before = counted["sent"]
-    opened.run("[__import__('time').sleep(0.5), 0][1]")
-    assert counted["sent"] == before
-    page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }")
+    with in_background(page):
+        page.get_by_text("Paused while this tab is in the background.").first.wait_for()
+        opened.run("0")  # by then, what was on its way has been answered
+        before = counted["sent"]
+        opened.run("[__import__('time').sleep(0.5), 0][1]")
+        assert counted["sent"] == before
     until(opened, lambda: counted["sent"] > before)
 
 

@@ -17,6 +17,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
 from ssrlib.face_crop import Crop
 from ssrlib.widgets import TryIt
+from testing.lab import in_background
 from tools.site import notebooks
 
 ROOT = Path(__file__).parents[2]
@@ -403,21 +404,15 @@ def test_the_camera_is_read_pauses_and_stops(page, opened, screenshot):
     page.get_by_text("averaged over the last 8 pictures").wait_for()
     screenshot("try-it-camera")
 
-    page.evaluate(
-        """() => {
-            Object.defineProperty(document, "hidden", { value: true, configurable: true });
-            document.dispatchEvent(new Event("visibilitychange"));
-        }"""
-    )
-    page.get_by_text("Paused while this tab is in the background.").wait_for()
-    for _ in range(100):  # what was being read when the tab went away may still be on its way
-        paused = answer(page)
-        page.wait_for_timeout(1000)
-        if answer(page) == paused:
-            break
-    else:
-        raise AssertionError("the camera was read although the tab was in the background")
-    page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }")
+    with in_background(page):
+        page.get_by_text("Paused while this tab is in the background.").wait_for()
+        for _ in range(100):  # what was being read when the tab went away may still be on its way
+            paused = answer(page)
+            page.wait_for_timeout(1000)
+            if answer(page) == paused:
+                break
+        else:
+            raise AssertionError("the camera was read although the tab was in the background")
     wait_for_other(page, paused)
     assert not page.locator(".ssr-message").is_visible()
 
