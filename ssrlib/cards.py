@@ -48,8 +48,8 @@ OWN_FAILURES = {
 # Of weights that have a calibration.
 PROMISES = {
     "age": """\
-- On validation faces, intervals hold nine in ten labels in each decade. They promise nothing about one face,
-  and where the photos differ from those that taught it, less still.
+- On validation faces, intervals hold nine in ten labels in each decade, or more where they were widened. They
+  promise nothing about one face, and where the photos differ from those that taught it, less still.
 """,
     "gender": """\
 - A probability is calibrated over all faces as a whole. It promises nothing about one face, and where the
@@ -316,12 +316,14 @@ def _results(card: Card, target: Target | None) -> str:
         )
         lines[read if text else split] = text or "not measured"
     calibration = card.get("calibration")
-    lines["calibration"] = (
-        f"on {calibration['faces']:,} validation faces"
-        if calibration
-        else "none: numbers come without an interval, and p_male is a score rather than a probability"
-    )
-    return _list(lines)
+    if not calibration:
+        how = "none: numbers come without an interval, and p_male is a score rather than a probability"
+    else:
+        how = f"on {calibration['faces']:,} validation faces"
+        if "widened" in calibration:
+            wider = f"{calibration['widened']:g} times as wide"
+            how += f"; the bands of usual errors then made {wider}, for collections that it never saw"
+    return _list(lines | {"calibration": how})
 
 
 def _by_group(metrics: dict[str, Any]) -> str:

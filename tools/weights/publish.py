@@ -85,7 +85,7 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
     sources = [source for source in NAMES if source in counts.index]
     names = ", ".join(NAMES[source] for source in sources)
     card: Card = {
-        "data": "; ".join(f"{NAMES[source]}: {counts.loc[source].to_dict()}" for source in sources),
+        "data": "; ".join(f"{NAMES[source]}: {_in_words(counts.loc[source])}" for source in sources),
         "command": command_of(folders[kept], trained, folders, store, target),
         "terms": TERMS.format(names),
         "crop": trained["crop"],
@@ -104,6 +104,10 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
     origin = {"data": card["data"], "trained by": card["command"]}
     place = Path("book/results") / f"{target.name}-{'runs' if alone else 'mixture-runs'}.json"
     results.record(place, measured, weights=[published], store=store, **origin)
+
+
+def _in_words(counts: pd.Series) -> str:
+    return ", ".join(f"{counts[split]:,} {split}" for split in ("train", "validation", "test"))
 
 
 if __name__ == "__main__":
