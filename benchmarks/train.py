@@ -6,7 +6,8 @@ The usual way is a `Dataset` that opens JPEGs with Pillow and changes each face 
 with a process per core, and an eager network in float32 in PyTorch's usual memory layout. Each row below adds
 one change to the row before it. The rows run in turn, each warmed up first, in three rounds or as many as you
 ask for; a round is a process, and a row's speed is the median. On a GPU, there are three rows more, on a
-processor without bfloat16 one less. The result's file is named after the device, so that those of several
+processor without bfloat16 one less. The last row is `fit` with what `--fast` chooses: on a processor with
+bfloat16 that is no compiled network. The result's file is named after the device, so that those of several
 devices lie side by side.
 """
 
@@ -116,7 +117,7 @@ def loop(batches: Batches, changes: list[str]) -> Callable[[], Tensor]:
 
 # A processor without bfloat16 would only imitate it, several times more slowly.
 BITS = ["bfloat16"] if fast()["precision"] != "32-true" else []
-CHANGES = ["packed faces", "channels last", *BITS, "compiled", "memory kept"]
+CHANGES = ["packed faces", "channels last", *BITS, "memory kept", "compiled"]
 ON_GPU = ["faces on the GPU", "nobody waits", f"batches of {LARGE:,}"]
 ROWS = ["the usual way", *CHANGES, *(ON_GPU if DEVICE.type == "cuda" else []), "ssrlib.fit"]
 

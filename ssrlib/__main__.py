@@ -292,7 +292,9 @@ def train(
     ] = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="compile the network, and multiply in 16 bits; needs a C++ compiler"),
+        typer.Option(
+            "--fast", help="16 bits, or a compiled network, or both, as it pays here; may need a C++ compiler"
+        ),
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also log for TensorBoard")] = False,
 ) -> None:

@@ -865,3 +865,11 @@ def test_the_recipes_of_the_paper_and_of_the_built_in_networks():
 def test_unbalanced_training_needs_no_source(few_faces, tmp_path):
     plain = changed(few_faces, tmp_path / "plain", lambda rows: rows.drop(columns="source"))
     assert len(fit(new_network(QUICK), plain, QUICK)) == 2
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_fast_compiles_on_a_cpu_where_numbers_keep_32_bits(bfloat16, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: bfloat16)
+    assert training.fast() == {"precision": "bf16-mixed" if bfloat16 else "32-true", "compile": not bfloat16}

@@ -219,7 +219,9 @@ def test_readme_figures_come_from_results():
     rows.append(f"{off['appa_real']} if it is APPA-REAL, and {off['utkface']} if it is UTKFace")
     inside = {(row["network"], row["source"]): f"{row['coverage']:.0%}" for row in away if "coverage" in row}
     home, out = ([inside[name, data] for data in off] for name in ("built in", "without it"))
-    rows.append("it holds {2} of UTKFace's labels, {0} of All-Age-Faces' and {1} of APPA-REAL's".format(*home))
+    rows.append(
+        "it holds {2} of UTKFace's labels, {0} of All-Age-Faces' and {1} of APPA-REAL's".format(*home)
+    )
     rows.append("and of the widening, {2}, {0} and {1} of it".format(*out))
     tests = [kept["test"] for kept in copies.values()]
     copied, faces = (sum(test[name] for test in tests) for name in ("with a copy in train", "faces"))
