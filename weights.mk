@@ -27,7 +27,7 @@ EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
 MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json corruptions-photos.json missed.json int8.json why.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
-TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json)
+TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json benchmark-browser.json)
 AFTER_NOTEBOOKS := $(addprefix $(RESULTS)/,notebooks.json site.json portable.json)
 UNREAD := $(addprefix $(RESULTS)/,film.json benchmark-webcam.json benchmark-cold.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
 READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
@@ -189,6 +189,9 @@ $(RESULTS)/benchmark-webcam.json: benchmarks/webcam.py $(CALIBRATED) | $(RESULTS
 
 $(RESULTS)/benchmark-cold.json: benchmarks/cold.py $(CALIBRATED) | $(RESULTS)/benchmark-webcam.json
 	$(RUN) benchmarks.cold
+
+$(RESULTS)/benchmark-browser.json: benchmarks/browser.py $(CALIBRATED) | $(RESULTS)/benchmark-cold.json
+	$(RUN) benchmarks.browser
 
 runs/notebooks: $(READ_BY_CHAPTERS) $(RESULTS)/gender-runs.json $(CALIBRATED) | $(MEASURED) $(TIMED)
 	$(MAKE) notebooks

@@ -84,6 +84,22 @@ def open_page(browser):
     context.close()
 
 
+def open_modules(page, folder: Path) -> None:
+    """Open a page whose scripts can call what the widgets' modules compute with."""
+    from ssrlib.widgets.base import module
+
+    names = (
+        "{ forward, unpack, softStagewiseRegression, ageInterval, probability, likelierGender, "
+        "mirrorImage, AGES, FACE, warp, similarity, findFaces, lookAgain, boxOf, unpackFinder }"
+    )
+    modules = module("network.js", "calibration.js", "face.js", "finder.js")
+    script = f"{modules}\nObject.assign(globalThis, {names});"
+    path = folder / "modules.html"
+    path.write_text(f'<!doctype html><meta charset=utf-8><script type="module">{script}</script>')
+    page.goto(path.as_uri())
+    page.wait_for_function("() => globalThis.FACE")
+
+
 @contextmanager
 def run_jupyter(folder: Path):
     """Start JupyterLab in a folder, with settings of its own, and return its address."""

@@ -26,7 +26,8 @@ case "$3 $4 $*" in
   tools.weights.calibrate*) write "book/results/$4-test.json" ;;
   tools.weights.cards*) write book/datasheet.md ;;
   tools.site.animate*) write book/results/film.json ;;
-  benchmarks.accuracy*|benchmarks.webcam*|benchmarks.cold*) write "book/results/benchmark-${3##*.}.json" ;;
+  benchmarks.accuracy*|benchmarks.webcam*|benchmarks.cold*|benchmarks.browser*)
+    write "book/results/benchmark-${3##*.}.json" ;;
   *--rival*) write book/results/corruptions-validation.json ;;
   tools.weights.corrupted_photos*) write book/results/corruptions-photos.json ;;
   tools.experiments.attack_inputs*) write book/results/attack-inputs.json ;;
@@ -83,7 +84,8 @@ READ_ONNX = (
     "tools.experiments.attack_inputs",
 )
 READ_ONNX += tuple(
-    f"benchmarks.{name}" for name in ("tilts", "following", "accuracy", "latency", "webcam", "cold")
+    f"benchmarks.{name}"
+    for name in ("tilts", "following", "accuracy", "latency", "webcam", "cold", "browser")
 )
 STRANGERS = [
     "tools.weights.strangers --without aaf runs/without-aaf --without appa_real runs/without-appa "
@@ -112,6 +114,7 @@ TIMED = [
     "benchmarks.latency",
     "benchmarks.webcam",
     "benchmarks.cold",
+    "benchmarks.browser",
 ]
 CHAPTERS = ["jupytext", "jupyter", "tools.site.tidy", "benchmarks.notebooks", "benchmarks.site"]
 CHAPTERS += ["tools.experiments.portable"]

@@ -26,9 +26,8 @@ from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
 from ssrlib.inference import predict
 from ssrlib.landmarks import MIDDLE, TEMPLATE
-from ssrlib.widgets.base import module
 from ssrlib.widgets.try_it import pack, pack_finder
-from testing.lab import as_rgba, open_page
+from testing.lab import as_rgba, open_modules, open_page
 
 PORTRAIT = data.astronaut()
 # A call of the browser takes many inputs at once.
@@ -39,19 +38,8 @@ many = settings(max_examples=15, derandomize=True)
 @pytest.fixture(scope="module")
 def call(browser, tmp_path_factory):
     """Call a function of the widgets' modules in the browser, with an argument as JSON."""
-    names = (
-        "{ forward, unpack, softStagewiseRegression, ageInterval, probability, likelierGender, "
-        "mirrorImage, AGES, FACE, warp, similarity, findFaces, lookAgain, boxOf, unpackFinder }"
-    )
-    script = (
-        module("network.js", "calibration.js", "face.js", "finder.js")
-        + f"\nObject.assign(globalThis, {names});"
-    )
-    path = tmp_path_factory.mktemp("page") / "modules.html"
-    path.write_text(f'<!doctype html><meta charset=utf-8><script type="module">{script}</script>')
     with open_page(browser) as page:
-        page.goto(path.as_uri())
-        page.wait_for_function("() => globalThis.FACE")
+        open_modules(page, tmp_path_factory.mktemp("page"))
         yield page.evaluate
 
 
