@@ -3,12 +3,12 @@
     python -m benchmarks.train
 
 The usual way is a `Dataset` that opens JPEGs with Pillow and changes each face by itself, a `DataLoader`
-with a process per core, and an eager network in float32 in PyTorch's usual memory layout. Each row below adds
-one change to the row before it. The rows run in turn, each warmed up first, in three rounds or as many as you
-ask for; a round is a process, and a row's speed is the median. On a GPU, there are three rows more, on a
-processor without bfloat16 one less. The last row is `fit` with what `--fast` chooses: on a processor with
-bfloat16 that is no compiled network. The result's file is named after the device, so that those of several
-devices lie side by side.
+with a process per core, and an eager network in float32 in PyTorch's usual memory layout. Each row below
+but the last adds one change to the row before it. The rows run in turn, each warmed up first, in three
+rounds or as many as you ask for; a round is a process, and a row's speed is the median. On a GPU, there are
+three rows more, on a processor without bfloat16 one less. The last row is `fit` with what `--fast` chooses,
+which does not compile on a processor with bfloat16. The result's file is named after the device, so that
+those of several devices lie side by side.
 """
 
 import argparse

@@ -31,8 +31,8 @@ class AgeCalibration(TypedDict):
     `faces` is how many it was learned from, and `coverage` the share of people who are meant to be inside
     their interval. `scale` are the three weights of the expected error, in years: of 1, of the reading, and
     of its difference from the mirror image's. `bands` are the lowest and the highest usual error in units of
-    that, for people as old as the `middles`, in years. `widened` is by how much the bands are wider than
-    those faces asked for, where they are.
+    that, for people as old as the `middles`, in years. `widened`, if it is there, is the factor by
+    which they are wider than those faces asked for.
     """
 
     faces: int
@@ -111,8 +111,9 @@ def check(calibration: Any, target: Target) -> None:
     pairs = (
         isinstance(bands, list) and len(bands) == len(middles) and all(_numbers(band, 2) for band in bands)
     )
+    factor = calibration.get("widened", 1)
+    _check(calibration, "widened", _numbers([factor]) and factor > 0, "a number above 0")
     expected = "a rising pair for each of the middles"
-    _check(calibration, "widened", _numbers([calibration.get("widened", 1)]), "a number")
     _check(calibration, "bands", pairs and all(low <= high for low, high in bands), expected)
 
 
@@ -133,8 +134,8 @@ def age_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the lowest and the highest age, in years, that each reading is compatible with.
 
-    Among people of any one decade of age, 90 % are meant to be inside their interval; how many are,
-    `metrics.evaluate` measures. Without a calibration both are NaN.
+    Among people of any one decade of age, 90 % are meant to be inside their interval, and more if it was
+    `widened`; how many are, `metrics.evaluate` measures. Without a calibration both are NaN.
 
     An age y is compatible with a reading if readings of people aged y are often off by as much. "By as
     much" is told in units of the error that a linear fit expects for such a reading: older and less
@@ -169,25 +170,26 @@ def age_interval(
 
 
 def widened(calibration: Calibration, factor: float) -> AgeCalibration:
-    """Return a calibration whose bands are wider by a factor, on both sides of their middles.
+    """Return a calibration whose bands are wider by a factor, about their centers; below 1, narrower.
 
     People of a collection that the network never saw are off by more than the faces it was calibrated on,
-    and no reading tells them apart. So the built-in ranges are wider for everybody, by as much as
-    collections left out have asked for (tools/weights/strangers.py; the book's chapter "How sure is it?").
+    and the one sign that was tried does not tell who they are. So the built-in bands are wider for
+    everybody, by as much as collections left out have asked for (tools/weights/strangers.py; the book's
+    chapter "How sure is it?").
 
     >>> calibration = {"faces": 200, "coverage": 0.9, "scale": [1, 0, 0], "middles": [50], "bands": [[-5, 4]]}
     >>> widened(calibration, 2)["bands"]
     [[-9.5, 8.5]]
 
     Raises:
-        ValueError: the calibration is one for gender.
+        ValueError: the calibration is one for gender, or the factor is not above 0.
     """
     if "bands" not in calibration:
         raise ValueError("the calibration is one for gender, and has no bands to widen")
-    bands = [
-        [(low + high - factor * (high - low)) / 2, (low + high + factor * (high - low)) / 2]
-        for low, high in calibration["bands"]
-    ]
+    if not factor > 0:
+        raise ValueError(f"bands can be widened by a factor above 0, not by {factor}")
+    extra = (factor - 1) / 2  # about the center: a card does not keep the median that `fit` stretches from
+    bands = [[low - extra * (high - low), high + extra * (high - low)] for low, high in calibration["bands"]]
     return {**calibration, "bands": bands, "widened": factor * calibration.get("widened", 1.0)}
 
 

@@ -322,7 +322,7 @@ def _results(card: Card, target: Target | None) -> str:
         how = f"on {calibration['faces']:,} validation faces"
         if "widened" in calibration:
             wider = f"{calibration['widened']:g} times as wide"
-            how += f"; the bands of usual errors then made {wider}, for collections that it never saw"
+            how += f"; the bands of usual errors were then made {wider}, for photos of other collections"
     return _list(lines | {"calibration": how})
 
 

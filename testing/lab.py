@@ -177,8 +177,12 @@ def in_background(page):
             document.dispatchEvent(new Event("visibilitychange"));
         }"""
     )
-    yield
-    page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }")
+    try:
+        yield
+    finally:
+        page.evaluate(
+            "() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')) }"
+        )
 
 
 class Lab:

@@ -60,6 +60,11 @@ def test_a_calibration_for_the_other_target_is_refused(fitted):
         calibration.widened({"faces": 200, "platt": [1, 0]}, 1.2)
 
 
+def test_bands_are_not_turned_around(fitted):
+    with pytest.raises(ValueError, match="above 0, not by -1"):
+        calibration.widened(fitted, -1)
+
+
 def test_calibrations_survive_json(fitted):
     copy = json.loads(json.dumps(fitted))
     expected = calibration.age_interval(fitted, np.array([20.0]), np.array([1.0]))

@@ -21,7 +21,7 @@ def test_built_in_cards_name_their_data_terms_and_calibration(target):
     assert "validation faces" in text
     assert "validation, each face read once" in text
     assert ("mean absolute error" in text) == (target == "age")
-    assert ("times as wide, for collections that it never saw" in text) == (target == "age")
+    assert ("times as wide, for photos of other collections" in text) == (target == "age")
     assert "UTKFace: 16,558 train, " in text
 
 

@@ -8,7 +8,7 @@ import torch
 from ssrlib import Recipe, weights
 from tools.experiments import finetuning, portable
 from tools.experiments.ablations import VARIANTS
-from tools.weights import teach
+from tools.weights import strangers, teach
 from tools.weights.corruptions import CORRUPTIONS, STRENGTHS, corrupted
 
 
@@ -108,3 +108,20 @@ def test_portable_goes_on_when_a_chapter_hangs(tmp_path, monkeypatch):
     monkeypatch.setattr(portable, "CHAPTER_SECONDS", 5)
     path = chapter(tmp_path / "99-endless.ipynb", "while True:\n    pass", "")
     assert portable.run(path, "one thread, hash seed 1") == {"all": "stopped after 5 seconds"}
+
+
+def test_the_factor_is_the_smallest_that_holds_nine_in_ten_on_average():
+    count = len(strangers.FACTORS)
+    rising = [0.8 + 0.05 * i for i in range(4)] + [0.95] * (count - 4)
+    assert strangers.smallest([{"inside": rising}]) == strangers.FACTORS[2]
+    assert strangers.smallest([{"inside": rising}, {"inside": [0.95] * count}]) == strangers.FACTORS[1]
+    with pytest.raises(ValueError, match=r"even bands 2.0 times as wide hold less than 90%"):
+        strangers.smallest([{"inside": [0.5] * count}])
+
+
+def test_strangers_are_held_as_far_as_the_others_let_one_expect():
+    rng = np.random.default_rng(0)
+    strange, known = np.arange(4000) < 2000, np.ones((4000, 1))
+    size = np.abs(rng.normal(0, 5, 4000))
+    assert strangers.held(size, known, strange) == pytest.approx(0.9, abs=0.02)
+    assert strangers.held(np.where(strange, 3 * size, size), known, strange) < 0.5

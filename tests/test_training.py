@@ -870,6 +870,7 @@ def test_unbalanced_training_needs_no_source(few_faces, tmp_path):
 @pytest.mark.parametrize("bfloat16", [True, False])
 def test_fast_compiles_on_a_cpu_where_numbers_keep_32_bits(bfloat16, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: bfloat16)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: bfloat16)
     assert training.fast() == {"precision": "bf16-mixed" if bfloat16 else "32-true", "compile": not bfloat16}

@@ -236,18 +236,17 @@ export function warp({ data, width, height }, matrix, side) {
   const out = new ImageData(side, side);
   const back = inverse(matrix);
   const steps = Math.max(1, Math.round(1 / Math.hypot(matrix[0], matrix[3])));
-  const sums = new Float32Array(3);
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
-      sums.fill(0);
+      const sums = [0, 0, 0];
       for (let part = 0; part < steps * steps; part++) {
         const across = x + ((part % steps) + 0.5) / steps - 0.5;
         const down = y + (Math.floor(part / steps) + 0.5) / steps - 0.5;
         const u = clamp(back[0] * across + back[1] * down + back[2], 0, width - 1);
         const v = clamp(back[3] * across + back[4] * down + back[5], 0, height - 1);
-        const [left, top] = [Math.floor(u), Math.floor(v)];
+        const left = Math.floor(u), top = Math.floor(v);
         const right = Math.min(left + 1, width - 1), bottom = Math.min(top + 1, height - 1);
-        const [share, below] = [u - left, v - top];
+        const share = u - left, below = v - top;
         for (let color = 0; color < 3; color++) {
           const above = data[4 * (top * width + left) + color] * (1 - share) +
             data[4 * (top * width + right) + color] * share;
@@ -320,20 +319,14 @@ function convolution(map, { size, stride, depthwise, weight, bias }) {
   const [across, area] = [map.width + 2 * edge, width * height];
   const out = new Float32Array(bias.length * area);
   const bordered = Array.from({ length: map.channels }, (_, channel) => border(map, channel, edge));
+  const slide = size === 3 ? slide3 : slide5;
   for (let filter = 0; filter < bias.length; filter++) {
     const plane = out.subarray(filter * area, (filter + 1) * area);
     plane.fill(bias[filter]);
     const seen = depthwise ? [bordered[filter]] : bordered;
     seen.forEach((from, i) => {
-      const filters = depthwise ? filter : filter * map.channels + i;
-      slide(
-        plane,
-        width,
-        from,
-        across,
-        weight.subarray(filters * size ** 2, (filters + 1) * size ** 2),
-        stride,
-      );
+      const first = size ** 2 * (depthwise ? filter : filter * map.channels + i);
+      slide(plane, width, from, across, weight.subarray(first, first + size ** 2), stride);
     });
   }
   return { data: out, channels: bias.length, width, height };
@@ -351,7 +344,7 @@ function border({ data, width, height }, channel, edge) {
 }
 
 /**
- * Add what a filter sees on a plane to another plane.
+ * Add what a filter of 3 x 3 sees on a plane to another plane.
  * @param {Float32Array} plane
  * @param {number} width
  * @param {Float32Array} from
@@ -359,31 +352,41 @@ function border({ data, width, height }, channel, edge) {
  * @param {Float32Array} weight
  * @param {number} stride
  */
-function slide(plane, width, from, across, weight, stride) {
-  const size = Math.sqrt(weight.length);
+function slide3(plane, width, from, across, [a, b, c, d, e, f, g, h, k], stride) {
   for (let i = 0, y = 0; i < plane.length; y += stride) {
-    const end = i + width;
-    const begin = i;
-    for (let row = 0; row < size; row++) {
-      let j = (y + row) * across;
-      const [a, b, c] = weight.subarray(row * size, row * size + 3);
-      if (size === 3) {
-        for (i = begin; i < end; i++, j += stride) {
-          plane[i] += a * from[j] + b * from[j + 1] + c * from[j + 2];
-        }
-      } else {
-        const [d, e] = weight.subarray(row * size + 3, row * size + 5);
-        for (i = begin; i < end; i++, j += stride) {
-          plane[i] += a * from[j] + b * from[j + 1] + c * from[j + 2] + d * from[j + 3] + e * from[j + 4];
-        }
+    for (let end = i + width, top = y * across; i < end; i++, top += stride) {
+      const middle = top + across, bottom = middle + across;
+      plane[i] += a * from[top] + b * from[top + 1] + c * from[top + 2] +
+        d * from[middle] + e * from[middle + 1] + f * from[middle + 2] +
+        g * from[bottom] + h * from[bottom + 1] + k * from[bottom + 2];
+    }
+  }
+}
+
+/**
+ * The same with a filter of 5 x 5, one row of it after the other.
+ * @param {Float32Array} plane
+ * @param {number} width
+ * @param {Float32Array} from
+ * @param {number} across
+ * @param {Float32Array} weight
+ * @param {number} stride
+ */
+function slide5(plane, width, from, across, weight, stride) {
+  for (let first = 0, y = 0; first < plane.length; first += width, y += stride) {
+    for (let row = 0; row < 5; row++) {
+      const at = 5 * row;
+      const a = weight[at], b = weight[at + 1], c = weight[at + 2], d = weight[at + 3], e = weight[at + 4];
+      for (let i = first, j = (y + row) * across; i < first + width; i++, j += stride) {
+        plane[i] += a * from[j] + b * from[j + 1] + c * from[j + 2] + d * from[j + 3] + e * from[j + 4];
       }
     }
   }
 }
 
 /**
- * The same linear layer at every point of a map, four channels at a time. A layer with as many inputs as the map
- * has numbers takes them all as channels of one point.
+ * The same linear layer at every point of a map, two filters and four channels at a time. A layer with as many
+ * inputs as the map has numbers takes them all as channels of one point.
  * @param {Planes} map
  * @param {Step} step
  * @returns {Planes}
@@ -391,21 +394,24 @@ function slide(plane, width, from, across, weight, stride) {
 function pointwise({ data, width, height }, { weight, bias }) {
   const channels = weight.length / bias.length;
   const area = data.length / channels;
-  const out = new Float32Array(bias.length * area);
-  for (let filter = 0; filter < bias.length; filter++) {
-    const plane = out.subarray(filter * area, (filter + 1) * area);
-    plane.fill(bias[filter]);
+  const out = new Float32Array((bias.length + 1) * area); // an odd last filter's neighbor is never looked at
+  for (let filter = 0; filter < bias.length; filter += 2) {
+    const one = out.subarray(filter * area, (filter + 1) * area).fill(bias[filter]);
+    const two = out.subarray((filter + 1) * area, (filter + 2) * area).fill(bias[filter + 1]);
     for (let channel = 0; channel < channels; channel += 4) {
-      const [a, b, c, d] = weight.subarray(filter * channels + channel, filter * channels + channel + 4);
+      const at = filter * channels + channel, next = at + channels;
+      const a = weight[at], b = weight[at + 1], c = weight[at + 2], d = weight[at + 3];
+      const e = weight[next], f = weight[next + 1], g = weight[next + 2], h = weight[next + 3];
       const first = channel * area, second = first + area, third = second + area, fourth = third + area;
       for (let i = 0; i < area; i++) {
-        plane[i] += a * data[first + i] + b * data[second + i] + c * data[third + i] + d * data[fourth + i];
+        const p = data[first + i], q = data[second + i], r = data[third + i], s = data[fourth + i];
+        one[i] += a * p + b * q + c * r + d * s;
+        two[i] += e * p + f * q + g * r + h * s;
       }
     }
   }
-  return area === width * height
-    ? { data: out, channels: bias.length, width, height }
-    : { data: out, channels: bias.length, width: 1, height: 1 };
+  const all = { data: out.subarray(0, bias.length * area), channels: bias.length };
+  return area === width * height ? { ...all, width, height } : { ...all, width: 1, height: 1 };
 }
 
 /**

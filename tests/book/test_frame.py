@@ -220,9 +220,9 @@ def test_readme_figures_come_from_results():
     inside = {(row["network"], row["source"]): f"{row['coverage']:.0%}" for row in away if "coverage" in row}
     home, out = ([inside[name, data] for data in off] for name in ("built in", "without it"))
     rows.append(
-        "it holds {2} of UTKFace's labels, {0} of All-Age-Faces' and {1} of APPA-REAL's".format(*home)
+        "they hold {2} of UTKFace's labels, {0} of All-Age-Faces' and {1} of APPA-REAL's".format(*home)
     )
-    rows.append("and of the widening, {2}, {0} and {1} of it".format(*out))
+    rows.append("what the other two ask for, hold {2}, {0} and {1} of that one's labels".format(*out))
     tests = [kept["test"] for kept in copies.values()]
     copied, faces = (sum(test[name] for test in tests) for name in ("with a copy in train", "faces"))
     rows.append(f"{copied} of these {faces:,} faces have a copy in train")

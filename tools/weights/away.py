@@ -51,7 +51,7 @@ def rows_of(
         narrow = widened(calibration, 1 / calibration.get("widened", 1.0))
         low, high = age_interval(narrow, table["value"].to_numpy(), table["difference"].to_numpy())
         inside = table["truth"].between(low, high).groupby(table["source"]).mean()
-        rows = [found | {"coverage before widening": float(inside[found["source"]])} for found in rows]
+        rows = [one | {"coverage before widening": float(inside[one["source"]])} for one in rows]
     return rows
 
 

@@ -4,11 +4,11 @@
         --without utkface runs/without-utkface
 
 Each run knows all sources but one. It is calibrated on the validation faces of those it knows, and tried on
-the validation faces of the other, with ranges wider by 1.00, 1.05, ... The smallest factor with which nine in
-ten are inside, on average over the sources left out, is what tools/weights/calibrate.py widens the built-in
-ranges by. Measured as well: can a single face be told to be a stranger, by how far it lies from the train
-faces? That is Mahalanobis' distance in the means of both streams' last maps (Lee et al. 2018). Writes
-book/results/strangers.json.
+the validation faces of the other, with bands of errors 1.00, 1.05, ... times as wide. The smallest factor
+with which nine in ten are inside, on average over the sources left out, is what tools/weights/calibrate.py
+widens the built-in bands by. Measured as well: can a single face be told to be a stranger, by how far it
+lies from the train faces? That is Mahalanobis's distance in the means of both streams' last maps, a plain
+form of Lee et al. 2018. Writes book/results/strangers.json.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def distances(network: SSRNet, store: FaceStore, known: list[str]) -> np.ndarray
 
 
 def held(size: np.ndarray, features: np.ndarray, strange: np.ndarray) -> float:
-    """The share of strangers inside a margin that is as wide as a line, fitted on the others, expects."""
+    """The share of strangers off by at most a linear fit's guess, times what holds 90 % of the others."""
     line, *_ = np.linalg.lstsq(features[~strange], size[~strange], rcond=None)
     scaled = size / np.maximum(features @ line, 1)
     return float((scaled[strange] <= np.quantile(scaled[~strange], COVERAGE)).mean())
@@ -92,7 +92,7 @@ def smallest(rows: list[dict[str, Any]]) -> float:
     """The smallest factor with which nine in ten are inside, on average over the rows."""
     enough = np.mean([row["inside"] for row in rows], axis=0) >= COVERAGE
     if not enough.any():
-        raise ValueError(f"even ranges wider by {FACTORS[-1]} hold less than {COVERAGE:.0%}")
+        raise ValueError(f"even bands {FACTORS[-1]} times as wide hold less than {COVERAGE:.0%}")
     return FACTORS[int(enough.argmax())]
 
 
@@ -101,6 +101,8 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("data/faces"))
     parser.add_argument("--without", nargs=2, action="append", required=True, metavar=("SOURCE", "RUN"))
     arguments = parser.parse_args()
+    if len(arguments.without) < 2:
+        parser.error("name at least two runs: what the others teach is tried on each")
     results.check_committed()
     store = FaceStore(arguments.store)
     rows = [without(source, Path(run), store) for source, run in arguments.without]
