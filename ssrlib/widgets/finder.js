@@ -81,7 +81,7 @@ export function lookAgain(finder, picture, seen) {
 function secondLook({ upright, refiner, rules: { patch, nudge } }, picture, seen) {
   return seen.map(({ points }) => {
     const matrix = similarity(points, upright);
-    const { data } = run(refiner, planes(warp(picture, matrix, patch)));
+    const { data } = run(refiner, warp(picture, matrix, patch));
     const back = inverse(matrix);
     const moved = upright.map(([x, y], i) => {
       return apply(back, [x + nudge * data[1 + 2 * i], y + nudge * data[2 + 2 * i]]);
@@ -95,7 +95,7 @@ function firstLook(finder, picture) {
   /** @type {Found[]} */
   const found = [];
   for (let scale = 1;; scale *= 2) {
-    for (const { points, score } of peaks(finder, run(finder.finder, planes(picture)))) {
+    for (const { points, score } of peaks(finder, run(finder.finder, picture))) {
       found.push({ points: scaled(points, scale), score });
     }
     if (Math.max(picture.width, picture.height) <= finder.rules.smallest_copy) return found;
@@ -281,21 +281,40 @@ function half({ data, width, height }) {
   return { data: out, width: across, height: down };
 }
 
-/** @param {Pixels} picture @returns {Planes} */
-function planes({ data, width, height }) {
+/** @param {Pixels} picture @param {object} owner @returns {Planes} */
+function planes({ data, width, height }, owner) {
   const area = width * height;
-  const out = new Float32Array(3 * area);
+  const out = room(owner, 3 * area);
   for (let i = 0; i < area; i++) {
     for (let color = 0; color < 3; color++) out[color * area + i] = data[4 * i + color] / 127.5 - 1;
   }
   return { data: out, channels: 3, width, height };
 }
 
+/** @type {WeakMap<object, Float32Array>} */
+const rooms = new WeakMap();
+
+/**
+ * An array of zeros. To each owner it is the same again: browsers take longer to hand out a new one than to fill it.
+ * @param {object} owner
+ * @param {number} length
+ */
+function room(owner, length) {
+  let array = rooms.get(owner);
+  if (!array || array.length < length) rooms.set(owner, array = new Float32Array(length));
+  return array.subarray(0, length).fill(0);
+}
+
 /** @param {number} logit */
 const chance = (logit) => 1 / (1 + Math.exp(-logit));
 
-/** @param {Step[]} steps @param {Planes} map */
-function run(steps, map) {
+/**
+ * What a network answers to a picture, until it is asked again: its layers fill the same arrays each time.
+ * @param {Step[]} steps
+ * @param {Pixels} picture
+ */
+function run(steps, picture) {
+  let map = planes(picture, steps);
   let kept = map.data;
   for (const step of steps) {
     if (step.block === "keep") kept = map.data;
@@ -317,8 +336,8 @@ function convolution(map, { size, stride, depthwise, weight, bias }) {
   const edge = (size - 1) / 2;
   const [width, height] = [Math.ceil(map.width / stride), Math.ceil(map.height / stride)];
   const [across, area] = [map.width + 2 * edge, width * height];
-  const out = new Float32Array(bias.length * area);
-  const bordered = Array.from({ length: map.channels }, (_, channel) => border(map, channel, edge));
+  const out = room(bias, bias.length * area);
+  const bordered = border(map, edge, weight);
   const slide = size === 3 ? slide3 : slide5;
   for (let filter = 0; filter < bias.length; filter++) {
     const plane = out.subarray(filter * area, (filter + 1) * area);
@@ -332,15 +351,17 @@ function convolution(map, { size, stride, depthwise, weight, bias }) {
   return { data: out, channels: bias.length, width, height };
 }
 
-/** One channel with zeros around it. @param {Planes} map @param {number} channel @param {number} edge */
-function border({ data, width, height }, channel, edge) {
-  const across = width + 2 * edge;
-  const out = new Float32Array(across * (height + 2 * edge));
-  for (let y = 0; y < height; y++) {
-    const from = (channel * height + y) * width;
-    out.set(data.subarray(from, from + width), (y + edge) * across + edge);
+/** Each channel with zeros around it. @param {Planes} map @param {number} edge @param {object} owner */
+function border({ data, channels, width, height }, edge, owner) {
+  const across = width + 2 * edge, area = across * (height + 2 * edge);
+  const out = room(owner, channels * area);
+  for (let channel = 0; channel < channels; channel++) {
+    for (let y = 0; y < height; y++) {
+      const from = (channel * height + y) * width;
+      out.set(data.subarray(from, from + width), channel * area + (y + edge) * across + edge);
+    }
   }
-  return out;
+  return Array.from({ length: channels }, (_, channel) => out.subarray(channel * area, (channel + 1) * area));
 }
 
 /**
@@ -394,7 +415,7 @@ function slide5(plane, width, from, across, weight, stride) {
 function pointwise({ data, width, height }, { weight, bias }) {
   const channels = weight.length / bias.length;
   const area = data.length / channels;
-  const out = new Float32Array((bias.length + 1) * area); // an odd last filter's neighbor is never looked at
+  const out = room(bias, (bias.length + 1) * area); // an odd last filter's neighbor is never looked at
   for (let filter = 0; filter < bias.length; filter += 2) {
     const one = out.subarray(filter * area, (filter + 1) * area).fill(bias[filter]);
     const two = out.subarray((filter + 1) * area, (filter + 2) * area).fill(bias[filter + 1]);
