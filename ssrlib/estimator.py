@@ -24,8 +24,8 @@ class Reading(NamedTuple):
     """What the networks read from one face.
 
     `box` is where the face is in the photo. `age` is in years; `age_low` and `age_high` bound the
-    ages that the face is compatible with: in each decade of age, 90 % of people are meant to be
-    inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
+    ages that the face is compatible with: in each decade of age, at least 90 % of people are meant
+    to be inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
     without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
     to 1. `sure` is False for a box that its user placed, or a crop read as a whole, in which the finder
     sees no face; other detectors cannot be asked about a box.

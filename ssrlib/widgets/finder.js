@@ -302,7 +302,8 @@ const rooms = new WeakMap();
 function room(owner, length) {
   let array = rooms.get(owner);
   if (!array || array.length < length) rooms.set(owner, array = new Float32Array(length));
-  return array.subarray(0, length).fill(0);
+  array.fill(0, 0, length);
+  return array.subarray(0, length);
 }
 
 /** @param {number} logit */
@@ -417,8 +418,10 @@ function pointwise({ data, width, height }, { weight, bias }) {
   const area = data.length / channels;
   const out = room(bias, (bias.length + 1) * area); // an odd last filter's neighbor is never looked at
   for (let filter = 0; filter < bias.length; filter += 2) {
-    const one = out.subarray(filter * area, (filter + 1) * area).fill(bias[filter]);
-    const two = out.subarray((filter + 1) * area, (filter + 2) * area).fill(bias[filter + 1]);
+    const one = out.subarray(filter * area, (filter + 1) * area);
+    const two = out.subarray((filter + 1) * area, (filter + 2) * area);
+    one.fill(bias[filter]);
+    two.fill(bias[filter + 1]);
     for (let channel = 0; channel < channels; channel += 4) {
       const at = filter * channels + channel, next = at + channels;
       const a = weight[at], b = weight[at + 1], c = weight[at + 2], d = weight[at + 3];

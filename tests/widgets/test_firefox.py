@@ -8,16 +8,17 @@ import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import cv2
 import numpy as np
 import pytest
 from skimage import data
 
-from ssrlib import AgeGenderEstimator
+from ssrlib import AgeGenderEstimator, detectors
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.widgets import TryIt
 from ssrlib.widgets.base import module
-from ssrlib.widgets.try_it import pack
+from ssrlib.widgets.try_it import pack, pack_finder
 from testing.lab import as_rgba
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
@@ -46,6 +47,15 @@ const values = %s.map((face) => {
   return forward(network, Uint8ClampedArray.from(atob(face), (letter) => letter.charCodeAt(0))).value;
 });
 await fetch("/", { method: "POST", body: JSON.stringify(values) });
+location.reload();
+</script>"""
+FIND = """<!doctype html><meta charset="utf-8"><script type="module">
+%s
+const finder = unpackFinder(%s);
+const [rgba, width, height] = %s;
+const data = Uint8ClampedArray.from(atob(rgba), (letter) => letter.charCodeAt(0));
+const search = () => findFaces(finder, { data, width, height }).map(({ points }) => points);
+await fetch("/", { method: "POST", body: JSON.stringify(Array.from({ length: 6 }, search)) });
 location.reload();
 </script>"""
 
@@ -101,6 +111,15 @@ def test_a_page_that_was_just_opened_computes_what_pytorch_does(age_network, ans
     expected = predict(age_network, faces)
     for values in answers_in_firefox(page, LOADS):
         np.testing.assert_allclose(values, expected, atol=1e-2)
+
+
+def test_a_page_that_was_just_opened_finds_what_python_does(answers_in_firefox):
+    picture = cv2.resize(data.astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
+    (box,) = detectors.find(picture)
+    sent = json.dumps([as_rgba(picture), 256, 256])
+    page = FIND % (module("network.js", "face.js", "finder.js"), json.dumps(pack_finder()), sent)
+    for searches in answers_in_firefox(page, LOADS):
+        np.testing.assert_allclose(searches, [[box.landmarks]] * len(searches), atol=0.1)
 
 
 def test_the_whole_page_finds_straightens_and_reads_a_face_there_too(answers_in_firefox):
