@@ -459,8 +459,8 @@ def calibrate(
 ) -> None:
     """Learn from a store's validation split how sure a network is, and keep it in the weights' card.
 
-    With it, `predict` gives an interval for each age, and gender's p_male is a probability. They are meant for
-    faces like the store's; the built-in intervals are wider, for photos of other collections.
+    With it, `predict` gives an interval for each age, and gender's p_male is a probability, for faces like
+    the store's. (The built-in intervals are wider, for photos of other collections.)
 
     Example: ssrlib calibrate runs/age/best.safetensors --store data/utkface
     """
