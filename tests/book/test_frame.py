@@ -222,7 +222,7 @@ def test_readme_figures_come_from_results():
     rows.append(
         "they hold {2} of UTKFace's labels, {0} of All-Age-Faces' and {1} of APPA-REAL's".format(*home)
     )
-    rows.append("what the other two ask for, hold {2}, {0} and {1} of that one's labels".format(*out))
+    rows.append("the other two asks for, hold {2}, {0} and {1} of that one's labels".format(*out))
     tests = [kept["test"] for kept in copies.values()]
     copied, faces = (sum(test[name] for test in tests) for name in ("with a copy in train", "faces"))
     rows.append(f"{copied} of these {faces:,} faces have a copy in train")
