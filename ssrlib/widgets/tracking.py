@@ -22,6 +22,10 @@ STEADY = 0.7
 # After this time, 63 % of a change has arrived in a track's box, in its age and gender, and in how far the
 # bounds are from the age.
 BOX_SECONDS, READING_SECONDS, BOUNDS_SECONDS = 0.1, 1.0, 4.0
+# Ages that scatter by more years than this from frame to frame get more time, up to so many times as much.
+SCATTER, LONGEST = 1.5, 8.0
+# The standard deviation of normal numbers, if this is the mean step from one to the next.
+PER_STEP = math.sqrt(math.pi) / 2
 # A face that was not seen for so long is gone. A pattern that looks like a face for one frame is not shown.
 LOST_SECONDS, SHOWN_FROM = 0.6, 2
 
@@ -50,6 +54,8 @@ class Track:
         smooth: its averages over the last second or so, its box the average of a shorter time.
         seen: when the last reading came, in seconds.
         readings: how many there were.
+        scatter: the standard deviation of single ages, in years, as the steps from one to the next tell it:
+            a change that stays is one step, and hardly counts.
         label: the average age and its bounds in whole years, which keep still where the averages hardly move.
     """
 
@@ -58,6 +64,7 @@ class Track:
     smooth: Reading
     seen: float
     readings: int = 1
+    scatter: float = 0.0
     label: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,10 +75,10 @@ class Track:
         self.readings += 1
         passed = max(0.0, now - self.seen)
         # The first readings count equally: one that came first should not weigh longer than the next.
-        share, slow = (
-            max(1 / self.readings, 1 - math.exp(-passed / seconds))
-            for seconds in (READING_SECONDS, BOUNDS_SECONDS)
-        )
+        slow = max(1 / self.readings, 1 - math.exp(-passed / BOUNDS_SECONDS))
+        self.scatter += (abs(reading.age - self.latest.age) * PER_STEP - self.scatter) * slow
+        longer = min(LONGEST, max(1.0, (self.scatter / SCATTER) ** 2))
+        share = max(1 / self.readings, 1 - math.exp(-passed / (longer * READING_SECONDS)))
         box_share = 1 - math.exp(-passed / BOX_SECONDS)
         x, y, width, height = _toward(self.smooth.box[:4], reading.box[:4], box_share)
         age, p_male = _toward((self.smooth.age, self.smooth.p_male), (reading.age, reading.p_male), share)

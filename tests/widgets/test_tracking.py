@@ -10,7 +10,7 @@ from skimage import data
 from ssrlib import detectors
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
-from ssrlib.widgets.tracking import LOST_SECONDS, Tracker, find_again, find_new, iou
+from ssrlib.widgets.tracking import LONGEST, LOST_SECONDS, Tracker, find_again, find_new, iou
 
 boxes = st.builds(Box, *[st.integers(0, 300)] * 2, *[st.integers(1, 300)] * 2)
 
@@ -55,19 +55,22 @@ def test_a_face_seen_once_is_not_shown_and_one_long_gone_gets_a_new_number():
     assert [track.number for track in tracker.update([reading(0)], 1.1)] == [2]
 
 
-def test_smoothing_calms_noise_and_follows_a_change_within_its_time():
+@pytest.mark.parametrize(("noise", "longer"), [(0.5, 1.0), (1.2, 1.0), (3.0, 4.0), (20.0, LONGEST)])
+def test_smoothing_calms_noise_and_follows_a_change_within_its_time(noise, longer):
     rng = np.random.default_rng(0)
     tracker, latest, smooth = Tracker(), [], []
     for step in range(150):
-        (track, *_) = tracker.update([reading(0, 30 + rng.normal(0, 3))], step / 15) or [None]
+        (track, *_) = tracker.update([reading(0, 30 + rng.normal(0, noise))], step / 15) or [None]
         if track:
             latest.append(track.latest.age)
             smooth.append(track.smooth.age)
-    assert np.std(smooth[15:]) < 0.4 * np.std(latest[15:])
-    assert abs(np.mean(smooth) - 30) < 1
+    assert np.std(smooth[15:]) < 0.4 * np.std(latest[15:]) / longer**0.5
+    assert abs(np.mean(smooth) - 30) < max(1, noise / 4)
+    before = track.smooth.age
     for step in range(150, 165):  # one second of another age
         (track,) = tracker.update([reading(0, 50.0)], step / 15)
-    assert 30 + 20 * (1 - math.exp(-1)) == pytest.approx(track.smooth.age, abs=1)
+    arrived = (track.smooth.age - before) / (50 - before)
+    assert arrived == pytest.approx(1 - math.exp(-1 / longer), abs=0.08)
 
 
 def test_a_label_stays_where_its_average_swings_between_two_numbers():
