@@ -396,7 +396,8 @@ class WebcamDemo {
     const x = (this.mirrored ? place.right - right : left - place.left) * scale;
     const y = (top - place.top) * (height / place.height);
     const sides = [wide, (bottom - top) * (height / place.height)];
-    this.drawn.push([x, y, ...sides.map((side) => Math.max(1, side))].map(Math.round));
+    const box = [x, y, ...sides.map((side) => Math.max(1, side))].map(Math.round);
+    this.drawn = [...this.drawn, box]; // a new list: what was asked before had the old one
     this.askAgain();
   }
 
