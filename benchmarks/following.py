@@ -26,6 +26,7 @@ from ssrlib.widgets.tracking import Following
 from tools.weights.finder import Photos, rows_of
 
 RATE, FRAMES, WATCHED = 15, 30, 30
+EACH = 60
 STILL = 10  # people
 NOISE = 6.0  # its standard deviation, which is assumed, as in chapter 15
 # A name, the sides of the faces in pixels, the tilt in degrees at each time in seconds, and the light.
@@ -128,10 +129,10 @@ def calm(estimator: AgeGenderEstimator, portraits: list[Portrait]) -> list[dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with aaf/, appa/ and utkface/")
-    parser.add_argument("--each", type=int, default=60, help="people per kind of clip")
+    parser.add_argument("--each", type=int, default=EACH, help="people per kind of clip")
     parser.add_argument("--split", default="test")
     arguments = parser.parse_args()
-    results.check_committed()
+    results.check_committed(trial=arguments.each < EACH or arguments.split != "test")
     cv2.setNumThreads(1)
     rows = rows_of(arguments.data, (arguments.split,))
     photos = Photos(rows[rows["source"] != "utkface"].sample(arguments.each, random_state=0))

@@ -24,17 +24,22 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 UNKNOWN = "unknown"
 # Where the checkout was when the running script began: somebody may commit before it ends.
 _began = ""
+_trial = False
 
 
-def check_committed() -> None:
+def check_committed(trial: bool = False) -> None:
     """End a script that is going to record a result, if the result's commit would not tell its code.
 
     Call it first, before an hour of computing. It looks at the package, and at the running script with
     everything that it has imported. Who wants to record all the same says why in the environment variable
     UNCOMMITTED, and the result will say so, too. Nor does it begin where there is no place for results.
+
+    A trial, with fewer faces or rounds than usual, may begin anywhere, and `record` writes nothing then.
     """
-    global _began
-    _began = commit()
+    global _began, _trial
+    _began, _trial = commit(), trial
+    if trial:
+        return
     if not Path("book/results").is_dir():
         sys.exit("error: there is no folder book/results here, where results go: run this in the checkout")
     changed = _uncommitted() if _began != UNKNOWN else ["all of this folder, whose commit git does not tell"]
@@ -56,7 +61,8 @@ def record(
     """Write metrics to a JSON file, with what is needed to get them again.
 
     That is the command, the commit, the day and the machine, and the checksums of weights and store. What
-    is not committed of the code that ran is listed, too: nothing computed is lost.
+    is not committed of the code that ran is listed, too: nothing computed is lost. After a trial, nothing is
+    written.
 
     Args:
         path: the file to write.
@@ -65,6 +71,9 @@ def record(
         store: the prepared store whose faces were read, if one was.
         origin: what else matters, such as the data in words and the seeds.
     """
+    if _trial:
+        print(f"a trial, with less than usual: {path} stays as it is")
+        return
     if weights:
         from ssrlib.weights import weights_sha256  # it needs PyTorch, which reading results does not
 

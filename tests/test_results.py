@@ -24,6 +24,7 @@ def checkout(tmp_path, monkeypatch):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True, capture_output=True)
     monkeypatch.setattr(results, "CHECKOUT", tmp_path.resolve())
     monkeypatch.setattr(results, "_began", "")
+    monkeypatch.setattr(results, "_trial", False)
     monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__file__=str(tmp_path / "tools/why.py")))
     monkeypatch.setitem(sys.modules, "shared", SimpleNamespace(__file__=str(tmp_path / "tools/shared.py")))
     monkeypatch.delenv("UNCOMMITTED", raising=False)
@@ -50,6 +51,14 @@ def test_a_result_says_which_weights_store_code_and_machine_made_it(checkout, dr
     assert origin["seed"] == 3
     assert "uncommitted" not in origin
     assert recorded(checkout)["weights"] == {}
+
+
+def test_a_trial_leaves_the_published_result_as_it_is(checkout, capsys):
+    published = recorded(checkout)
+    (checkout / "tools" / "shared.py").write_text("2\n")
+    results.check_committed(trial=True)
+    assert recorded(checkout) == published
+    assert "a trial, with less than usual: " in capsys.readouterr().out
 
 
 def test_a_result_names_the_commit_that_its_script_began_with(checkout):
