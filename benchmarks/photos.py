@@ -169,13 +169,17 @@ def milliseconds(ways: dict[str, Any], portraits: list[Portrait]) -> dict[str, f
     return best
 
 
-def setting(about: str | None) -> tuple[int, dict[str, Any], pd.DataFrame, list[Portrait]]:
-    """How many frames are asked for, the detectors, and the rows and photos of people."""
+def asked(about: str | None) -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with aaf/, appa/ and utkface/")
     parser.add_argument("--each", type=int, default=EACH, help="frames a question")
     parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON, see benchmarks/photos.py")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def setting(arguments: argparse.Namespace) -> tuple[dict[str, Any], pd.DataFrame, list[Portrait]]:
+    """The detectors, and the rows and photos of people."""
     cv2.setNumThreads(1)
     ways = {}
     for name, detector in detectors.DETECTORS.items():
@@ -186,14 +190,15 @@ def setting(about: str | None) -> tuple[int, dict[str, Any], pd.DataFrame, list[
     rows = rows_of(arguments.data, ("test",))
     rows = rows[rows["source"] != "utkface"].sample(2 * arguments.each, random_state=0)
     photos = Photos(rows)
-    return arguments.each, ways, rows, [photos[number] for number in range(len(photos))]
+    return ways, rows, [photos[number] for number in range(len(photos))]
 
 
 def main() -> None:
-    each, ways, rows, portraits = setting(__doc__)
-    results.check_committed(trial=each < EACH)
+    arguments = asked(__doc__)
+    results.check_committed(trial=arguments.each < EACH)
+    ways, rows, portraits = setting(arguments)
     print(f"one thread, {len(rows)} photos")
-    found = recall(ways, portraits, each)
+    found = recall(ways, portraits, arguments.each)
     empty, times = false_finds(ways), milliseconds(ways, portraits)
     for table in (found, [empty | {"what": "false finds"}, times | {"what": "ms"}]):
         print(pd.DataFrame(table).round(3).to_string(index=False), "\n")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.photos import DATA, EACH, hit, scene, setting, things
+from benchmarks.photos import DATA, EACH, asked, hit, scene, setting, things
 from ssrlib import AgeGenderEstimator, detectors, results, weights
 from ssrlib.scenes import Portrait
 
@@ -47,8 +47,10 @@ def tilted_ages(ways: dict[str, Any], portraits: list[Portrait], ages: list[floa
 
 
 def main() -> None:
-    each, ways, rows, portraits = setting(__doc__)
+    arguments = asked(__doc__)
+    each = arguments.each
     results.check_committed(trial=each < EACH)
+    ways, rows, portraits = setting(arguments)
     ages = tilted_ages(ways, portraits[:each], rows["age"].tolist()[:each])
     print(pd.DataFrame(ages).round(3).to_string(index=False))
     known, finder = [weights.pretrained("age")], detectors.finder_sha256()

@@ -26,6 +26,7 @@ from ssrlib import FaceStore, inference, results, weights
 from ssrlib.calibration import COVERAGE, age_interval, fit, widened
 from ssrlib.network import SSRNet
 from ssrlib.targets import AGE
+from tools.experiments.intervals import features
 
 FACTORS = [round(1 + 0.05 * i, 2) for i in range(21)]
 
@@ -43,14 +44,13 @@ class LastMaps(nn.Module):
 
 def distances(network: SSRNet, store: FaceStore, known: list[str]) -> np.ndarray:
     """How far each validation face lies from the train faces of the known sources."""
-    features = {
-        split: inference.predict(LastMaps(network), store.split(split)[0])
-        for split in ("train", "validation")
-    }
-    rows = store.split("train")[1]
-    train = features["train"][rows["source"].isin(known).to_numpy()]
+    faces, rows = store.split("train")
+    train, asked = (
+        inference.predict(LastMaps(network), some)
+        for some in (faces[rows["source"].isin(known).to_numpy()], store.split("validation")[0])
+    )
     center, inverse = train.mean(axis=0), np.linalg.pinv(np.cov(train.T))
-    return np.array([mahalanobis(face, center, inverse) for face in features["validation"]])
+    return np.array([mahalanobis(face, center, inverse) for face in asked])
 
 
 def held(size: np.ndarray, features: np.ndarray, strange: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def without(source: str, run: Path, store: FaceStore) -> dict[str, Any]:
     far = distances(network, store, sorted(set(table["source"]) - {source}))
     size = np.abs(values - truth)
     ranks = mannwhitneyu(far[strange], far[~strange]).statistic
-    usual = np.stack([np.ones_like(values), values, apart], axis=1)
+    usual = features(values, apart)
     return {
         "source": source,
         "faces": int(strange.sum()),
