@@ -5,7 +5,7 @@ with ages, and a way to read an age from outputs. All heads sit on the same two 
 three scales. `HEADS` has them by name; one more is one more entry.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,12 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssrlib.network import FaceNetwork, SSRNet, TwoStreams, initialize, soft_stagewise_regression
+from ssrlib.network import (
+    FaceNetwork,
+    SSRNet,
+    Stage,
+    TwoStreams,
+    initialize,
+    soft_stagewise_regression,
+)
 from ssrlib.targets import AGE
 from ssrlib.training import Loss, Recipe, WakingReLU, new_network
 
 CLASSES = 101
 """The ages 0 to 100, a class each; older faces count as 100."""
+
+HELP = 20.0
+"""How much the helper's loss counts beside the age's error in years, see `helped_loss`."""
 
 FEATURES_PER_CHANNEL = sum(features for _, _, features in SSRNet.STAGES) // 10
 VALUE_RANGE = AGE.value_range
@@ -249,22 +259,15 @@ HEADS = {
 }
 
 
-class Contestant(TwoStreams):
-    """SSR-Net's two streams with one of `HEADS`: in training it returns outputs, in inference N ages.
-
-    >>> network = Contestant("conditional questions (CORN)")
-    >>> network(torch.zeros(2, 3, 64, 64)).shape, network.eval()(torch.zeros(2, 3, 64, 64)).shape
-    (torch.Size([2, 100]), torch.Size([2]))
-    """
+class Reader(nn.Module):
+    """One of `HEADS` on the maps of SSR-Net's two streams: outputs in training, N ages in inference."""
 
     # torch's types do not say what a ModuleList holds.
     squeeze1: Any
     squeeze2: Any
 
     def __init__(self, name: str):
-        if name not in HEADS:
-            raise ValueError(f"there is no head {name!r}; there are: {', '.join(HEADS)}")
-        super().__init__({"target": AGE.name, "head": name})
+        super().__init__()
         head = HEADS[name]
         self.read = head.read
 
@@ -276,9 +279,34 @@ class Contestant(TwoStreams):
 
         self.squeeze1, self.squeeze2 = squeeze(32, nn.AvgPool2d), squeeze(16, nn.MaxPool2d)
         self.head = head.layers(head.channels * FEATURES_PER_CHANNEL)
+
+    def forward(self, maps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        chosen = [maps[block] for block, _, _ in SSRNet.STAGES]
+        a, b = (
+            torch.cat([layers(pair[stream]) for layers, pair in zip(squeeze, chosen, strict=True)], dim=1)
+            for stream, squeeze in enumerate((self.squeeze1, self.squeeze2))
+        )
+        with torch.autocast(a.device.type, enabled=False):
+            outputs: Tensor = self.head(a.float(), b.float())
+            return outputs if self.training else self.read(outputs)
+
+
+class Contestant(TwoStreams):
+    """SSR-Net's two streams with one of `HEADS`: in training it returns outputs, in inference N ages.
+
+    >>> network = Contestant("conditional questions (CORN)")
+    >>> network(torch.zeros(2, 3, 64, 64)).shape, network.eval()(torch.zeros(2, 3, 64, 64)).shape
+    (torch.Size([2, 100]), torch.Size([2]))
+    """
+
+    def __init__(self, name: str):
+        if name not in HEADS:
+            raise ValueError(f"there is no head {name!r}; there are: {', '.join(HEADS)}")
+        super().__init__({"target": AGE.name, "head": name})
+        self.reader = Reader(name)
         self.apply(initialize)
-        if isinstance(self.head, OneStage):
-            self.head.awake()
+        if isinstance(self.reader.head, OneStage):
+            self.reader.head.awake()
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return the head's outputs in training, N ages in inference.
@@ -286,15 +314,56 @@ class Contestant(TwoStreams):
         Raises:
             ValueError: the shape or the type of `faces` breaks the contract of `SSRNet`.
         """
+        said: Tensor = self.reader(self.maps(faces))
+        return said
+
+
+class Helped(SSRNet):
+    """An SSR-Net for age that a second head helps to learn, and that does without it afterwards.
+
+    The second head reads the same streams and learns label distributions, from which they learn more than
+    from SSR-Net's one number. (As auxiliary classifiers do for a deep network: Szegedy, 2015.) In training
+    the outputs are N x 102: the age, and the logits of 101 classes. In inference it is the SSR-Net alone.
+
+    >>> network = Helped(SSRNet())
+    >>> network(torch.zeros(2, 3, 64, 64)).shape, network.eval()(torch.zeros(2, 3, 64, 64)).shape
+    (torch.Size([2, 102]), torch.Size([2]))
+    >>> sum(parameter.numel() for parameter in network.alone().parameters())
+    40531
+    """
+
+    def __init__(self, start: SSRNet):
+        super().__init__(**start.settings)
+        self.load_state_dict(start.state_dict())
+        self.terms = start.terms
+        self.helper = Reader("label distribution (DLDL)")
+        self.helper.apply(initialize)
+
+    def forward(self, faces: Tensor, return_stages: bool = False) -> Tensor | tuple[Tensor, list[Stage]]:
+        """Return N x 102 outputs in training, in inference what `SSRNet` does."""
+        if not self.training:
+            return super().forward(faces, return_stages)
         maps = self.maps(faces)
-        read = [maps[block] for block, _, _ in SSRNet.STAGES]
-        a, b = (
-            torch.cat([layers(pair[stream]) for layers, pair in zip(squeeze, read, strict=True)], dim=1)
-            for stream, squeeze in enumerate((self.squeeze1, self.squeeze2))
-        )
-        with torch.autocast(a.device.type, enabled=False):
-            outputs: Tensor = self.head(a.float(), b.float())
-            return outputs if self.training else self.read(outputs)
+        ages, _ = self.read(maps)
+        return torch.cat([ages[:, None], self.helper(maps)], dim=1)
+
+    def alone(self) -> SSRNet:
+        """Return the SSR-Net without its helper, ready for inference."""
+        network = SSRNet(**self.settings)
+        network.load_state_dict({name: self.state_dict()[name] for name in network.state_dict()})
+        network.terms = self.terms
+        return network.eval()
+
+
+def helped_loss(outputs: Tensor, ages: Tensor) -> Tensor:
+    """Return the mean absolute error of `Helped`'s ages, plus 20 times its helper's divergence.
+
+    >>> age = torch.tensor([30.0])
+    >>> right = label_distribution(age).clamp_min(1e-30).log()
+    >>> f"{helped_loss(torch.cat([age[:, None] + 1, right], dim=1), age):.3f}"
+    '1.000'
+    """
+    return F.l1_loss(outputs[:, 0], ages) + HELP * distribution_loss(outputs[:, 1:], ages)
 
 
 def _with_softmax(recipe: Recipe) -> SSRNet:

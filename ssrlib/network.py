@@ -224,7 +224,11 @@ class SSRNet(TwoStreams):
         Raises:
             ValueError: the shape or the type of `faces` breaks the contract above.
         """
-        maps = self.maps(faces)
+        values, stages = self.read(self.maps(faces))
+        return (values, stages) if return_stages else values
+
+    def read(self, maps: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Stage]]:
+        """Return N values and what each stage says, from both streams' maps."""
         stages = [
             fusion(*maps[block]) for fusion, (block, _, _) in zip(self.fusions, self.STAGES, strict=False)
         ]
@@ -233,7 +237,7 @@ class SSRNet(TwoStreams):
         values = soft_stagewise_regression(
             p, eta, delta, settings["value_range"], settings["lambda_eta"], settings["lambda_delta"]
         )
-        return (values, stages) if return_stages else values
+        return values, stages
 
 
 def initialize(module: nn.Module) -> None:
