@@ -19,7 +19,7 @@ import torch
 
 from ssrlib import FaceStore, Recipe, fit, weights
 from ssrlib.heads import Helped, helped_loss
-from ssrlib.training import fast, note_start
+from ssrlib.training import AUGMENTATIONS, fast, note_start
 
 EPOCHS, BATCH, RATE = 54, 64, 0.005
 
@@ -30,12 +30,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--store", type=Path, default=Path("data/faces"))
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--augmentation", default="varied", choices=list(AUGMENTATIONS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--alone", action="store_true", help="without a helper")
     asked = parser.parse_args()
     plan = Recipe.best(epochs=asked.epochs, batch_size=BATCH, learning_rate=RATE, seed=asked.seed, **fast())
     # Plain ReLUs are no worse, see the contest.
-    recipe = replace(plan, augmentation="varied", waking=False)
+    recipe = replace(plan, augmentation=asked.augmentation, waking=False)
     store, network = FaceStore(asked.store), weights.load(asked.start)
     place, folder = asked.out / "age", asked.out / ("age" if asked.alone else "with-helper")
     if asked.alone:
