@@ -16,10 +16,14 @@ TAUGHT_RUNS := $(SEEDS:%=runs/taught-%/age/finished)
 GENDER_RUNS := $(SEEDS:%=runs/%/gender/finished)
 MIXTURE_AGE_RUNS := $(MIXTURE_SEEDS:%=runs/mixture-%/age/finished)
 VARIED_AGE_RUNS := $(MIXTURE_SEEDS:%=runs/varied-%/age/finished)
+HELPED_AGE_RUNS := $(MIXTURE_SEEDS:%=runs/helped-%/age/finished)
+MILD_AGE_RUN := runs/mild-0/age/finished
 TAUGHT_GENDER := runs/taught-mild-0 runs/taught-strong-0
 LEFT_OUT := aaf appa utkface
-LEFT_OUT_RUNS := $(foreach out,$(LEFT_OUT),runs/without-$(out)/age/finished)
-WITHOUT := --without aaf runs/without-aaf --without appa_real runs/without-appa --without utkface runs/without-utkface
+LEFT_OUT_BEGINNINGS := $(LEFT_OUT:%=runs/without-%/age/finished)
+LEFT_OUT_RUNS := $(LEFT_OUT:%=runs/helped-without-%/age/finished)
+WITHOUT := --without aaf runs/helped-without-aaf --without appa_real runs/helped-without-appa \
+	--without utkface runs/helped-without-utkface
 TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 HOME_RUNS := $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json
@@ -83,17 +87,34 @@ $(VARIED_AGE_RUNS): runs/varied-%/age/finished: runs/mixture-%/age/finished | $(
 		--batch-size 64 --learning-rate 0.003 --start $(<D)/best.safetensors --seed $* --out runs/varied-$*
 	@touch $@
 
+# A helper that learns label distributions makes it learn more, last of all.
+HELPED = $(RUN) tools.weights.helped $(if $(EPOCHS),--epochs $(EPOCHS))
+
+$(HELPED_AGE_RUNS): runs/helped-%/age/finished: runs/varied-%/age/finished | $(READY)
+	$(HELPED) --store data/faces --start $(<D)/best.safetensors --seed $* --out runs/helped-$*
+	@touch $@
+
+# The same without noise, blur and darkness, to see what they did.
+$(MILD_AGE_RUN): $(FACES) $(RESULTS)/age-runs.json | $(READY)
+	$(HELPED) --augmentation mild --start ssrlib/pretrained/utkface/age.safetensors --out runs/mild-0
+	@touch $@
+
 # Large networks teach gender: this is for a GPU.
 runs/taught-gender: $(FACES) | $(READY)
 	$(RUN) tools.weights.teach gender
 	@touch $@
 
 # Who has never seen UTKFace starts from nothing.
-$(LEFT_OUT_RUNS): runs/without-%/age/finished: data/without-%/store.json $(RESULTS)/age-runs.json | $(READY)
+$(LEFT_OUT_BEGINNINGS): runs/without-%/age/finished: data/without-%/store.json $(RESULTS)/age-runs.json | $(READY)
 	$(call GO_ON,$(<D)) $(if $(filter-out utkface,$*),--start ssrlib/pretrained/utkface/age.safetensors) --out runs/without-$*
 	@touch $@
 
-$(RESULTS)/age-mixture-runs.json: $(VARIED_AGE_RUNS)
+$(LEFT_OUT_RUNS): runs/helped-without-%/age/finished: runs/without-%/age/finished | $(READY)
+	$(RUN) tools.weights.helped --epochs $(or $(EPOCHS),14) --store data/without-$* --start $(<D)/best.safetensors \
+		--out runs/helped-without-$*
+	@touch $@
+
+$(RESULTS)/age-mixture-runs.json: $(HELPED_AGE_RUNS)
 	$(RUN) tools.weights.publish age $(^:/age/finished=) --store data/faces
 
 $(RESULTS)/gender-mixture-runs.json: runs/taught-gender
@@ -122,8 +143,8 @@ $(RESULTS)/away.json: tools/weights/away.py $(CALIBRATED) $(LEFT_OUT_RUNS) $(HOM
 $(RESULTS)/corruptions.json: tools/weights/corruptions.py $(EXPORTED) $(HOME_RUNS)
 	$(RUN) tools.weights.corruptions
 
-$(RESULTS)/corruptions-validation.json: tools/weights/corruptions.py $(EXPORTED) $(MIXTURE_AGE_RUNS)
-	$(RUN) tools.weights.corruptions --rival "mild changes" runs/mixture-0/age/best.safetensors --faces 600
+$(RESULTS)/corruptions-validation.json: tools/weights/corruptions.py $(EXPORTED) $(MILD_AGE_RUN)
+	$(RUN) tools.weights.corruptions --rival "mild changes" runs/mild-0/age/best.safetensors --faces 600
 
 $(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
 	$(RUN) benchmarks.int8

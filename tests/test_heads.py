@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ssrlib import Recipe, fit, heads
-from ssrlib.heads import CONTEST, HEADS, Contestant, contestant
+from ssrlib.heads import CONTEST, HEADS, Contestant, Helped, contestant, helped_loss
+from ssrlib.training import new_network
 
 SIZE = 40_531
 AGES = torch.tensor([0.0, 1.0, 26.0, 99.4, 100.0, 116.0])
@@ -51,6 +52,44 @@ def test_contestants_train_with_fit(drawn_store, tmp_path):
     other, recipe, loss = contestant("mean and variance", Recipe(epochs=2))
     with pytest.raises(ValueError, match="of another run, whose network"):
         fit(other, drawn_store, recipe, tmp_path, lambda _: None, loss=loss)
+
+
+def test_a_helped_network_reads_as_it_does_alone(drawn_store, tmp_path):
+    recipe = Recipe(epochs=1, waking=False)
+    network = Helped(new_network(recipe))
+    history = fit(network, drawn_store, recipe, tmp_path, lambda _: None, loss=helped_loss)
+    assert len(history) == 1
+    faces = torch.from_numpy(drawn_store.split("validation")[0]).permute(0, 3, 1, 2)
+    alone = network.alone()
+    ages, stages = network(faces, return_stages=True)
+    assert torch.equal(ages, alone(faces))
+    assert len(stages) == 3
+    assert alone.state_dict().keys() == new_network(recipe).state_dict().keys()
+
+
+def test_a_helper_teaches_the_streams_and_not_the_stages():
+    network = Helped(new_network(Recipe(seed=1))).train()
+    outputs = network(torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8))
+    assert outputs.shape == (4, 1 + heads.CLASSES)
+    heads.distribution_loss(outputs[:, 1:], torch.tensor([1.0, 20, 40, 90])).backward()
+    assert not any(weight.grad.any() for weight in network.fusions.parameters())
+    for stream in (network.stream1, network.stream2):
+        assert all(block[0].weight.grad.abs().sum() > 0 for block in stream)
+
+
+def test_a_helped_network_goes_on_from_another_and_keeps_its_terms():
+    start = new_network(Recipe(seed=2))
+    start.terms = "for research"
+    alone = Helped(start).alone()
+    assert alone.terms == "for research"
+    assert all(torch.equal(value, alone.state_dict()[name]) for name, value in start.state_dict().items())
+
+
+def test_the_helped_loss_counts_the_helper_twenty_times():
+    x = logits()
+    ages = torch.full((len(AGES), 1), 30.0)
+    expected = (ages[:, 0] - AGES).abs().mean() + 20 * heads.distribution_loss(x, AGES)
+    torch.testing.assert_close(helped_loss(torch.cat([ages, x], dim=1), AGES), expected)
 
 
 def test_unknown_heads_are_refused():

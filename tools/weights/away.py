@@ -1,6 +1,7 @@
 """How do the networks read people of each data set, also of one they never saw? In book/results/away.json.
 
-    python -m tools.weights.away --without aaf runs/without-aaf --without appa_real runs/without-appa_real
+    python -m tools.weights.away --without aaf runs/helped-without-aaf \\
+        --without appa_real runs/helped-without-appa --without utkface runs/helped-without-utkface
 
 Measured are the test faces of each source in data/faces: with the built-in networks; with those that know
 UTKFace alone (ssrlib/pretrained/utkface); and with those trained on all sources but one, on that one. Such a

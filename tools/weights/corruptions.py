@@ -1,7 +1,7 @@
 """What twelve corruptions cost the built-in networks, in book/results/corruptions.json.
 
     python -m tools.weights.corruptions
-    python -m tools.weights.corruptions --rival "mild changes" runs/mixture-0/age/best.safetensors --faces 600
+    python -m tools.weights.corruptions --rival "mild changes" runs/mild-0/age/best.safetensors --faces 600
 
 In the manner of ImageNet-C (Hendrycks and Dietterich, 2019), with its families of noise, blur, weather and
 digital damage, at three strengths, on UTKFace's test faces of 64 x 64 pixels. Each is read with its mirror

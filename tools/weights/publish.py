@@ -1,11 +1,11 @@
 """Make the best of several trainings a network of the package, and record how they all went.
 
     python -m tools.weights.publish age runs/0 runs/1 runs/2 runs/taught-0 runs/taught-1 runs/taught-2
-    python -m tools.weights.publish age runs/varied-0 --store data/faces
+    python -m tools.weights.publish age runs/helped-0 --store data/faces
     python -m tools.weights.publish gender runs/taught-mild-0 runs/taught-strong-0 --store data/faces
 
-Each folder is what `ssrlib train --out FOLDER` wrote, or tools/weights/teach.py. The network with the best
-metric on validation, each face read together with its mirror image, is kept. What was trained on UTKFace
+Each folder is what `ssrlib train --out FOLDER` wrote, or tools/weights/teach.py, or helped.py. The network
+with the best metric on validation, each face read together with its mirror image, is kept. What was trained on UTKFace
 alone becomes ssrlib/pretrained/utkface/TARGET.safetensors, where the trainings on all data sets start; its
 runs without "taught-" are the teachers of the others. What was trained on all becomes the built-in
 ssrlib/pretrained/TARGET.safetensors. It is not calibrated yet: tools/weights/calibrate.py comes next. The
@@ -53,16 +53,15 @@ def run_of(path: Path, store: FaceStore, target: Target) -> dict:
 def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStore, target: Target) -> str:
     """The command that made a run."""
     recipe = trained["recipe"]
-    if recipe["balanced"] and "teachers" in trained:
+    if recipe["balanced"]:
         return f"python -m tools.weights.teach {target.name} --store {store.path}"
-    command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
-    if recipe["balanced"]:  # the last of three trainings: weights.mk has the others
-        start = folder.with_name(folder.name.replace("varied", "mixture")) / target.name / "best.safetensors"
+    if store.path.name == "faces":  # the last of three trainings: weights.mk has the others
+        start = folder.with_name(folder.name.replace("helped", "varied")) / target.name / "best.safetensors"
         if trained.get("start") != weights.weights_sha256(start):
             raise SystemExit(f"error: the card of {folder} does not say that it went on from {start}")
-        command += f" --balanced --augmentation {recipe['augmentation']} --epochs {recipe['epochs']}"
-        command += f" --batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']}"
-        command += f" --start {start}"
+        command = f"python -m tools.weights.helped --store {store.path} --start {start}"
+        return f"{command} --seed {recipe['seed']} --out {folder}"
+    command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
     command += f" --seed {recipe['seed']} --out {folder}"
     if "teachers" in trained:
         teachers = [other / target.name for other in folders if not other.name.startswith("taught-")]

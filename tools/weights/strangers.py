@@ -1,7 +1,7 @@
 """How much wider must an age's range be to hold for people of a collection that the network never saw?
 
-    python -m tools.weights.strangers --without aaf runs/without-aaf --without appa_real runs/without-appa \\
-        --without utkface runs/without-utkface
+    python -m tools.weights.strangers --without aaf runs/helped-without-aaf \\
+        --without appa_real runs/helped-without-appa --without utkface runs/helped-without-utkface
 
 Each run knows all sources but one. It is calibrated on the validation faces of those it knows, and tried on
 the validation faces of the other, with bands of errors 1.00, 1.05, ... times as wide. The smallest factor
