@@ -2,8 +2,8 @@
 
 A head is three things: a layer that turns the features of a face into outputs, a loss that compares outputs
 with ages, and a way to read an age from outputs. All heads sit on the same two streams and read the same
-three scales. `HEADS` has them by name; one more is one more entry. `Helped` is an SSR-Net that learns together with one
-of them.
+three scales. `HEADS` has them by name; one more is one more entry. `Helped` is an SSR-Net that learns
+together with one of them.
 """
 
 from collections.abc import Callable, Sequence
