@@ -7,10 +7,10 @@
 Each folder is what `ssrlib train --out FOLDER` wrote, or tools/weights/teach.py, or helped.py. The network
 with the best metric on validation, each face read together with its mirror image, is kept. What was trained
 on UTKFace alone becomes ssrlib/pretrained/utkface/TARGET.safetensors, where the trainings on all data sets
-start; its runs without "taught-" are the teachers of the others. What was trained on all becomes the built-
-in ssrlib/pretrained/TARGET.safetensors. It is not calibrated yet: tools/weights/calibrate.py comes next.
-The trainings' histories, and their metrics on validation, go to book/results/TARGET-runs.json, or TARGET-
-mixture-runs.json, last of all.
+start; its runs without "taught-" are the teachers of the others. What was trained on all becomes the
+built-in ssrlib/pretrained/TARGET.safetensors. It is not calibrated yet: tools/weights/calibrate.py comes
+next. The trainings' histories, and their metrics on validation, go to book/results/TARGET-runs.json, or
+TARGET-mixture-runs.json, last of all.
 """
 
 import argparse
