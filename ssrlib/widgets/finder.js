@@ -295,14 +295,13 @@ function planes({ data, width, height }, owner) {
 const rooms = new WeakMap();
 
 /**
- * An array of zeros. To each owner it is the same again: browsers take longer to hand out a new one than to fill it.
+ * An array. To each owner it is the same again, with what was written before: browsers take long to hand out a new one.
  * @param {object} owner
  * @param {number} length
  */
 function room(owner, length) {
   let array = rooms.get(owner);
   if (!array || array.length < length) rooms.set(owner, array = new Float32Array(length));
-  array.fill(0, 0, length);
   return array.subarray(0, length);
 }
 
@@ -356,6 +355,7 @@ function convolution(map, { size, stride, depthwise, weight, bias }) {
 function border({ data, channels, width, height }, edge, owner) {
   const across = width + 2 * edge, area = across * (height + 2 * edge);
   const out = room(owner, channels * area);
+  out.fill(0);
   for (let channel = 0; channel < channels; channel++) {
     for (let y = 0; y < height; y++) {
       const from = (channel * height + y) * width;

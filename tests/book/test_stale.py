@@ -23,6 +23,7 @@ OF_HOME = (
     "contest.json",
     "finetuning.json",
     "gender-runs.json",
+    "helping.json",
     "labels.json",
 )
 

@@ -155,10 +155,12 @@ def measured(estimator: AgeGenderEstimator, faces: np.ndarray, table: pd.DataFra
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
-    parser.add_argument("--faces", type=int, help="only the first so many of the split")
+    parser.add_argument(
+        "--faces", type=int, help="only the first so many of the split: without a rival that is a trial"
+    )
     parser.add_argument("--rival", nargs=2, metavar=("NAME", "WEIGHTS"), help="another age network")
     arguments = parser.parse_args()
-    results.check_committed()
+    results.check_committed(trial=bool(arguments.faces and not arguments.rival))
     store = FaceStore(arguments.store)
     split = "validation" if arguments.rival else "test"
     faces, table = store.split(split)

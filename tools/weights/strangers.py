@@ -67,11 +67,10 @@ def without(source: str, run: Path, store: FaceStore) -> dict[str, Any]:
     strange = (table["source"] == source).to_numpy()
     values, apart, truth = (table[name].to_numpy(float) for name in ("value", "difference", "truth"))
     calibration = fit(AGE, values[~strange], apart[~strange], truth[~strange])
-    inside, width = [], []
+    inside = []
     for factor in FACTORS:
         low, high = age_interval(widened(calibration, factor), values[strange], apart[strange])
         inside.append(float(((low <= truth[strange]) & (truth[strange] <= high)).mean()))
-        width.append(float((high - low).mean()))
     far = distances(network, store, sorted(set(table["source"]) - {source}))
     size = np.abs(values - truth)
     ranks = mannwhitneyu(far[strange], far[~strange]).statistic
@@ -80,7 +79,6 @@ def without(source: str, run: Path, store: FaceStore) -> dict[str, Any]:
         "source": source,
         "faces": int(strange.sum()),
         "inside": inside,
-        "width": width,
         "farther": float(ranks / strange.sum() / (~strange).sum()),
         "distance and error": float(spearmanr(far[strange], size[strange]).statistic),
         "inside, scaled": held(size, usual, strange),
@@ -110,7 +108,7 @@ def main() -> None:
         # What the other sources teach is tried on this one.
         row["factor of the others"] = smallest([other for other in rows if other is not row])
     found = {"factor": smallest(rows), "factors": FACTORS, "rows": rows}
-    print(pd.DataFrame(rows).drop(columns=["inside", "width"]).round(3).to_string(index=False))
+    print(pd.DataFrame(rows).drop(columns="inside").round(3).to_string(index=False))
     print(f"factor: {found['factor']}")
     others = {source: Path(run) / "age" / "best.safetensors" for source, run in arguments.without}
     results.record(
