@@ -10,6 +10,7 @@ RUN := $(BIN)/python -m
 TRAIN = $(RUN) ssrlib train --store $(STORE:/store.json=) --target $(1) --fast $(if $(EPOCHS),--epochs $(EPOCHS))
 # On all data sets age goes on from what it learned on UTKFace.
 GO_ON = $(RUN) ssrlib train --store $(1) --target age --fast --balanced --epochs $(or $(EPOCHS),24) --learning-rate 0.0025
+HELPED = $(RUN) tools.weights.helped --store $(1) --epochs $(or $(EPOCHS),$(2))
 
 AGE_RUNS := $(SEEDS:%=runs/%/age/finished)
 TAUGHT_RUNS := $(SEEDS:%=runs/taught-%/age/finished)
@@ -88,15 +89,13 @@ $(VARIED_AGE_RUNS): runs/varied-%/age/finished: runs/mixture-%/age/finished | $(
 	@touch $@
 
 # A helper that learns label distributions makes it learn more, last of all.
-HELPED = $(RUN) tools.weights.helped $(if $(EPOCHS),--epochs $(EPOCHS))
-
 $(HELPED_AGE_RUNS): runs/helped-%/age/finished: runs/varied-%/age/finished | $(READY)
-	$(HELPED) --store data/faces --start $(<D)/best.safetensors --seed $* --out runs/helped-$*
+	$(call HELPED,data/faces,54) --start $(<D)/best.safetensors --seed $* --out runs/helped-$*
 	@touch $@
 
 # The same without noise, blur and darkness, to see what they did.
-$(MILD_AGE_RUN): $(FACES) $(RESULTS)/age-runs.json | $(READY)
-	$(HELPED) --augmentation mild --start ssrlib/pretrained/utkface/age.safetensors --out runs/mild-0
+$(MILD_AGE_RUN): runs/mixture-0/age/finished | $(READY)
+	$(call HELPED,data/faces,54) --augmentation mild --start $(<D)/best.safetensors --out runs/mild-0
 	@touch $@
 
 # Large networks teach gender: this is for a GPU.
@@ -109,9 +108,9 @@ $(LEFT_OUT_BEGINNINGS): runs/without-%/age/finished: data/without-%/store.json $
 	$(call GO_ON,$(<D)) $(if $(filter-out utkface,$*),--start ssrlib/pretrained/utkface/age.safetensors) --out runs/without-$*
 	@touch $@
 
+# For less time, since there are three.
 $(LEFT_OUT_RUNS): runs/helped-without-%/age/finished: runs/without-%/age/finished | $(READY)
-	$(RUN) tools.weights.helped --epochs $(or $(EPOCHS),14) --store data/without-$* --start $(<D)/best.safetensors \
-		--out runs/helped-without-$*
+	$(call HELPED,data/without-$*,14) --start $(<D)/best.safetensors --out runs/helped-without-$*
 	@touch $@
 
 $(RESULTS)/age-mixture-runs.json: $(HELPED_AGE_RUNS)
@@ -144,7 +143,7 @@ $(RESULTS)/corruptions.json: tools/weights/corruptions.py $(EXPORTED) $(HOME_RUN
 	$(RUN) tools.weights.corruptions
 
 $(RESULTS)/corruptions-validation.json: tools/weights/corruptions.py $(EXPORTED) $(MILD_AGE_RUN)
-	$(RUN) tools.weights.corruptions --rival "mild changes" runs/mild-0/age/best.safetensors --faces 600
+	$(RUN) tools.weights.corruptions --rival "mild changes" runs/mild-0/age/best.safetensors
 
 $(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
 	$(RUN) benchmarks.int8

@@ -260,14 +260,26 @@ HEADS = {
 }
 
 
-class Reader(nn.Module):
-    """One of `HEADS` on the maps of SSR-Net's two streams: outputs in training, N ages in inference."""
+class HeadOnMaps(nn.Module):
+    """One of `HEADS` and what it needs to read the maps of SSR-Net's two streams.
+
+    In training it returns the head's outputs for N faces, in inference N ages.
+
+    Raises:
+        ValueError: there is no head of that name.
+
+    >>> maps = SSRNet().maps(torch.zeros(2, 3, 64, 64))
+    >>> HeadOnMaps("questions (OR-CNN)")(maps).shape
+    torch.Size([2, 100])
+    """
 
     # torch's types do not say what a ModuleList holds.
     squeeze1: Any
     squeeze2: Any
 
     def __init__(self, name: str):
+        if name not in HEADS:
+            raise ValueError(f"there is no head {name!r}; there are: {', '.join(HEADS)}")
         super().__init__()
         head = HEADS[name]
         self.read = head.read
@@ -301,13 +313,11 @@ class Contestant(TwoStreams):
     """
 
     def __init__(self, name: str):
-        if name not in HEADS:
-            raise ValueError(f"there is no head {name!r}; there are: {', '.join(HEADS)}")
         super().__init__({"target": AGE.name, "head": name})
-        self.reader = Reader(name)
+        self.on_maps = HeadOnMaps(name)
         self.apply(initialize)
-        if isinstance(self.reader.head, OneStage):
-            self.reader.head.awake()
+        if isinstance(self.on_maps.head, OneStage):
+            self.on_maps.head.awake()
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return the head's outputs in training, N ages in inference.
@@ -315,7 +325,7 @@ class Contestant(TwoStreams):
         Raises:
             ValueError: the shape or the type of `faces` breaks the contract of `SSRNet`.
         """
-        said: Tensor = self.reader(self.maps(faces))
+        said: Tensor = self.on_maps(self.maps(faces))
         return said
 
 
@@ -323,8 +333,13 @@ class Helped(SSRNet):
     """An SSR-Net for age that a second head helps to learn, and that does without it afterwards.
 
     The second head reads the same streams and learns label distributions, from which they learn more than
-    from SSR-Net's one number. (As auxiliary classifiers do for a deep network: Szegedy, 2015.) In training
-    the outputs are N x 102: the age, and the logits of 101 classes. In inference it is the SSR-Net alone.
+    from SSR-Net's one number. (As auxiliary classifiers do for a deep network: Szegedy, 2015.)
+
+    Args:
+        start: the network that it goes on from, an age network.
+
+    Raises:
+        ValueError: `start` reads something else.
 
     >>> network = Helped(SSRNet())
     >>> network(torch.zeros(2, 3, 64, 64)).shape, network.eval()(torch.zeros(2, 3, 64, 64)).shape
@@ -334,18 +349,24 @@ class Helped(SSRNet):
     """
 
     def __init__(self, start: SSRNet):
+        if start.settings["target"] != AGE.name:
+            raise ValueError(f"the helper learns ages, and the network reads {start.settings['target']}")
         super().__init__(**start.settings)
         self.load_state_dict(start.state_dict())
         self.terms = start.terms
-        self.helper = Reader("label distribution (DLDL)")
+        self.helper = HeadOnMaps("label distribution (DLDL)")
         self.helper.apply(initialize)
 
     def forward(self, faces: Tensor, return_stages: bool = False) -> Tensor | tuple[Tensor, list[Stage]]:
-        """Return N x 102 outputs in training, in inference what `SSRNet` does."""
+        """Return in training N x 102, the ages and the logits of 101 classes; in inference as `SSRNet` does.
+
+        Raises:
+            ValueError: the shape or the type of `faces` breaks the contract of `SSRNet`.
+        """
         if not self.training:
             return super().forward(faces, return_stages)
         maps = self.maps(faces)
-        ages, _ = self.read(maps)
+        ages, _ = self.from_maps(maps)
         return torch.cat([ages[:, None], self.helper(maps)], dim=1)
 
     def alone(self) -> SSRNet:
@@ -357,12 +378,17 @@ class Helped(SSRNet):
 
 
 def helped_loss(outputs: Tensor, ages: Tensor) -> Tensor:
-    """Return the mean absolute error of `Helped`'s ages, plus 20 times its helper's divergence.
+    """Return the mean absolute error of `Helped`'s ages, plus `HELP` times its helper's divergence.
 
-    >>> age = torch.tensor([30.0])
-    >>> right = label_distribution(age).clamp_min(1e-30).log()
-    >>> f"{helped_loss(torch.cat([age[:, None] + 1, right], dim=1), age):.3f}"
-    '1.000'
+    Args:
+        outputs: N x 102, what `Helped` returns in training.
+        ages: N labels, in years.
+
+    >>> ages = torch.tensor([30.0, 50.0])
+    >>> sure = torch.cat([ages[:, None] + 1, label_distribution(ages).clamp_min(1e-30).log()], dim=1)
+    >>> clueless = torch.cat([ages[:, None], torch.zeros(2, 101)], dim=1)
+    >>> f"{helped_loss(sure, ages):.1f}, {helped_loss(clueless, ages):.1f}"
+    '1.0, 50.1'
     """
     return F.l1_loss(outputs[:, 0], ages) + HELP * distribution_loss(outputs[:, 1:], ages)
 

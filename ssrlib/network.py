@@ -224,11 +224,11 @@ class SSRNet(TwoStreams):
         Raises:
             ValueError: the shape or the type of `faces` breaks the contract above.
         """
-        values, stages = self.read(self.maps(faces))
+        values, stages = self.from_maps(self.maps(faces))
         return (values, stages) if return_stages else values
 
-    def read(self, maps: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Stage]]:
-        """Return N values and what each stage says, from both streams' maps."""
+    def from_maps(self, maps: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Stage]]:
+        """Return N values, and what each stage says, from what `maps` returned for N faces."""
         stages = [
             fusion(*maps[block]) for fusion, (block, _, _) in zip(self.fusions, self.STAGES, strict=False)
         ]

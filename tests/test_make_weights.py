@@ -66,9 +66,10 @@ MIXTURES = [
     "ssrlib train --store data/faces --target age --fast --balanced --augmentation varied --epochs 22 "
     "--batch-size 64 --learning-rate 0.003 --start runs/mixture-0/age/best.safetensors --seed 0 "
     "--out runs/varied-0",
-    "tools.weights.helped --store data/faces --start runs/varied-0/age/best.safetensors --seed 0 "
+    "tools.weights.helped --store data/faces --epochs 54 --start runs/varied-0/age/best.safetensors --seed 0 "
     "--out runs/helped-0",
-    f"tools.weights.helped --augmentation mild {START} --out runs/mild-0",
+    "tools.weights.helped --store data/faces --epochs 54 --augmentation mild "
+    "--start runs/mixture-0/age/best.safetensors --out runs/mild-0",
     "tools.weights.teach gender",
 ]
 WITHOUT = [
@@ -77,7 +78,7 @@ WITHOUT = [
     goes_on("without-utkface", "--out runs/without-utkface"),
 ]
 WITHOUT += [
-    f"tools.weights.helped --epochs 14 --store data/without-{out} "
+    f"tools.weights.helped --store data/without-{out} --epochs 14 "
     f"--start runs/without-{out}/age/best.safetensors --out runs/helped-without-{out}"
     for out in ("aaf", "appa", "utkface")
 ]
@@ -106,7 +107,7 @@ MEASURES = [STRANGERS[0].replace("strangers", "away")]
 MEASURES += [
     "tools.weights.corruptions",
     "tools.weights.corrupted_photos three",
-    "tools.weights.corruptions --rival mild changes runs/mild-0/age/best.safetensors --faces 600",
+    "tools.weights.corruptions --rival mild changes runs/mild-0/age/best.safetensors",
     "benchmarks.int8",
     "tools.weights.why",
     "tools.experiments.duplicates",
@@ -203,7 +204,13 @@ def test_together_they_come_in_an_order_that_works(checkout):
         (BUILDS[:6], PUBLISHES[0]),
         (BUILDS[6:], PUBLISHES[1]),
         (PUBLISHES[:1], MIXTURES[0]),
-        (MIXTURES[:3], MIXTURE_PUBLISHES[0]),
+        (MIXTURES[:1], MIXTURES[1]),
+        (MIXTURES[1:2], MIXTURES[2]),
+        (MIXTURES[:1], MIXTURES[3]),
+        (MIXTURES[2:3], MIXTURE_PUBLISHES[0]),
+        (MIXTURES[3:4], MEASURES[3]),
+        *((WITHOUT[i : i + 1], WITHOUT[i + 3]) for i in range(3)),
+        (WITHOUT[3:], STRANGERS[0]),
         (STRANGERS, CALIBRATES[0]),
         (CALIBRATES, SHOWS[0]),
         *((EXPORTS, line) for line in lines if line.startswith(READ_ONNX)),

@@ -8,8 +8,6 @@ measured on validation only. Writes book/results/helping.json.
 
 from dataclasses import replace
 
-import torch
-
 from ssrlib import Recipe
 from ssrlib.heads import Helped, helped_loss
 from ssrlib.network import FaceNetwork
@@ -24,7 +22,6 @@ def build(name: str, recipe: Recipe) -> tuple[FaceNetwork, Recipe, Loss | None]:
     network = new_network(recipe)
     if name == ALONE:
         return network, recipe, None
-    torch.manual_seed(recipe.seed)
     return Helped(network), recipe, helped_loss
 
 

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from ssrlib import FaceStore, Recipe, fit, inference, results, weights
+from ssrlib.heads import Helped
 from ssrlib.metrics import compare
 from ssrlib.network import FaceNetwork
 from ssrlib.training import Loss, fast
@@ -86,6 +87,8 @@ def answers(race: Race, run: Run, split: str) -> tuple[np.ndarray, int]:
     """What a trained network says about a split's faces, the mean with their mirror images, and its size."""
     network, _, _ = run.built(race)
     network.load_state_dict(load_file(run.folder / "best.safetensors"))
+    if isinstance(network, Helped):
+        network = network.alone()
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     size = sum(weight.numel() for weight in network.parameters())
     return inference.predict_split(network, FaceStore(run.store), split)["value"].to_numpy(), size

@@ -1,7 +1,7 @@
 """What twelve corruptions cost the built-in networks, in book/results/corruptions.json.
 
     python -m tools.weights.corruptions
-    python -m tools.weights.corruptions --rival "mild changes" runs/mild-0/age/best.safetensors --faces 600
+    python -m tools.weights.corruptions --rival "mild changes" runs/mild-0/age/best.safetensors
 
 In the manner of ImageNet-C (Hendrycks and Dietterich, 2019), with its families of noise, blur, weather and
 digital damage, at three strengths, on UTKFace's test faces of 64 x 64 pixels. Each is read with its mirror
@@ -13,6 +13,7 @@ noise did to an earlier network.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -28,6 +29,8 @@ from ssrlib.export import to_onnx
 from ssrlib.targets import AGE, GENDER, TARGETS
 
 STRENGTHS = (1, 2, 3)
+# With a rival, the first so many of the split.
+RIVAL_FACES = 600
 # The networks that know UTKFace alone.
 ALONE = {target: weights.PRETRAINED / "utkface" / f"{target}.safetensors" for target in TARGETS}
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
@@ -155,16 +158,16 @@ def measured(estimator: AgeGenderEstimator, faces: np.ndarray, table: pd.DataFra
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("data/utkface"))
-    parser.add_argument(
-        "--faces", type=int, help="only the first so many of the split: without a rival that is a trial"
-    )
+    parser.add_argument("--faces", type=int, help="only the first so many")
     parser.add_argument("--rival", nargs=2, metavar=("NAME", "WEIGHTS"), help="another age network")
     arguments = parser.parse_args()
-    results.check_committed(trial=bool(arguments.faces and not arguments.rival))
+    usual = RIVAL_FACES if arguments.rival else sys.maxsize
+    count = arguments.faces or usual
+    results.check_committed(trial=count < usual)
     store = FaceStore(arguments.store)
     split = "validation" if arguments.rival else "test"
     faces, table = store.split(split)
-    faces, table = faces[: arguments.faces], table[: arguments.faces]
+    faces, table = faces[:count], table[:count]
     other, files = "UTKFace alone", ALONE
     if arguments.rival:
         other, path = arguments.rival

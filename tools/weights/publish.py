@@ -53,13 +53,14 @@ def run_of(path: Path, store: FaceStore, target: Target) -> dict:
 def command_of(folder: Path, trained: Card, folders: list[Path], store: FaceStore, target: Target) -> str:
     """The command that made a run."""
     recipe = trained["recipe"]
-    if recipe["balanced"]:
+    if recipe["balanced"] and "teachers" in trained:
         return f"python -m tools.weights.teach {target.name} --store {store.path}"
-    if store.path.name == "faces":  # the last of three trainings: weights.mk has the others
+    if "start" in trained:  # the last of four trainings: weights.mk has the others
         start = folder.with_name(folder.name.replace("helped", "varied")) / target.name / "best.safetensors"
-        if trained.get("start") != weights.weights_sha256(start):
+        if trained["start"] != weights.weights_sha256(start):
             raise SystemExit(f"error: the card of {folder} does not say that it went on from {start}")
         command = f"python -m tools.weights.helped --store {store.path} --start {start}"
+        command += f" --epochs {recipe['epochs']} --augmentation {recipe['augmentation']}"
         return f"{command} --seed {recipe['seed']} --out {folder}"
     command = f"python -m ssrlib train --store {store.path} --target {target.name} --fast"
     command += f" --seed {recipe['seed']} --out {folder}"
