@@ -1,14 +1,20 @@
 """The tools: networks that they train can learn, and the one that runs the chapters finds what differs."""
 
+import shutil
+import subprocess
+import sys
+
 import nbformat
 import numpy as np
 import pytest
 import torch
 
 from ssrlib import Recipe, weights
+from ssrlib.targets import TARGETS
+from ssrlib.training import new_network
 from tools.experiments import finetuning, portable
 from tools.experiments.ablations import VARIANTS
-from tools.weights import strangers, teach
+from tools.weights import helped, publish, strangers, teach
 from tools.weights.corruptions import CORRUPTIONS, STRENGTHS, corrupted
 
 
@@ -64,6 +70,50 @@ def test_large_networks_teach_a_small_one(drawn_store, tmp_path, monkeypatch):
         step("gender", *more, 0, drawn_store.path, tmp_path)
     card = weights.read_card(tmp_path / "taught-mild-0" / "gender" / "best.safetensors")
     assert card["teachers"]
+
+
+@pytest.fixture
+def beginner(tmp_path):
+    """Untrained weights for age with terms, as a training would have left them in runs/varied-0."""
+    path = tmp_path / "runs" / "varied-0" / "age" / "best.safetensors"
+    path.parent.mkdir(parents=True)
+    return weights.save(new_network(Recipe(seed=4)), path, {"terms": "for research"})
+
+
+def test_a_helped_training_leaves_an_ssr_net_that_says_where_it_began(drawn_store, beginner):
+    out = beginner.parents[2] / "helped-0"
+    plan = {"epochs": 1, "batch_size": 16, "augmentation": "mild", "precision": "32-true", "compile": False}
+    helped.train(beginner, out, drawn_store.path, **plan)
+    path = out / "age" / "best.safetensors"
+    assert weights.load(path).settings["target"] == "age"
+    card, first = weights.read_card(path), path.read_bytes()
+    assert card["start"] == weights.weights_sha256(beginner)
+    assert card["terms"] == "for research"
+    assert card["recipe"]["loss"] == "l1, and 20 times the helper's"
+    assert "epoch" in (out / "age" / "history.csv").read_text()
+    command = publish.command_of(out, card, [out], drawn_store, TARGETS["age"])
+    assert command.startswith("python -m tools.weights.helped ")
+    assert f"--start {beginner} --epochs 1 --augmentation mild --seed 0 --out {out}" in command
+    # A run that was finished only writes again what somebody has removed.
+    shutil.rmtree(out / "age")
+    helped.train(beginner, out, drawn_store.path, **plan)
+    assert path.read_bytes() == first
+
+
+def test_a_published_command_is_the_one_that_trained(drawn_store, beginner):
+    card = {"recipe": {"balanced": True, "seed": 0}, "start": "of something else"}
+    with pytest.raises(SystemExit, match="does not say that it went on from"):
+        publish.command_of(beginner.parents[1], card, [], drawn_store, TARGETS["age"])
+    taught = {"recipe": {"balanced": True, "seed": 0}, "teachers": "three"}
+    command = publish.command_of(beginner.parents[1], taught, [], drawn_store, TARGETS["gender"])
+    assert command == f"python -m tools.weights.teach gender --store {drawn_store.path}"
+
+
+def test_a_helped_training_does_not_write_over_its_start(beginner):
+    command = [sys.executable, "-m", "tools.weights.helped", "--start", str(beginner)]
+    done = subprocess.run([*command, "--out", str(beginner.parents[1])], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "would be overwritten by this training; give another --out" in done.stderr
 
 
 def chapter(path, source: str, output: str):

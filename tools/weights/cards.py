@@ -39,7 +39,7 @@ detector works.
 - It takes other things for faces: {false} times in 100 pictures without a face, in the test below.
 - It misses faces smaller than 24 pixels, tilted by more than 45 degrees, or partly covered. Of faces turned
   to the side it has seen few; how many of those it misses was not measured.
-- Its points are less exact than those of larger detectors, as long as a head is upright (chapter 2).
+- Its points on larger, upright faces are less exact than those of larger detectors (chapter 2).
 
 ## Training
 
