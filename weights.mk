@@ -113,7 +113,7 @@ $(LEFT_OUT_RUNS): runs/helped-without-%/age/finished: runs/without-%/age/finishe
 	$(call HELPED,data/without-$*,14) --start $(<D)/best.safetensors --out runs/helped-without-$*
 	@touch $@
 
-$(RESULTS)/age-mixture-runs.json: $(HELPED_AGE_RUNS)
+$(RESULTS)/age-mixture-runs.json: $(MIXTURE_AGE_RUNS) $(VARIED_AGE_RUNS) $(HELPED_AGE_RUNS)
 	$(RUN) tools.weights.publish age $(^:/age/finished=) --store data/faces
 
 $(RESULTS)/gender-mixture-runs.json: runs/taught-gender

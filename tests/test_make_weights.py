@@ -83,7 +83,7 @@ WITHOUT += [
     for out in ("aaf", "appa", "utkface")
 ]
 MIXTURE_PUBLISHES = [
-    "tools.weights.publish age runs/helped-0 --store data/faces",
+    "tools.weights.publish age runs/mixture-0 runs/varied-0 runs/helped-0 --store data/faces",
     "tools.weights.publish gender runs/taught-mild-0 runs/taught-strong-0 --store data/faces",
 ]
 # What reads the built-in networks with ONNX Runtime.

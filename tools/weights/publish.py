@@ -1,7 +1,7 @@
 """Make the best of several trainings a network of the package, and record how they all went.
 
     python -m tools.weights.publish age runs/0 runs/1 runs/2 runs/taught-0 runs/taught-1 runs/taught-2
-    python -m tools.weights.publish age runs/helped-0 --store data/faces
+    python -m tools.weights.publish age runs/mixture-0 runs/varied-0 runs/helped-0 --store data/faces
     python -m tools.weights.publish gender runs/taught-mild-0 runs/taught-strong-0 --store data/faces
 
 Each folder is what `ssrlib train --out FOLDER` wrote, or tools/weights/teach.py, or helped.py. The network
@@ -45,6 +45,7 @@ def run_of(path: Path, store: FaceStore, target: Target) -> dict:
         "recipe": recipe,
         "validation": with_mirror,
         "validation, without flip": without_flip,
+        "bias": float((table["value"] - table["truth"]).mean()),
         "outside 0 to 1": float(((table["without_flip"] < 0) | (table["without_flip"] > 1)).mean()),
         "history": pd.read_csv(path.with_name("history.csv")).to_dict("records"),
     }
