@@ -27,8 +27,9 @@ def train(start: Path, out: Path, store: Path, **changes: object) -> None:
     # Plain ReLUs are no worse, see the contest.
     recipe = Recipe.best(**{"batch_size": BATCH, "learning_rate": RATE, "waking": False} | fast() | changes)
     place, folder = out / "age", out / "with-helper"
+    known = start_from(start, recipe)
     torch.manual_seed(recipe.seed)
-    network = Helped(start_from(start, recipe))
+    network = Helped(known)
     fit(network, FaceStore(store), recipe, folder, loss=helped_loss)
     with files.atomic_write(place / "history.csv") as partial:
         shutil.copyfile(folder / "history.csv", partial)
