@@ -82,7 +82,7 @@ $(MIXTURE_AGE_RUNS): runs/mixture-%/age/finished: $(FACES) $(RESULTS)/age-runs.j
 	$(call GO_ON,data/faces) --start ssrlib/pretrained/utkface/age.safetensors --seed $* --out runs/mixture-$*
 	@touch $@
 
-# It learns from grainy, blurred, dark and covered faces last.
+# Then it learns from grainy, blurred, dark and covered faces.
 $(VARIED_AGE_RUNS): runs/varied-%/age/finished: runs/mixture-%/age/finished | $(READY)
 	$(RUN) ssrlib train --store data/faces --target age --fast --balanced --augmentation varied --epochs $(or $(EPOCHS),22) \
 		--batch-size 64 --learning-rate 0.003 --start $(<D)/best.safetensors --seed $* --out runs/varied-$*
