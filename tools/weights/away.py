@@ -4,10 +4,10 @@
         --without appa_real runs/helped-without-appa --without utkface runs/helped-without-utkface
 
 Measured are the test faces of each source in data/faces: with the built-in networks; with those that know
-UTKFace alone (ssrlib/pretrained/utkface); and with those trained on all sources but one, on that one. Such a
-run is trained from a store that `ssrlib prepare join` made of the others, then helped (helped.py beside this
-file), and is calibrated here on the others' validation faces. Its ranges are widened as the built-in ones are, but by what the two other runs have
-taught (tools/weights/strangers.py).
+UTKFace alone (ssrlib/pretrained/utkface); and with those trained on all sources but one, on that one. Such
+a run is trained from a store that `ssrlib prepare join` made of the others, then helped (helped.py beside
+this file), and is calibrated here on the others' validation faces. Its ranges are widened as the built-in
+ones are, but by what the two other runs have taught (tools/weights/strangers.py).
 """
 
 import argparse
