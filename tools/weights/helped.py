@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--augmentation", default="varied", choices=list(AUGMENTATIONS))
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    if asked.out.exists() and asked.start.absolute().is_relative_to(asked.out.absolute()):
+    if asked.start.absolute().is_relative_to(asked.out.absolute()):
         parser.error(f"{asked.start}: would be overwritten by this training; give another --out")
     changes = {"epochs": asked.epochs, "augmentation": asked.augmentation, "seed": asked.seed}
     train(asked.start, asked.out, asked.store, **changes)
