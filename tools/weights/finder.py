@@ -23,10 +23,10 @@ from ssrlib import face_crop, results
 from ssrlib.datasets import aaf, appa_real, utkface
 from ssrlib.detectors import FINDER, PATCH, first_look
 from ssrlib.export import onnx_model
-from ssrlib.finder import TILE, Finder, Refiner, draw_patches, draw_scene, loss, refiner_loss, save, targets
+from ssrlib.finder import Finder, Refiner, draw_patches, loss, refiner_loss, save, targets
 from ssrlib.landmarks import TEMPLATE
 from ssrlib.prepare import photo_bytes
-from ssrlib.scenes import Portrait, Portraits, Scene
+from ssrlib.scenes import TILE, Portrait, Portraits, Scene, draw_scene
 from ssrlib.training import WakingReLU
 
 MARKS = [
