@@ -20,6 +20,7 @@ HOME = {path.name: weights.weights_sha256(path) for path in (weights.PRETRAINED 
 OF_HOME = (
     "age-runs.json",
     "batches.json",
+    "benchmark-surroundings.json",
     "contest.json",
     "finetuning.json",
     "gender-runs.json",
