@@ -1,7 +1,6 @@
-"""What weights say about themselves: their card, checked where it is read, and as Markdown; and a datasheet.
+"""What weights say about themselves: their card, checked where it is read, and as Markdown.
 
-References: M. Mitchell et al., "Model Cards for Model Reporting", 2019; T. Gebru et al., "Datasheets for
-Datasets", 2021.
+Reference: M. Mitchell et al., "Model Cards for Model Reporting", 2019.
 """
 
 from pathlib import Path
@@ -232,66 +231,6 @@ def by_data_set(rows: list[dict[str, Any]], target: Target) -> str:
     names = [name for name in WORDS if name in rows[0]]
     told = [{"data set": row["source"]} | _in_words(row, names, target) for row in rows]
     return f"## Results by data set, test splits\n\n{table(told)}\n"
-
-
-def datasheet(people: dict[str, Any]) -> str:
-    """Return the datasheet of the training data, UTKFace as it is used here, as Markdown.
-
-    Args:
-        people: `metrics["people"]` of book/results/utkface.json.
-    """
-    ages = [
-        {"ages": f"{row['from']} to {row['from'] + 9}", "female": row["female"], "male": row["male"]}
-        for row in people["ages"]
-    ]
-    races = [
-        {"label": name, "faces": count, "share": f"{count / people['faces']:.0%}"}
-        for name, count in people["race"].items()
-    ]
-    return f"""\
-# Datasheet: UTKFace, as used here
-
-## Why it exists
-
-UTKFace {{cite:p}}`zhang2017` was collected from the web by its authors for research on how faces age. This
-project uses it because it has ages from 0 to 116, comes as aligned and cropped faces, and may be used for
-non-commercial research.
-
-## What is in it
-
-{people["faces"]:,} faces are used here. The hash of a photo's file name decides its split, forever: of 100
-hash values, 70 are train, 10 validation, 10 test, and 10 were set aside and are not here. Photos whose
-names lack a field are left out. Each face has an age, a gender and a race in its file name.
-
-{table(ages)}
-
-{table(races)}
-
-The words for race are the data set's own. They sort people in a way that the people themselves may not
-share. They are used here for one thing: to measure for whom the network works.
-
-## How the labels came about
-
-{LABELS.strip()} Ages are whole years, and some are more frequent than they should be:
-round ones, which end in 0 or 5, and one more, 26, the label of nearly 2,000 faces.
-
-## How it was made, and who was asked
-
-The photos were found on the web. Their owners keep their rights; the people in them were not asked. The
-photos are therefore not part of this book or of its repository, which holds only counts, errors and weights
-learned from them.
-
-## What was done to it
-
-Photos are resized from 200 x 200 to 64 x 64 pixels. Splits are by file name: UTKFace does not say whom a
-photo shows, so photos of one person can be in both train and test, and errors on test may look smaller than
-they are. Some photos are there twice: chapter 10 counts them, and what they change.
-
-## What it may be used for
-
-Non-commercial research, by the terms on the [authors' page](https://susanqq.github.io/UTKFace/). Weights
-learned from it are for research and teaching only, and not for decisions about people.
-"""
 
 
 def _training(card: Card) -> dict[str, Any]:

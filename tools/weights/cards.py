@@ -2,7 +2,8 @@
 
     python -m tools.weights.cards
 
-Run it after tools/weights/calibrate.py. A test compares the pages with what this would write.
+Run it after tools/weights/calibrate.py. A test compares the pages with what this would write. The datasheet
+follows T. Gebru et al., "Datasheets for Datasets", 2021.
 """
 
 import json
@@ -67,6 +68,50 @@ shares are rather too small. What skin, glasses or scarves change, nobody has me
 
 {missed}
 """
+DATASHEET = """\
+# Datasheet: UTKFace, as used here
+
+## Why it exists
+
+UTKFace {{cite:p}}`zhang2017` was collected from the web by its authors for research on how faces age. This
+project uses it because it has ages from 0 to 116, comes as aligned and cropped faces, and may be used for
+non-commercial research.
+
+## What is in it
+
+{faces:,} faces are used here. The hash of a photo's file name decides its split, forever: of 100
+hash values, 70 are train, 10 validation, 10 test, and 10 were set aside and are not here. Photos whose
+names lack a field are left out. Each face has an age, a gender and a race in its file name.
+
+{ages}
+
+{races}
+
+The words for race are the data set's own. They sort people in a way that the people themselves may not
+share. They are used here for one thing: to measure for whom the network works.
+
+## How the labels came about
+
+{labels} Ages are whole years, and some are more frequent than they should be:
+round ones, which end in 0 or 5, and one more, 26, the label of nearly 2,000 faces.
+
+## How it was made, and who was asked
+
+The photos were found on the web. Their owners keep their rights; the people in them were not asked. The
+photos are therefore not part of this book or of its repository, which holds only counts, errors and weights
+learned from them.
+
+## What was done to it
+
+Photos are resized from 200 x 200 to 64 x 64 pixels. Splits are by file name: UTKFace does not say whom a
+photo shows, so photos of one person can be in both train and test, and errors on test may look smaller than
+they are. Some photos are there twice: chapter 10 counts them, and what they change.
+
+## What it may be used for
+
+Non-commercial research, by the terms on the [authors' page](https://susanqq.github.io/UTKFace/). Weights
+learned from it are for research and teaching only, and not for decisions about people.
+"""
 BOOK = Path(__file__).parents[2] / "book"
 
 
@@ -89,8 +134,23 @@ def pages() -> dict[str, str]:
         ]
         texts[f"card-{name}.md"] = card + "\n" + cards.by_data_set(named, target)
     texts["card-finder.md"] = finder_card()
-    texts["datasheet.md"] = cards.datasheet(results.load("utkface")["metrics"]["people"])
+    texts["datasheet.md"] = datasheet(results.load("utkface")["metrics"]["people"])
     return texts
+
+
+def datasheet(people: dict[str, Any]) -> str:
+    """Describe the faces of UTKFace as they are used here, with the counts of book/results/utkface.json."""
+    ages = [
+        {"ages": f"{row['from']} to {row['from'] + 9}", "female": row["female"], "male": row["male"]}
+        for row in people["ages"]
+    ]
+    races = [
+        {"label": name, "faces": count, "share": f"{count / people['faces']:.0%}"}
+        for name, count in people["race"].items()
+    ]
+    return DATASHEET.format(
+        faces=people["faces"], ages=cards.table(ages), races=cards.table(races), labels=cards.LABELS.strip()
+    )
 
 
 def finder_card() -> str:
