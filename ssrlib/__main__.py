@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ssrlib.cards import Card
     from ssrlib.detectors import Box
-    from ssrlib.estimator import AgeGenderEstimator, Reading
+    from ssrlib.estimator import Reading
     from ssrlib.store import FaceStore
 
 
@@ -386,8 +386,9 @@ def _store_named(name: str) -> Path:
 @app.command()
 def evaluate(
     store: Store,
-    target: Annotated[Target, typer.Option(help="what to read from a face")] = Target["age"],
-    weights: Annotated[Path | None, typer.Option(help="by default the built-in weights")] = None,
+    weights: Annotated[Path, typer.Option(help="a weights file, or the built-in age or gender")] = Path(
+        "age"
+    ),
     split: Annotated[Split, typer.Option(help="the faces to measure on")] = Split.validation,
     out: Annotated[
         Path | None,
@@ -405,14 +406,10 @@ def evaluate(
     """
     from ssrlib import cards, metrics, results
     from ssrlib.store import FaceStore
-    from ssrlib.targets import target_of
-    from ssrlib.weights import load, pretrained, read_card
+    from ssrlib.weights import load, read_card
 
-    weights = weights or pretrained(target.value)
-    network = load(weights)
-    if target_of(network).name != target.value:
-        raise ValueError(f"{weights}: reads {target_of(network).name}, not {target.value}")
-    known, faces = read_card(weights), FaceStore(store)
+    weights = _built_in(weights)
+    network, known, faces = load(weights), read_card(weights), FaceStore(store)
     _compare_crops(weights, known, faces)
     measured = metrics.evaluate(network, faces, split.value, known.get("calibration"))
     print(json.dumps(measured, indent=2) if as_json else cards.summary(measured))
@@ -607,7 +604,9 @@ def predict(
             failed.append(error)
             continue
         try:
-            readings = [_whole(photo, estimator)] if whole else estimator.predict(photo, boxes, any_angle)
+            readings = (
+                [estimator.predict_whole(photo)] if whole else estimator.predict(photo, boxes, any_angle)
+            )
         except ValueError as error:
             failed.append(ValueError(f"{path}: {error}"))
             continue
@@ -642,22 +641,6 @@ def _box(text: str) -> "Box":
     if not (abs(x) < inf and abs(y) < inf and 1 <= width < inf and 1 <= height < inf):
         raise ValueError(f"--box must be at least one pixel wide and high, not {text!r}")
     return Box(x, y, width, height)
-
-
-def _whole(photo: "np.ndarray", estimator: "AgeGenderEstimator") -> "Reading":
-    """Read a photo that is nothing but the square which the networks know."""
-    from ssrlib import FACE_SIZE
-    from ssrlib.detectors import DETECTORS, Box
-    from ssrlib.estimator import Reading
-    from ssrlib.face_crop import resize
-
-    face, (height, width) = resize(photo), photo.shape[:2]
-    age, low, high, p_male = (float(column[0]) for column in estimator.predict_faces(face[None]))
-    sees_face = DETECTORS[estimator.crop.detector].sees_face
-    points = estimator.crop.template().tolist()
-    aligned = Box(0, 0, FACE_SIZE, FACE_SIZE, tuple((x, y) for x, y in points))
-    sure = not sees_face or sees_face(face, aligned)
-    return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
 
 
 def _save_drawing(photo: "np.ndarray", readings: list["Reading"], path: Path, out: Path) -> Path:

@@ -13,7 +13,7 @@ from ssrlib import FACE_SIZE, runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
 from ssrlib.detectors import DETECTORS, Box, detector_named, find
-from ssrlib.face_crop import MAX_SIDE, check_square, crop_face, read_photo
+from ssrlib.face_crop import MAX_SIDE, check_square, crop_face, read_photo, resize
 from ssrlib.inference import flip_average
 
 AMBER, WHITE = (255, 190, 60), (255, 255, 255)
@@ -109,12 +109,7 @@ class AgeGenderEstimator:
             ValueError: the file is not an image, the array breaks the contract above, a box is empty or lies
                 outside the photo, or the detector cannot search at any angle.
         """
-        if not isinstance(photo, np.ndarray | str | Path):
-            kind = type(photo).__name__
-            raise TypeError(
-                f"a photo is a path or an RGB array, not {kind}: np.asarray(image.convert('RGB'))"
-            )
-        photo = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
+        photo = _pixels(photo)
         if boxes is None:
             places = find(photo, self.crop.detector, any_angle)
             sure = [True] * len(places)
@@ -130,6 +125,22 @@ class AgeGenderEstimator:
         found = np.stack([crop_face(photo, place, self.crop) for place in places])
         columns = [values.tolist() for values in self.predict_faces(found)]
         return [Reading(*values) for values in zip(places, *columns, sure, strict=True)]
+
+    def predict_whole(self, photo: np.ndarray | str | Path) -> Reading:
+        """Return the reading of a photo that is cropped already, to the square which the networks know.
+
+        Its box is the whole photo. See `predict` for what a photo may be, and what is raised.
+
+        >>> AgeGenderEstimator().predict_whole(np.zeros((80, 80, 3), np.uint8)).sure
+        False
+        """
+        photo = _pixels(photo)
+        face, (height, width) = resize(photo), photo.shape[:2]
+        age, low, high, p_male = (float(column[0]) for column in self.predict_faces(face[None]))
+        sees_face = DETECTORS[self.crop.detector].sees_face
+        points = tuple((x, y) for x, y in self.crop.template().tolist())
+        sure = not sees_face or sees_face(face, Box(0, 0, FACE_SIZE, FACE_SIZE, points))
+        return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
 
     def predict_faces(self, faces: np.ndarray) -> FaceReadings:
         """Return what the networks read from faces that are cropped already.
@@ -248,7 +259,12 @@ def _checked_box(box: Sequence[Any]) -> Box:
     return box if isinstance(box, Box) else Box(*numbers.tolist())
 
 
-def _checked(photo: np.ndarray) -> np.ndarray:
+def _pixels(photo: np.ndarray | str | Path) -> np.ndarray:
+    if isinstance(photo, str | Path):
+        return read_photo(photo)
+    if not isinstance(photo, np.ndarray):
+        kind = type(photo).__name__
+        raise TypeError(f"a photo is a path or an RGB array, not {kind}: np.asarray(image.convert('RGB'))")
     right = photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3 and 0 not in photo.shape
     if not right or max(photo.shape) > MAX_SIDE:
         raise ValueError(
