@@ -406,8 +406,8 @@ def fit(
 
     Raises:
         ValueError: the store lacks train or validation faces with a known label; the network or a teacher
-            reads something else; the processes cannot share a batch alike; the loss stopped being a number,
-            or the head died; or the folder holds another run.
+            reads something else; the processes cannot share a batch alike; the loss or an answer stopped
+            being a number, or the head died; or the folder holds another run.
         OSError: another process trains in the folder, or it could not be written in the end; or the network
             cannot be compiled here.
     """
@@ -806,6 +806,8 @@ def _end_epoch(
 ) -> None:
     """Note an epoch's metrics on validation, and its weights if they are the best so far."""
     epoch = run.step // steps
+    if not np.isfinite(values).all():
+        raise ValueError(f"step {run.step}: answers are no longer numbers; {checkpoint.ADVICE}")
     if len(values) > 1 and np.ptp(values) == 0:
         raise ValueError(
             f"epoch {epoch}: the head is dead: every face gets {values[0]:.2f}; {checkpoint.ADVICE}"

@@ -794,6 +794,26 @@ class Bright(FaceNetwork):
         return self.slope * faces.float().mean(dim=(1, 2, 3))
 
 
+def test_answers_that_are_no_numbers_end_a_run_and_the_best_weights_before_stay(few_faces, tmp_path):
+    class Lost(Bright):
+        """Answers in training only, once it has learned for long enough."""
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("steps", torch.tensor(0))
+
+        def forward(self, faces):
+            self.steps += self.training
+            return super().forward(faces) + (0 if self.training or self.steps < 12 else torch.nan)
+
+    recipe = Recipe(epochs=4, batch_size=16)
+    with pytest.raises(ValueError, match="step 15: answers are no longer numbers; lower the learning rate"):
+        fit(Lost(), few_faces, recipe, tmp_path, lambda _: None)
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert list(history["epoch"]) == [1, 2]
+    assert weights.read_card(tmp_path / "best.safetensors")["epoch"] == best_epoch(history, AGE)
+
+
 def test_a_balanced_recipe_shows_rare_faces_more_often(tmp_path, monkeypatch):
     numbers = np.arange(400)
     rare = numbers % 20 == 0
