@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -30,6 +31,10 @@ SHAPE = (FACE_SIZE, FACE_SIZE, 3)
 HEADER = 128
 FACE_BYTES = int(np.prod(SHAPE))
 FILES = ("faces.npy", "rows.parquet", "rejects.parquet")
+# The names of all that a store has, a half-made one, too.
+OURS = re.compile(
+    r"(parts|plan|faces\.npy|(rows|rejects)(-\d+)?\.parquet|store\.json|report\.png)(\.partial)?"
+)
 JOINED_FACES = 4096
 # Columns of two kinds cannot be one column; what is none of these is text.
 KINDS = {
@@ -174,7 +179,7 @@ def write_store(
             one goes on where that one stopped; without a plan, it starts anew.
 
     Raises:
-        ValueError: there is something else at `path`, or no chunk has a face.
+        ValueError: there is something else at `path`, or where it is built, or no chunk has a face.
         OSError: another process writes there, or the folder cannot be written.
     """
     path = Path(path)
@@ -184,6 +189,8 @@ def write_store(
         path = path.resolve()
     partial, replaced = (path.with_name(path.name + suffix) for suffix in (".partial", ".replaced"))
     with files.alone(path):
+        for folder in (partial, replaced):
+            _refuse_others(folder)
         if replaced.exists() and not path.exists():  # stopped between the two moves below
             replaced.rename(path)
         if not _finished(partial, plan):
@@ -255,6 +262,16 @@ def _check_columns(stores: Sequence[FaceStore]) -> None:
                     f"{store.path}: its column {name} is {kind}, and that of {first.path} is {before}; "
                     "prepare both alike, or one without it"
                 )
+
+
+def _refuse_others(folder: Path) -> None:
+    """Refuse a folder with anything in it that no store has: what is in it will be removed."""
+    for path in folder.rglob("*"):
+        if not OURS.fullmatch(path.name):
+            raise ValueError(
+                f"{folder}: has {path.name} in it, which is no part of a store and would be lost; "
+                "move that folder, or choose another place for the store"
+            )
 
 
 def _finished(partial: Path, plan: str | None) -> bool:

@@ -191,6 +191,27 @@ def test_other_peoples_folders_are_not_overwritten(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("folder", ["faces.partial", "faces.replaced"])
+@pytest.mark.parametrize("there_is_a_store", [False, True])
+def test_what_others_keep_beside_a_store_is_not_removed(tmp_path, folder, there_is_a_store):
+    if there_is_a_store:
+        store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {})
+    note = tmp_path / folder / "parts" / "thesis.txt"
+    note.parent.mkdir(parents=True)
+    note.write_text("years of work")
+    with pytest.raises(ValueError, match=rf"{folder}: has thesis\.txt in it, .*move that folder"):
+        store.write_store(tmp_path / "faces", lambda _: [chunk(["b"])], {})
+    assert note.read_text() == "years of work"
+
+
+def test_an_older_store_with_its_picture_is_removed_though_a_run_was_killed_before(tmp_path):
+    older = store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {}).path
+    (older / "report.png").touch()
+    older.rename(tmp_path / "faces.replaced")
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["b"])], {})
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
 def test_faces_of_another_size_are_refused(tmp_path):
     faces, rows, rejects = chunk(["a"])
     with pytest.raises(ValueError, match="n x 64 x 64 x 3"):
