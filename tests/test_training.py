@@ -248,6 +248,17 @@ def test_another_runs_checkpoint_is_refused(few_faces, tmp_path):
         fit(new_network(QUICK), few_faces, QUICK, tmp_path)
 
 
+def test_a_foreign_file_in_a_checkpoints_place_is_refused(few_faces, tmp_path):
+    fit(new_network(QUICK), few_faces, QUICK, tmp_path, lambda progress: progress.step == 2)
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    parts = {name: part for name, part in state["parts"].items() if name != "schedule"}
+    for foreign in (torch.zeros(3), [], {"job": "mine"}, state | {"parts": parts}):
+        torch.save(foreign, path)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt: not a checkpoint, or damaged; remove it"):
+            fit(new_network(QUICK), few_faces, QUICK, tmp_path)
+
+
 def test_a_folder_that_is_a_file_is_refused_before_training(few_faces, tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(OSError, match="run: cannot be written"):
