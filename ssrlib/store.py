@@ -88,6 +88,8 @@ class FaceStore:
             raise ValueError(f"{path}: not a whole face store; prepare it again") from error
         if self.faces.shape != expected or self.faces.dtype != np.uint8:
             raise ValueError(f"{path}: faces.npy does not match store.json; prepare it again")
+        if not isinstance(self.info.get("crop"), dict):
+            raise ValueError(f"{path}: store.json does not say how the faces were cropped; prepare it again")
 
     @cached_property
     def rows(self) -> pd.DataFrame:

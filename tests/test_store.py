@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import shutil
 
@@ -231,6 +232,16 @@ def test_a_damaged_description_gets_one_clear_error(damage, drawn_store, tmp_pat
     shutil.copytree(drawn_store.path, tmp_path / "faces")
     (tmp_path / "faces" / "store.json").write_text(damage)
     with pytest.raises(ValueError, match="faces: not a whole face store; prepare it again"):
+        FaceStore(tmp_path / "faces")
+
+
+@pytest.mark.parametrize("crop", [{}, {"crop": "wide"}], ids=["missing", "a word"])
+def test_a_store_that_does_not_tell_its_crop_is_refused(crop, tmp_path):
+    path = store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {}).path / "store.json"
+    info = json.loads(path.read_text())
+    del info["crop"]
+    path.write_text(json.dumps(info | crop))
+    with pytest.raises(ValueError, match=r"faces: store\.json does not say how the faces were cropped; prepare"):
         FaceStore(tmp_path / "faces")
 
 
