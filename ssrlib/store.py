@@ -221,8 +221,8 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
         out: the folder to make.
 
     Raises:
-        ValueError: a store's faces show another part of the face than the first one's, or a column is of
-            another kind in one of them: text and numbers, say.
+        ValueError: a store's faces show another part of the face than the first one's; a column is of
+            another kind in one of them: text and numbers, say; or `out` is one of them.
 
     >>> from tempfile import TemporaryDirectory
     >>> from ssrlib.datasets import synthetic
@@ -230,6 +230,8 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
     ...     len(join([synthetic.store(20), synthetic.store(30, seed=1)], f"{folder}/both"))
     50
     """
+    if Path(out).exists() and any(store.path.samefile(out) for store in stores):
+        raise ValueError(f"{out}: is one of the stores to join, and would be replaced; choose another place")
     crop = stores[0].info["crop"]
     for store in stores[1:]:
         for name in ("margin", "shift"):

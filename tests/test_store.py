@@ -241,7 +241,7 @@ def test_a_store_that_does_not_tell_its_crop_is_refused(crop, tmp_path):
     info = json.loads(path.read_text())
     del info["crop"]
     path.write_text(json.dumps(info | crop))
-    with pytest.raises(ValueError, match=r"faces: store\.json does not say how the faces were cropped; prepare"):
+    with pytest.raises(ValueError, match=r"faces: store\.json does not say how .* cropped; prepare it again"):
         FaceStore(tmp_path / "faces")
 
 
@@ -317,6 +317,15 @@ def test_joined_stores_have_every_face_and_reject_once(tmp_path, monkeypatch):
     assert "".join(both.rows["path"]) == "abcdefgh"
     assert np.array_equal(both.faces, np.concatenate([one.faces for one in made]))
     assert len(both.rejects) == 2
+
+
+def test_a_join_does_not_replace_what_it_joins(tmp_path):
+    one, other = abc_and_more(tmp_path)
+    (tmp_path / "link").symlink_to(one.path)
+    for out in (one.path, other.path, tmp_path / "link"):
+        with pytest.raises(ValueError, match="is one of the stores to join, and would be replaced; choose"):
+            store.join([one, other], out)
+    assert len(FaceStore(one.path)) == 5
 
 
 def test_an_interrupted_join_goes_on(tmp_path, monkeypatch):
