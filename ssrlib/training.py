@@ -284,11 +284,12 @@ def _share_statistics(network: nn.Module) -> None:
                 setattr(module, name, shared)
 
 
-def _let_heads_wake(network: SSRNet) -> None:
+def _set_waking(network: SSRNet, waking: bool) -> None:
+    """Let the heads' ReLUs wake up or not, whatever an earlier training has made of them."""
     for head in network.fusions:
         for layers in (head.mix1, head.mix2, head.hidden, head.p):
             if isinstance(layers[-1], nn.ReLU):
-                layers[-1] = WakingReLU()
+                layers[-1] = WakingReLU() if waking else nn.ReLU()
 
 
 def new_network(recipe: Recipe, **settings: Any) -> SSRNet:
@@ -388,7 +389,8 @@ def fit(
     process would. A run may go on with another number of them.
 
     Args:
-        network: trained in place; left in inference mode. The recipe decides about its dropout.
+        network: trained in place; left in inference mode. The recipe decides about its dropout, and whether
+            its heads' ReLUs wake up.
         store: the faces.
         recipe: how to train.
         folder: where `checkpoint.pt`, `best.safetensors` and `history.csv` are kept up to date, if anywhere.
@@ -424,8 +426,8 @@ def fit(
     for teacher in teachers:
         if teacher.terms not in network.terms:
             network.terms = f"{network.terms} {teacher.terms}".strip()
-    if recipe.waking and isinstance(network, SSRNet):
-        _let_heads_wake(network)
+    if isinstance(network, SSRNet):
+        _set_waking(network, recipe.waking)
     if fabric.world_size > 1:
         _share_statistics(network)
     job = checkpoint.job(network, store, asdict(recipe), teachers, loss)

@@ -170,6 +170,15 @@ def test_a_waking_recipe_wakes_a_dead_head(few_faces):
     assert all(stage.p.any() for stage in network(faces, return_stages=True)[1])
 
 
+def test_a_recipe_that_does_not_wake_undoes_what_one_before_it_woke(few_faces, tmp_path):
+    network, asleep = new_network(QUICK), replace(QUICK, waking=False)
+    fit(network, few_faces, QUICK)
+    anew = weights.load(weights.save(network, tmp_path / "woken.safetensors"))
+    fit(network, few_faces, asleep)
+    fit(anew, few_faces, asleep)
+    assert same_weights(network.state_dict(), anew.state_dict())
+
+
 class Killed(Exception):
     pass
 
