@@ -120,9 +120,8 @@ def fold(*networks: SSRNet) -> nn.Module:
 
     Dropout is gone. Batch norm is folded into the convolution before it, the normalization of the input
     into the first convolutions, and V and the numbers of bins into the layers of p. All of this is exact,
-    up to rounding, because each is a linear step next to another and no convolution pads its input. In
-    stream 2 the maximum is taken before the tanh, and the last two rows and columns, which no answer
-    depends on, are left out.
+    up to rounding, because each is a linear step next to another and no convolution pads its input. The
+    last two rows and columns, which no answer depends on, are left out.
 
     Args:
         networks: one, or several that read the same faces, such as those for age and for gender.
@@ -143,8 +142,6 @@ def fold(*networks: SSRNet) -> nn.Module:
 
 def _folded_block(block: Iterable[Any]) -> nn.Sequential:
     convolution, batch_norm, *rest = block
-    # Tanh grows, so the largest tanh is the tanh of the largest: a fourth of the work.
-    rest.sort(key=lambda layer: isinstance(layer, nn.Tanh))
     return nn.Sequential(fuse_conv_bn_eval(convolution, batch_norm), *rest)
 
 
