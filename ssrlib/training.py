@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +113,10 @@ class Recipe:
                 )
         if self.loss == "logistic" and not TARGETS[self.target].classes:
             raise ValueError(f"the logistic loss is for two classes, and {self.target} is a number")
+        for name in ("epochs", "second_epochs", "batch_size", "seed"):
+            self._make_plain(name, Integral, int, "a whole number")
+        for name in ("learning_rate", "weight_decay", "dropout", "ema"):
+            self._make_plain(name, Real, float, "a number")
         for name in ("epochs", "batch_size", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
@@ -123,9 +128,13 @@ class Recipe:
                 raise ValueError(
                     f"the recipe's {name} must be 0 or more and below 1, not {getattr(self, name)}"
                 )
-        for name in ("epochs", "second_epochs", "batch_size", "seed"):
-            if not isinstance(getattr(self, name), int):
-                raise ValueError(f"the recipe's {name} must be a whole number, not {getattr(self, name)}")
+
+    def _make_plain(self, name: str, kind: type, plain: type, words: str) -> None:
+        """Make a field Python's own number, whosever it was: cards and checkpoints hold no others."""
+        value = getattr(self, name)
+        if not isinstance(value, kind):
+            raise ValueError(f"the recipe's {name} must be {words}, not {value!r}")
+        object.__setattr__(self, name, plain(value))
 
     @property
     def all_epochs(self) -> int:

@@ -1,8 +1,9 @@
+import json
 import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -669,6 +670,9 @@ def test_without_a_compiler_one_sentence_says_so(few_faces, monkeypatch):
     "wrong",
     [
         {"epochs": 1.5},
+        {"epochs": "3"},
+        {"learning_rate": "fast"},
+        {"ema": None},
         {"second_epochs": 2.0},
         {"batch_size": 8.0},
         {"seed": float("inf")},
@@ -683,6 +687,11 @@ def test_without_a_compiler_one_sentence_says_so(few_faces, monkeypatch):
 def test_a_recipe_that_cannot_be_followed_is_refused(wrong):
     with pytest.raises(ValueError, match=f"the recipe's {next(iter(wrong))} must be"):
         Recipe(**wrong)
+
+
+def test_a_recipe_of_numpys_numbers_is_one_of_plain_numbers():
+    recipe = replace(QUICK, epochs=np.int64(1), learning_rate=np.float32(0.5))
+    assert json.dumps(asdict(recipe)) == json.dumps(asdict(replace(QUICK, epochs=1, learning_rate=0.5)))
 
 
 def test_a_loss_of_ones_own_is_trained(few_faces, tmp_path):
