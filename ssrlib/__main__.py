@@ -275,7 +275,7 @@ def train(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            help="faces in one step, of all processes; the learning rate grows with its square root"
+            help="faces in one step, of all processes; our recipe's learning rate grows with its square root"
         ),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,

@@ -92,7 +92,8 @@ def predict_split(
 ) -> pd.DataFrame:
     """Read one split's faces as `AgeGenderEstimator` does, each with its mirror image.
 
-    The faces are read from disk in batches of 512, so memory does not grow with the store.
+    The faces are read from disk in batches of 512, so no more of them are in memory at once. Their rows and
+    their answers are; and to compute intervals of ages takes some kilobytes per face.
 
     Args:
         network: its settings name its target.

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ssrlib.calibration import Calibration
 from ssrlib.inference import predict_split
-from ssrlib.network import SSRNet
+from ssrlib.network import FaceNetwork
 from ssrlib.store import FaceStore
 from ssrlib.targets import AGE, Target, target_of
 
@@ -28,6 +28,9 @@ def score(values: np.ndarray, truth: np.ndarray, target: Target) -> dict[str, fl
     paper defines CA(n) so, strictly; labels are whole years and answers are not, so an error of exactly
     5 hardly occurs. For two classes: `accuracy`, with the border at 0.5, and `mae`.
 
+    Raises:
+        ValueError: no face has a label.
+
     >>> from ssrlib.targets import AGE
     >>> score(np.array([20.0, 31.0]), np.array([22.0, 40.0]), AGE)
     {'mae': 5.5, 'ca5': 0.5}
@@ -43,7 +46,7 @@ def score(values: np.ndarray, truth: np.ndarray, target: Target) -> dict[str, fl
 
 
 def evaluate(
-    network: SSRNet, store: FaceStore, split: str = "test", calibration: Calibration | None = None
+    network: FaceNetwork, store: FaceStore, split: str = "test", calibration: Calibration | None = None
 ) -> dict[str, Any]:
     """Return all metrics of a network on one split of a store, ready for JSON.
 

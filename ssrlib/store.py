@@ -119,6 +119,9 @@ class FaceStore:
     def split(self, name: str) -> tuple[np.ndarray, pd.DataFrame]:
         """Return one split's faces (uint8, n x 64 x 64 x 3, in memory) and rows.
 
+        Raises:
+            ValueError: there is no such split, or the table of the rows is damaged.
+
         >>> from ssrlib.datasets import synthetic
         >>> faces, rows = synthetic.store(200).split("validation")
         >>> len(faces) == len(rows) and set(rows.split) == {"validation"}

@@ -412,7 +412,7 @@ def fit(
         loss: from the network's outputs in training and the labels to one number; by default the recipe's.
 
     Returns:
-        One row per epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae` and
+        One row per epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae`, and
         `ca5` (age) or `accuracy` (gender).
 
     Raises:
