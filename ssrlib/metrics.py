@@ -16,7 +16,8 @@ from ssrlib.store import FaceStore
 from ssrlib.targets import AGE, Target, target_of
 
 RESAMPLES = 1000
-CURVE = 20
+# How many years the cumulative score goes up to, and how many words a column may have that sorts faces.
+CURVE, MOST_GROUPS = 20, 20
 # Columns of a store's rows that make no groups of faces.
 NAMES = ("path", "subject", "split", "part", "age")
 
@@ -131,7 +132,7 @@ def groupings(table: pd.DataFrame, target: Target) -> dict[str, pd.Series]:
         quarter = (4 * table["difference"].rank(method="first", pct=True)).map(math.ceil)
         found["mirror disagreement"] = "quarter " + quarter.astype(str)
     for name in table.columns.difference(list(NAMES), sort=False):
-        if pd.api.types.is_string_dtype(table[name]) and 2 <= table[name].nunique() <= CURVE:
+        if pd.api.types.is_string_dtype(table[name]) and 2 <= table[name].nunique() <= MOST_GROUPS:
             found[name] = table[name].fillna("unknown")
     return found
 
