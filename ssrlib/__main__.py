@@ -275,7 +275,7 @@ def train(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            help="faces in one step, of all processes; the learning rate grows with its square root"
+            help="faces in one step, of all processes; our recipe's learning rate grows with its square root"
         ),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="l1, smooth l1, l2, or logistic")] = None,
@@ -489,11 +489,12 @@ def card(
 
     path = _built_in(weights)
     measured = results.load_evaluation(metrics) if metrics else None
-    if measured and measured["target"] != (target := target_of(load(path)).name):
+    target = target_of(load(path)).name
+    if measured and measured["target"] != target:
         raise ValueError(f"{metrics}: tells of {measured['target']}, and {path} reads {target}")
     trained, known = read_card(path), weights_sha256(path)
     try:
-        print(cards.model_card(path.name, trained, measured, known))
+        print(cards.model_card(path.name, trained, measured, known, target))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         message = f"{metrics or path}: damaged, for something in it is missing or no number"
         raise ValueError(message) from error

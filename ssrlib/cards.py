@@ -168,7 +168,13 @@ def _check_objects(card: Any) -> None:
             raise ValueError(f"its {name} must be an object, not {card[name]!r}")
 
 
-def model_card(name: str, card: Card, metrics: dict[str, Any] | None = None, sha256: str = "unknown") -> str:
+def model_card(
+    name: str,
+    card: Card,
+    metrics: dict[str, Any] | None = None,
+    sha256: str = "unknown",
+    target: str = "unknown",
+) -> str:
     """Return the card of a weights file as Markdown.
 
     Args:
@@ -176,12 +182,13 @@ def model_card(name: str, card: Card, metrics: dict[str, Any] | None = None, sha
         card: from `weights.read_card`; what it does not say is named as unknown.
         metrics: from `metrics.evaluate`, for the tables by group.
         sha256: of the weights, from `weights.weights_sha256`.
+        target: the name of what the network reads, for a card without a recipe that would tell.
 
     >>> print(model_card("age.safetensors", {"data": "drawn faces"})[:29])
     # Model card: age.safetensors
     """
     recipe = card.get("recipe", {})
-    target = (metrics or recipe).get("target", "unknown")
+    target = (metrics or recipe).get("target", target)
     parts = [
         f"# Model card: {name}",
         f"An SSR-Net of the `ssrlib` package. It reads **{target}** from an RGB face of 64 x 64 pixels.",

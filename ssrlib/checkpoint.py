@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TypedDict
 
 import torch
@@ -103,7 +102,12 @@ def _named(job: Job) -> dict[str, Any]:
 
 
 def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: Fabric) -> Run:
-    """Load the state of an unfinished run, if there is one, and return where it stands."""
+    """Load the state of an unfinished run, if there is one, and return where it stands.
+
+    Raises:
+        ValueError: the checkpoint is damaged, of another run, or none at all; or another machine has it, and
+            this one does not.
+    """
     if folder and fabric.is_global_zero:
         _mend(Path(folder))
     fabric.barrier()
@@ -112,22 +116,30 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
         return Run()
     if not path.is_file():
         raise ValueError(f"{path}: the first machine has it, and this one does not; all need the same folder")
-    try:
+    with _readable(path):
         # Each part takes what it needs to its device. On a GPU, Adam would wait for its count of steps.
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # (A tensor would take a word for an index, with a warning of its own; no dict can be made of it.)
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
         # Checkpoints of before did not tell their loss.
         theirs, run = {"loss": job["loss"]} | _named(state["job"]), Run(**state["run"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, UnpicklingError) as error:
-        raise ValueError(f"{path}{UNREADABLE}") from error
     for name, value in _named(job).items():
         if theirs.get(name) != value:
             raise ValueError(
                 f"{path}: of another run, whose {name} is {theirs.get(name)}, not {value}; "
                 "choose another folder, or remove it to start anew"
             )
-    for name, part in parts.items():
-        part.load_state_dict(state["parts"][name])
+    with _readable(path):
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
     return run
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a foreign file can raise almost anything
+        raise ValueError(f"{path}{UNREADABLE}") from error
 
 
 def _mend(folder: Path) -> None:

@@ -379,6 +379,9 @@ def _yunet() -> cv2.FaceDetectorYN:
 def network(name: str) -> Any:
     """Return one of the finder's two networks, as ONNX Runtime has it: pictures (uint8, N x 3 x h x w) in.
 
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+
     >>> network("refiner").get_inputs()[0].shape[1:]
     [3, 64, 64]
     """

@@ -106,8 +106,9 @@ class AgeGenderEstimator:
         Raises:
             FileNotFoundError: there is no such file.
             TypeError: the photo is neither a path nor an array.
-            ValueError: the file is not an image, the array breaks the contract above, a box is empty or lies
-                outside the photo, or the detector cannot search at any angle.
+            ValueError: the file is not an image, the array breaks the contract above, a box is empty, lies
+                outside the photo or has other than five landmarks, or the detector cannot search at any
+                angle.
         """
         photo = _pixels(photo)
         if boxes is None:

@@ -120,9 +120,8 @@ def fold(*networks: SSRNet) -> nn.Module:
 
     Dropout is gone. Batch norm is folded into the convolution before it, the normalization of the input
     into the first convolutions, and V and the numbers of bins into the layers of p. All of this is exact,
-    up to rounding, because each is a linear step next to another and no convolution pads its input. In
-    stream 2 the maximum is taken before the tanh, and the last two rows and columns, which no answer
-    depends on, are left out.
+    up to rounding, because each is a linear step next to another and no convolution pads its input. The
+    last two rows and columns, which no answer depends on, are left out.
 
     Args:
         networks: one, or several that read the same faces, such as those for age and for gender.
@@ -143,8 +142,6 @@ def fold(*networks: SSRNet) -> nn.Module:
 
 def _folded_block(block: Iterable[Any]) -> nn.Sequential:
     convolution, batch_norm, *rest = block
-    # Tanh grows, so the largest tanh is the tanh of the largest: a fourth of the work.
-    rest.sort(key=lambda layer: isinstance(layer, nn.Tanh))
     return nn.Sequential(fuse_conv_bn_eval(convolution, batch_norm), *rest)
 
 
@@ -211,10 +208,11 @@ def to_onnx(
 
     Raises:
         ValueError: on 64 drawn faces the file's values differ from PyTorch's by more than 0.001 years,
-            or 0.0001 of p_male.
+            or 0.0001 of p_male; the path does not end in `.onnx`; or there are not as many cards as networks.
         OSError: the folder cannot be written.
     """
     networks, cards = _lists(networks, cards)
+    _check_ending(path, ".onnx")
     with _workshop(path) as folder:
         made = folder / Path(path).name
         made.write_bytes(_onnx_bytes(networks, cards))
@@ -235,8 +233,7 @@ def to_ncnn(
     Args, Returns, Raises: as `to_onnx` has them. The path ends in `.ncnn.param`.
     """
     networks, cards = _lists(networks, cards)
-    if not Path(path).name.endswith(".ncnn.param"):
-        raise ValueError(f"{path}: the name of a network for ncnn must end in .ncnn.param")
+    _check_ending(path, ".ncnn.param")
     with _workshop(path) as folder:
         param = folder / Path(path).name
         made = [param, param.with_suffix(".bin")]
@@ -266,10 +263,12 @@ def to_int8(
 
     Raises:
         ValueError: the store has no train or no validation faces; or the mean absolute error on the
-            validation faces is more than 0.1 years, or 0.001 of p_male, above PyTorch's.
+            validation faces is more than 0.1 years, or 0.001 of p_male, above PyTorch's; or path or cards
+            are none for `to_onnx`.
         OSError: the folder cannot be written.
     """
     networks, cards = _lists(networks, cards)
+    _check_ending(path, ".onnx")
     train, (validation_faces, rows) = (
         np.flatnonzero(store.rows["split"] == "train"),
         store.split("validation"),
@@ -303,10 +302,18 @@ def _lists(
 ) -> tuple[list[SSRNet], list[Card]]:
     networks = [networks] if isinstance(networks, SSRNet) else list(networks)
     cards = [cards] if isinstance(cards, dict) else list(cards or [{}] * len(networks))
+    if len(cards) != len(networks):
+        raise ValueError(f"{len(networks)} networks need as many cards, not {len(cards)}: one each, in order")
     crops = [crop_of(card) for card in cards]
     if crops != crops[:1] * len(networks):
         raise ValueError(f"networks in one file must share one crop of the face, not {crops}")
     return networks, cards
+
+
+def _check_ending(path: str | Path, ending: str) -> None:
+    """Refuse a name that the file that describes the network, or another program, could not go by."""
+    if not Path(path).name.endswith(ending):
+        raise ValueError(f"{path}: the name of this file must end in {ending}")
 
 
 @contextmanager

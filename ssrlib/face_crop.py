@@ -254,10 +254,18 @@ def align(photo: np.ndarray, landmarks: Sequence[Sequence[float]], rule: Crop | 
     Returns:
         The face: uint8, 64 x 64 x 3. What lies outside the photo repeats its border.
 
+    Raises:
+        ValueError: the landmarks are not five points.
+
     >>> align(np.zeros((100, 100, 3), np.uint8), TEMPLATE + 10).shape
     (64, 64, 3)
     """
-    matrix = similarity(np.asarray(landmarks, float), (rule or Crop()).template())
+    points = np.asarray(landmarks, float)
+    if points.shape != TEMPLATE.shape or not np.isfinite(points).all():
+        raise ValueError(
+            f"landmarks must be five points x, y, of eyes, nose tip and mouth's corners, not {landmarks}"
+        )
+    matrix = similarity(points, (rule or Crop()).template())
     return warp(photo, matrix, FACE_SIZE)
 
 
@@ -311,7 +319,7 @@ def crop_face(photo: np.ndarray, box: Box, rule: Crop | None = None) -> np.ndarr
         uint8, 64 x 64 x 3.
 
     Raises:
-        ValueError: the square does not touch the photo, or is far larger.
+        ValueError: the square does not touch the photo, or is far larger; or the landmarks are not five.
     """
     rule = rule or Crop()
     if box.landmarks:
@@ -348,7 +356,7 @@ def write_photo(photo: np.ndarray, path: str | Path) -> None:
     """Save an RGB image, whole, in the format of the path's suffix, such as `.png` or `.jpg`.
 
     Raises:
-        ValueError: no format has this suffix.
+        ValueError: no format has this suffix, or it cannot hold this picture.
         OSError: it cannot be written there.
     """
     content = _encoded(photo, Path(path))
@@ -363,7 +371,7 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
         Where it is.
 
     Raises:
-        ValueError: no format has this suffix.
+        ValueError: no format has this suffix, or it cannot hold this picture.
         OSError: it cannot be written there; no part of it is left.
     """
     path = Path(path)
@@ -379,9 +387,16 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
 
 
 def _encoded(photo: np.ndarray, path: Path) -> bytes:
-    if not cv2.haveImageWriter(path.suffix):
-        raise ValueError(f"{path}: no picture format that can be written has the suffix {path.suffix!r}")
-    return cv2.imencode(path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))[1].tobytes()
+    pixels = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
+    try:
+        if not cv2.haveImageWriter(path.suffix):
+            raise ValueError(f"{path}: no picture format that can be written has the suffix {path.suffix!r}")
+        written, content = cv2.imencode(path.suffix, pixels)
+    except cv2.error:  # of a format that is switched off
+        written = False
+    if not written:
+        raise ValueError(f"{path}: OpenCV cannot write this picture as {path.suffix}; take .png or .jpg")
+    return content.tobytes()
 
 
 def _write_new(content: bytes, path: Path) -> None:

@@ -60,17 +60,27 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def naming(folder: Path) -> Iterator[None]:
-    """Turn the operating system's error into a sentence that names the folder and says how to go on."""
+    """Turn the operating system's error into a sentence that names the folder and says how to go on.
+
+    Errors about something else stay as they are: whoever writes may also read, start programs, or tell of it.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # a sentence already
+        if error.errno is None or not _is_about(folder, error):  # a sentence already, or none of ours
             raise
         reason = os.strerror(error.errno)
         raise OSError(
             f"{folder}: cannot be written ({reason}); what was saved before stays: "
             "when that is mended, give the same command again"
         ) from error
+
+
+def _is_about(folder: Path, error: OSError) -> bool:
+    if error.filename is None:  # in the middle of a file; a broken pipe is no file
+        return not isinstance(error, ConnectionError)
+    place, folder = Path(str(error.filename)).resolve(), folder.resolve()
+    return place.is_relative_to(folder) or folder.is_relative_to(place)
 
 
 @contextmanager

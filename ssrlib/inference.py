@@ -82,7 +82,10 @@ def flip_average(
     >>> mean, apart
     (array([0.5]), array([1.]))
     """
-    values, mirrored = read(faces), read(faces[:, :, ::-1])
+    return _mean_and_difference(read(faces), read(faces[:, :, ::-1]))
+
+
+def _mean_and_difference(values: np.ndarray, mirrored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):  # between infinite ones: whoever uses it refuses what is no number
         return (values + mirrored) / 2, np.abs(values - mirrored)
 
@@ -92,7 +95,8 @@ def predict_split(
 ) -> pd.DataFrame:
     """Read one split's faces as `AgeGenderEstimator` does, each with its mirror image.
 
-    The faces are read from disk in batches of 512, so memory does not grow with the store.
+    The faces are read from disk in batches of 512, so no more of them are in memory at once. Their rows and
+    their answers are; and to compute intervals of ages takes some kilobytes per face.
 
     Args:
         network: its settings name its target.
@@ -143,5 +147,5 @@ def calibrate(network: FaceNetwork, store: FaceStore) -> Calibration:
 
 def _looks(network: nn.Module, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a network says about faces, the mean with their mirror images, and the differences."""
-    looks = predict(network, faces)
-    return looks, *flip_average(lambda seen: looks if seen is faces else predict(network, seen), faces)
+    looks, mirrored = predict(network, faces), predict(network, faces[:, :, ::-1])
+    return looks, *_mean_and_difference(looks, mirrored)

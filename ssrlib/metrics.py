@@ -11,12 +11,13 @@ import pandas as pd
 
 from ssrlib.calibration import Calibration
 from ssrlib.inference import predict_split
-from ssrlib.network import SSRNet
+from ssrlib.network import FaceNetwork
 from ssrlib.store import FaceStore
 from ssrlib.targets import AGE, Target, target_of
 
 RESAMPLES = 1000
-CURVE = 20
+# How many years the cumulative score goes up to, and how many words a column may have that sorts faces.
+CURVE, MOST_GROUPS = 20, 20
 # Columns of a store's rows that make no groups of faces.
 NAMES = ("path", "subject", "split", "part", "age")
 
@@ -27,6 +28,9 @@ def score(values: np.ndarray, truth: np.ndarray, target: Target) -> dict[str, fl
     For a number: `mae`, the mean absolute error, and `ca5`, the share of errors smaller than 5. The
     paper defines CA(n) so, strictly; labels are whole years and answers are not, so an error of exactly
     5 hardly occurs. For two classes: `accuracy`, with the border at 0.5, and `mae`.
+
+    Raises:
+        ValueError: no face has a label.
 
     >>> from ssrlib.targets import AGE
     >>> score(np.array([20.0, 31.0]), np.array([22.0, 40.0]), AGE)
@@ -43,7 +47,7 @@ def score(values: np.ndarray, truth: np.ndarray, target: Target) -> dict[str, fl
 
 
 def evaluate(
-    network: SSRNet, store: FaceStore, split: str = "test", calibration: Calibration | None = None
+    network: FaceNetwork, store: FaceStore, split: str = "test", calibration: Calibration | None = None
 ) -> dict[str, Any]:
     """Return all metrics of a network on one split of a store, ready for JSON.
 
@@ -128,7 +132,7 @@ def groupings(table: pd.DataFrame, target: Target) -> dict[str, pd.Series]:
         quarter = (4 * table["difference"].rank(method="first", pct=True)).map(math.ceil)
         found["mirror disagreement"] = "quarter " + quarter.astype(str)
     for name in table.columns.difference(list(NAMES), sort=False):
-        if pd.api.types.is_string_dtype(table[name]) and 2 <= table[name].nunique() <= CURVE:
+        if pd.api.types.is_string_dtype(table[name]) and 2 <= table[name].nunique() <= MOST_GROUPS:
             found[name] = table[name].fillna("unknown")
     return found
 

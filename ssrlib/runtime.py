@@ -198,8 +198,12 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
     if isinstance(facts, dict) and "cards_sha256" in facts:
         _refuse_damage(description, facts["cards_sha256"], cards_sha256(facts))
     _check_facts(description, facts)
+    if not isinstance(checksums := facts.get("sha256", {}), dict):
+        raise ValueError(
+            f"{description}: damaged, for its checksums lack the names of files; export the network again"
+        )
     # By their order, not by their names, which the user may have changed.
-    for file, carried in zip((param, weights), facts.get("sha256", {}).values(), strict=False):
+    for file, carried in zip((param, weights), checksums.values(), strict=False):
         _refuse_damage(file, carried, hashlib.sha256(file.read_bytes()).hexdigest())
     network = ncnn.Net()
     network.opt.num_threads = threads
@@ -210,7 +214,8 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
     network.load_model(str(weights))
 
     def read(faces: np.ndarray) -> np.ndarray:
-        return np.stack([read_one(face) for face in faces])
+        values = [read_one(face) for face in faces]
+        return np.stack(values) if values else np.empty((0, len(facts["targets"])), np.float32)
 
     def read_one(face: np.ndarray) -> np.ndarray:
         extractor = network.create_extractor()

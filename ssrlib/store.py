@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -30,6 +31,10 @@ SHAPE = (FACE_SIZE, FACE_SIZE, 3)
 HEADER = 128
 FACE_BYTES = int(np.prod(SHAPE))
 FILES = ("faces.npy", "rows.parquet", "rejects.parquet")
+# The names of all that a store has, a half-made one, too.
+OURS = re.compile(
+    r"(parts|plan|faces\.npy|(rows|rejects)(-\d+)?\.parquet|store\.json|report\.png)(\.partial)?"
+)
 JOINED_FACES = 4096
 # Columns of two kinds cannot be one column; what is none of these is text.
 KINDS = {
@@ -83,6 +88,8 @@ class FaceStore:
             raise ValueError(f"{path}: not a whole face store; prepare it again") from error
         if self.faces.shape != expected or self.faces.dtype != np.uint8:
             raise ValueError(f"{path}: faces.npy does not match store.json; prepare it again")
+        if not isinstance(self.info.get("crop"), dict):
+            raise ValueError(f"{path}: store.json does not say how the faces were cropped; prepare it again")
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -111,6 +118,9 @@ class FaceStore:
 
     def split(self, name: str) -> tuple[np.ndarray, pd.DataFrame]:
         """Return one split's faces (uint8, n x 64 x 64 x 3, in memory) and rows.
+
+        Raises:
+            ValueError: there is no such split, or the table of the rows is damaged.
 
         >>> from ssrlib.datasets import synthetic
         >>> faces, rows = synthetic.store(200).split("validation")
@@ -174,7 +184,7 @@ def write_store(
             one goes on where that one stopped; without a plan, it starts anew.
 
     Raises:
-        ValueError: there is something else at `path`, or no chunk has a face.
+        ValueError: there is something else at `path`, or where it is built, or no chunk has a face.
         OSError: another process writes there, or the folder cannot be written.
     """
     path = Path(path)
@@ -184,6 +194,8 @@ def write_store(
         path = path.resolve()
     partial, replaced = (path.with_name(path.name + suffix) for suffix in (".partial", ".replaced"))
     with files.alone(path):
+        for folder in (partial, replaced):
+            _refuse_others(folder)
         if replaced.exists() and not path.exists():  # stopped between the two moves below
             replaced.rename(path)
         if not _finished(partial, plan):
@@ -212,8 +224,8 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
         out: the folder to make.
 
     Raises:
-        ValueError: a store's faces show another part of the face than the first one's, or a column is of
-            another kind in one of them: text and numbers, say.
+        ValueError: a store's faces show another part of the face than the first one's; a column is of
+            another kind in one of them: text and numbers, say; or `out` is one of them.
 
     >>> from tempfile import TemporaryDirectory
     >>> from ssrlib.datasets import synthetic
@@ -221,6 +233,8 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
     ...     len(join([synthetic.store(20), synthetic.store(30, seed=1)], f"{folder}/both"))
     50
     """
+    if Path(out).exists() and any(store.path.samefile(out) for store in stores):
+        raise ValueError(f"{out}: is one of the stores to join, and would be replaced; choose another place")
     crop = stores[0].info["crop"]
     for store in stores[1:]:
         for name in ("margin", "shift"):
@@ -255,6 +269,16 @@ def _check_columns(stores: Sequence[FaceStore]) -> None:
                     f"{store.path}: its column {name} is {kind}, and that of {first.path} is {before}; "
                     "prepare both alike, or one without it"
                 )
+
+
+def _refuse_others(folder: Path) -> None:
+    """Refuse a folder with anything in it that no store has: what is in it will be removed."""
+    for path in folder.rglob("*"):
+        if not OURS.fullmatch(path.name):
+            raise ValueError(
+                f"{folder}: has {path.name} in it, which is no part of a store and would be lost; "
+                "move that folder, or choose another place for the store"
+            )
 
 
 def _finished(partial: Path, plan: str | None) -> bool:

@@ -75,12 +75,15 @@ class Target:
         return labels
 
     def best(self, metrics: Sequence[float]) -> int:
-        """Return the place of the best metric, the first of equals.
+        """Return the place of the best metric, the first of equals; what is no number (NaN) is never it.
+
+        Raises:
+            ValueError: none of them is a number.
 
         >>> AGE.best([5.6, 5.4, 5.4]), GENDER.best([0.91, 0.92, 0.92])
         (1, 1)
         """
-        return int((np.argmax if self.higher_is_better else np.argmin)(np.asarray(metrics)))
+        return int((np.nanargmax if self.higher_is_better else np.nanargmin)(np.asarray(metrics)))
 
 
 AGE = Target(

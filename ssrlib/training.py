@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +113,10 @@ class Recipe:
                 )
         if self.loss == "logistic" and not TARGETS[self.target].classes:
             raise ValueError(f"the logistic loss is for two classes, and {self.target} is a number")
+        for name in ("epochs", "second_epochs", "batch_size", "seed"):
+            self._make_plain(name, Integral, int, "a whole number")
+        for name in ("learning_rate", "weight_decay", "dropout", "ema"):
+            self._make_plain(name, Real, float, "a number")
         for name in ("epochs", "batch_size", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
@@ -123,9 +128,13 @@ class Recipe:
                 raise ValueError(
                     f"the recipe's {name} must be 0 or more and below 1, not {getattr(self, name)}"
                 )
-        for name in ("epochs", "second_epochs", "batch_size", "seed"):
-            if not isinstance(getattr(self, name), int):
-                raise ValueError(f"the recipe's {name} must be a whole number, not {getattr(self, name)}")
+
+    def _make_plain(self, name: str, kind: type, plain: type, words: str) -> None:
+        """Make a field Python's own number, whosever it was: cards and checkpoints hold no others."""
+        value = getattr(self, name)
+        if not isinstance(value, kind):
+            raise ValueError(f"the recipe's {name} must be {words}, not {value!r}")
+        object.__setattr__(self, name, plain(value))
 
     @property
     def all_epochs(self) -> int:
@@ -284,11 +293,12 @@ def _share_statistics(network: nn.Module) -> None:
                 setattr(module, name, shared)
 
 
-def _let_heads_wake(network: SSRNet) -> None:
+def _set_waking(network: SSRNet, waking: bool) -> None:
+    """Let the heads' ReLUs wake up or not, whatever an earlier training has made of them."""
     for head in network.fusions:
         for layers in (head.mix1, head.mix2, head.hidden, head.p):
             if isinstance(layers[-1], nn.ReLU):
-                layers[-1] = WakingReLU()
+                layers[-1] = WakingReLU() if waking else nn.ReLU()
 
 
 def new_network(recipe: Recipe, **settings: Any) -> SSRNet:
@@ -388,7 +398,8 @@ def fit(
     process would. A run may go on with another number of them.
 
     Args:
-        network: trained in place; left in inference mode. The recipe decides about its dropout.
+        network: trained in place; left in inference mode. The recipe decides about its dropout, and whether
+            its heads' ReLUs wake up.
         store: the faces.
         recipe: how to train.
         folder: where `checkpoint.pt`, `best.safetensors` and `history.csv` are kept up to date, if anywhere.
@@ -401,13 +412,13 @@ def fit(
         loss: from the network's outputs in training and the labels to one number; by default the recipe's.
 
     Returns:
-        One row per epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae` and
+        One row per epoch: `epoch`, `loss` (on augmented train faces), and on validation `mae`, and
         `ca5` (age) or `accuracy` (gender).
 
     Raises:
         ValueError: the store lacks train or validation faces with a known label; the network or a teacher
-            reads something else; the processes cannot share a batch alike; the loss stopped being a number,
-            or the head died; or the folder holds another run.
+            reads something else; the processes cannot share a batch alike; the loss or an answer stopped
+            being a number, or the head died; or the folder holds another run.
         OSError: another process trains in the folder, or it could not be written in the end; or the network
             cannot be compiled here.
     """
@@ -424,8 +435,8 @@ def fit(
     for teacher in teachers:
         if teacher.terms not in network.terms:
             network.terms = f"{network.terms} {teacher.terms}".strip()
-    if recipe.waking and isinstance(network, SSRNet):
-        _let_heads_wake(network)
+    if isinstance(network, SSRNet):
+        _set_waking(network, recipe.waking)
     if fabric.world_size > 1:
         _share_statistics(network)
     job = checkpoint.job(network, store, asdict(recipe), teachers, loss)
@@ -806,6 +817,8 @@ def _end_epoch(
 ) -> None:
     """Note an epoch's metrics on validation, and its weights if they are the best so far."""
     epoch = run.step // steps
+    if not np.isfinite(values).all():
+        raise ValueError(f"step {run.step}: answers are no longer numbers; {checkpoint.ADVICE}")
     if len(values) > 1 and np.ptp(values) == 0:
         raise ValueError(
             f"epoch {epoch}: the head is dead: every face gets {values[0]:.2f}; {checkpoint.ADVICE}"

@@ -179,6 +179,9 @@ def pretrained(target: str) -> Path:
     They come from photos for non-commercial research, which `read_card` names: use them for research
     and teaching only.
 
+    Raises:
+        ValueError: no built-in weights have this name.
+
     >>> load(pretrained("gender")).settings["value_range"]
     1.0
     """

@@ -15,11 +15,6 @@ from ssrlib.datasets import synthetic
 from ssrlib.store import FaceStore
 from testing.lab import CHROMIUM, open_browser, write_video
 
-# `make test UTKFACE=FOLDER KERAS=FOLDER` names other places, as for `make weights`.
-SHARED = Path(__file__).parents[2] / "shared"
-KERAS = Path(os.environ.get("KERAS", SHARED / "pretrained" / "keras"))
-UTKFACE = Path(os.environ.get("UTKFACE", SHARED / "data" / "utkface"))
-
 # What only some systems do, or say in these words.
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows does it otherwise")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux does it so")
@@ -66,16 +61,20 @@ def age_network():
 def keras_folder() -> Path:
     """The authors' weights and their reference outputs."""
     pytest.importorskip("h5py")
-    if not KERAS.is_dir():
-        pytest.skip("the authors' Keras files are not here")
-    return KERAS
+    return _told("KERAS")
 
 
 @pytest.fixture(scope="session")
 def utkface_folder() -> Path:
-    if not UTKFACE.is_dir():
-        pytest.skip("UTKFace is not here")
-    return UTKFACE
+    return _told("UTKFACE")
+
+
+def _told(variable: str) -> Path:
+    """A folder that `make test UTKFACE=FOLDER KERAS=FOLDER` tells of, as for `make weights`."""
+    folder = os.environ.get(variable)
+    if not folder or not Path(folder).is_dir():
+        pytest.skip(f"needs data that is not here: make test {variable}=FOLDER")
+    return Path(folder).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -145,6 +145,12 @@ def test_what_is_no_box_is_refused(estimator, box):
         estimator.predict(PHOTO, [box])
 
 
+@pytest.mark.parametrize("landmarks", [((9.0, 9.0),) * 3, ((9.0, np.nan),) * 5, ((9.0, 9.0, 9.0),) * 5])
+def test_landmarks_other_than_five_points_are_refused(estimator, landmarks):
+    with pytest.raises(ValueError, match="landmarks must be five points"):
+        estimator.predict(PHOTO, [detectors.Box(200, 60, 90, 90, landmarks)])
+
+
 def test_a_photo_of_another_library_is_refused_with_what_to_do(estimator):
     with pytest.raises(TypeError, match=r"not Image: np\.asarray\(image\.convert\('RGB'\)\)"):
         estimator.predict(Image.fromarray(PHOTO))

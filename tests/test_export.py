@@ -121,10 +121,12 @@ def test_onnx_takes_nothing_but_faces(onnx_file):
     assert [value.name for value in model.graph.output] == ["values"]
 
 
-@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("count", [0, 1, 9])
 def test_ncnn_equals_pytorch(ncnn_file, expected, count):
     exported = runtime.open_ncnn(ncnn_file)
-    np.testing.assert_allclose(exported.read(FACES[:count]), expected[:count], rtol=0, atol=1e-4)
+    values = exported.read(FACES[:count])
+    assert values.shape == (count, 2)
+    np.testing.assert_allclose(values, expected[:count], rtol=0, atol=1e-4)
     assert exported.targets == ["age", "gender"]
 
 
@@ -244,9 +246,19 @@ def test_a_path_may_be_relative(to, name, networks, tmp_path, monkeypatch):
     assert (tmp_path / "deep" / name).with_suffix(".json").is_file()
 
 
-def test_a_path_for_ncnn_ends_as_its_tools_expect(networks, tmp_path):
+def test_a_path_ends_as_its_tools_expect(networks, drawn_store, tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.ncnn\.param"):
         export.to_ncnn(networks, tmp_path / "x.onnx")
+    with pytest.raises(ValueError, match=r"x\.json: the name of this file must end in \.onnx"):
+        export.to_onnx(networks, tmp_path / "x.json")
+    with pytest.raises(ValueError, match=r"must end in \.onnx"):
+        export.to_int8(networks, tmp_path / "x", drawn_store)
+
+
+def test_each_network_has_a_card_of_its_own(networks, tmp_path):
+    for cards in ({"name": "a"}, [{}, {}, {}]):
+        with pytest.raises(ValueError, match=r"2 networks need as many cards, not [13]"):
+            export.to_onnx(networks, tmp_path / "x.onnx", cards)
 
 
 def test_a_folder_that_cannot_be_written_is_named(networks, tmp_path):

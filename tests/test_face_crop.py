@@ -309,6 +309,14 @@ def test_a_picture_needs_a_suffix_that_says_its_format(tmp_path, write, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("write", [face_crop.write_photo, face_crop.write_new_photo])
+@pytest.mark.parametrize("name", ["small.jp2", "switched-off.exr"])
+def test_a_picture_that_its_format_cannot_hold_is_refused(tmp_path, write, name):
+    with pytest.raises(ValueError, match=r"(small\.jp2|off\.exr): .*picture"):
+        write(PHOTO[:2, :2], tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 LANDMARKS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 141]])
 
 

@@ -67,6 +67,33 @@ def test_an_error_of_the_disk_names_the_folder(tmp_path):
         pass
 
 
+def test_an_error_about_something_else_stays_as_it_is(tmp_path):
+    def starts_a_program(_):
+        subprocess.run([str(tmp_path.parent / "pnnx")])
+
+    def tells_of_it(_):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    def reads_a_photo(_):
+        (tmp_path.parent / "photo.jpg").read_bytes()
+
+    def write(others):
+        with files.atomic_write(tmp_path / "note.txt") as partial:
+            others(partial)
+
+    for others, words in (
+        (starts_a_program, "pnnx"),
+        (tells_of_it, "Broken pipe"),
+        (reads_a_photo, "photo.jpg"),
+    ):
+        with pytest.raises(OSError, match=words) as raised:
+            write(others)
+        assert "cannot be written" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="cannot be written"):
+        write(lambda partial: (partial / "deep").touch())
+
+
 @pytest.fixture
 def holder(tmp_path):
     """Another process that keeps others from tmp_path / "place" until it is killed."""

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from ssrlib import (
     AgeGenderEstimator,
     FaceStore,
+    SSRNet,
     __main__,
     detectors,
     export,
@@ -334,6 +335,11 @@ def test_card_of_built_in_weights():
     code, out, _ = run("card", "age")
     assert code == 0
     assert out.startswith("# Model card: age.safetensors")
+
+
+def test_card_of_weights_without_a_recipe_says_what_they_read(tmp_path):
+    path = weights.save(SSRNet(1.0, target="gender"), tmp_path / "bare.safetensors")
+    assert "It reads **gender** from an RGB face" in run("card", path)[1]
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"metrics": {"mae": 1}}', "no JSON", '{"metrics": 3}'])

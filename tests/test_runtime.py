@@ -1,3 +1,4 @@
+import json
 import random
 import subprocess
 import sys
@@ -143,3 +144,7 @@ def test_damaged_files_for_ncnn_are_refused(tmp_path, age_network):
             with pytest.raises(ValueError, match=r"age\.ncnn\.\w+: damaged"):
                 runtime.open_ncnn(param)
         path.write_bytes(whole)
+    facts = json.loads(param.with_suffix(".json").read_text("utf-8"))
+    param.with_suffix(".json").write_text(json.dumps(facts | {"sha256": list(facts["sha256"].values())}))
+    with pytest.raises(ValueError, match=r"age\.ncnn\.json: damaged"):
+        runtime.open_ncnn(param)

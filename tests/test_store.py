@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import shutil
 
@@ -191,6 +192,27 @@ def test_other_peoples_folders_are_not_overwritten(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("folder", ["faces.partial", "faces.replaced"])
+@pytest.mark.parametrize("there_is_a_store", [False, True])
+def test_what_others_keep_beside_a_store_is_not_removed(tmp_path, folder, there_is_a_store):
+    if there_is_a_store:
+        store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {})
+    note = tmp_path / folder / "parts" / "thesis.txt"
+    note.parent.mkdir(parents=True)
+    note.write_text("years of work")
+    with pytest.raises(ValueError, match=rf"{folder}: has thesis\.txt in it, .*move that folder"):
+        store.write_store(tmp_path / "faces", lambda _: [chunk(["b"])], {})
+    assert note.read_text() == "years of work"
+
+
+def test_an_older_store_with_its_picture_is_removed_though_a_run_was_killed_before(tmp_path):
+    older = store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {}).path
+    (older / "report.png").touch()
+    older.rename(tmp_path / "faces.replaced")
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["b"])], {})
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
 def test_faces_of_another_size_are_refused(tmp_path):
     faces, rows, rejects = chunk(["a"])
     with pytest.raises(ValueError, match="n x 64 x 64 x 3"):
@@ -210,6 +232,16 @@ def test_a_damaged_description_gets_one_clear_error(damage, drawn_store, tmp_pat
     shutil.copytree(drawn_store.path, tmp_path / "faces")
     (tmp_path / "faces" / "store.json").write_text(damage)
     with pytest.raises(ValueError, match="faces: not a whole face store; prepare it again"):
+        FaceStore(tmp_path / "faces")
+
+
+@pytest.mark.parametrize("crop", [{}, {"crop": "wide"}], ids=["missing", "a word"])
+def test_a_store_that_does_not_tell_its_crop_is_refused(crop, tmp_path):
+    path = store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {}).path / "store.json"
+    info = json.loads(path.read_text())
+    del info["crop"]
+    path.write_text(json.dumps(info | crop))
+    with pytest.raises(ValueError, match=r"faces: store\.json does not say how .* cropped; prepare it again"):
         FaceStore(tmp_path / "faces")
 
 
@@ -285,6 +317,15 @@ def test_joined_stores_have_every_face_and_reject_once(tmp_path, monkeypatch):
     assert "".join(both.rows["path"]) == "abcdefgh"
     assert np.array_equal(both.faces, np.concatenate([one.faces for one in made]))
     assert len(both.rejects) == 2
+
+
+def test_a_join_does_not_replace_what_it_joins(tmp_path):
+    one, other = abc_and_more(tmp_path)
+    (tmp_path / "link").symlink_to(one.path)
+    for out in (one.path, other.path, tmp_path / "link"):
+        with pytest.raises(ValueError, match="is one of the stores to join, and would be replaced; choose"):
+            store.join([one, other], out)
+    assert len(FaceStore(one.path)) == 5
 
 
 def test_an_interrupted_join_goes_on(tmp_path, monkeypatch):

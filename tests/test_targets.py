@@ -6,7 +6,7 @@ import pytest
 
 from ssrlib import Recipe, cards, fit, inference, metrics, weights
 from ssrlib.store import NO_REJECTS, write_store
-from ssrlib.targets import TARGETS, Target, target_named
+from ssrlib.targets import AGE, GENDER, TARGETS, Target, target_named
 from ssrlib.training import new_network
 
 YAW = Target(
@@ -55,3 +55,7 @@ def test_labels_that_no_answer_can_reach_are_refused():
 def test_a_target_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="there is no target 'smile'; there are: age, gender"):
         target_named("smile")
+
+
+def test_what_is_no_number_is_never_the_best():
+    assert (AGE.best([np.nan, 5.6, 5.4, np.nan]), GENDER.best([np.nan, 0.92, 0.91])) == (2, 1)

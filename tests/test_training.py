@@ -1,8 +1,9 @@
+import json
 import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -170,6 +171,15 @@ def test_a_waking_recipe_wakes_a_dead_head(few_faces):
     assert all(stage.p.any() for stage in network(faces, return_stages=True)[1])
 
 
+def test_a_recipe_that_does_not_wake_undoes_what_one_before_it_woke(few_faces, tmp_path):
+    network, asleep = new_network(QUICK), replace(QUICK, waking=False)
+    fit(network, few_faces, QUICK)
+    anew = weights.load(weights.save(network, tmp_path / "woken.safetensors"))
+    fit(network, few_faces, asleep)
+    fit(anew, few_faces, asleep)
+    assert same_weights(network.state_dict(), anew.state_dict())
+
+
 class Killed(Exception):
     pass
 
@@ -246,6 +256,17 @@ def test_another_runs_checkpoint_is_refused(few_faces, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="not a checkpoint, or damaged; remove it"):
         fit(new_network(QUICK), few_faces, QUICK, tmp_path)
+
+
+def test_a_foreign_file_in_a_checkpoints_place_is_refused(few_faces, tmp_path):
+    fit(new_network(QUICK), few_faces, QUICK, tmp_path, lambda progress: progress.step == 2)
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    parts = {name: part for name, part in state["parts"].items() if name != "schedule"}
+    for foreign in (torch.zeros(3), [], {"job": "mine"}, state | {"parts": parts}):
+        torch.save(foreign, path)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt: not a checkpoint, or damaged; remove it"):
+            fit(new_network(QUICK), few_faces, QUICK, tmp_path)
 
 
 def test_a_folder_that_is_a_file_is_refused_before_training(few_faces, tmp_path):
@@ -649,6 +670,9 @@ def test_without_a_compiler_one_sentence_says_so(few_faces, monkeypatch):
     "wrong",
     [
         {"epochs": 1.5},
+        {"epochs": "3"},
+        {"learning_rate": "fast"},
+        {"ema": None},
         {"second_epochs": 2.0},
         {"batch_size": 8.0},
         {"seed": float("inf")},
@@ -663,6 +687,11 @@ def test_without_a_compiler_one_sentence_says_so(few_faces, monkeypatch):
 def test_a_recipe_that_cannot_be_followed_is_refused(wrong):
     with pytest.raises(ValueError, match=f"the recipe's {next(iter(wrong))} must be"):
         Recipe(**wrong)
+
+
+def test_a_recipe_of_numpys_numbers_is_one_of_plain_numbers():
+    recipe = replace(QUICK, epochs=np.int64(1), learning_rate=np.float32(0.5))
+    assert json.dumps(asdict(recipe)) == json.dumps(asdict(replace(QUICK, epochs=1, learning_rate=0.5)))
 
 
 def test_a_loss_of_ones_own_is_trained(few_faces, tmp_path):
@@ -792,6 +821,26 @@ class Bright(FaceNetwork):
 
     def forward(self, faces):
         return self.slope * faces.float().mean(dim=(1, 2, 3))
+
+
+def test_answers_that_are_no_numbers_end_a_run_and_the_best_weights_before_stay(few_faces, tmp_path):
+    class Lost(Bright):
+        """Answers in training only, once it has learned for long enough."""
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("steps", torch.tensor(0))
+
+        def forward(self, faces):
+            self.steps += self.training
+            return super().forward(faces) + (0 if self.training or self.steps < 12 else torch.nan)
+
+    recipe = Recipe(epochs=4, batch_size=16)
+    with pytest.raises(ValueError, match="step 15: answers are no longer numbers; lower the learning rate"):
+        fit(Lost(), few_faces, recipe, tmp_path, lambda _: None)
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert list(history["epoch"]) == [1, 2]
+    assert weights.read_card(tmp_path / "best.safetensors")["epoch"] == best_epoch(history, AGE)
 
 
 def test_a_balanced_recipe_shows_rare_faces_more_often(tmp_path, monkeypatch):
