@@ -2,11 +2,12 @@
 
     python -m benchmarks.surroundings DATA --keras FOLDER_OF_THE_AUTHORS_H5_FILES
 
-DATA has aaf/ and appa/. UTKFace's photos end where the face ends: a wider crop, such as the authors' weights
-know, repeats the border there (benchmarks/accuracy.py). These photos show more. The largest face that the finder
-sees in each is cut out as it is held, with several margins. Each of the authors' networks, and of ours that know
-UTKFace alone and are guests here as well, gets the margin that suits it best on the validation split of a data
-set; the table is of its test split. Each face is read once, without its mirror image.
+DATA has aaf/ and appa/. UTKFace's photos end where the face ends: a wider crop, such as the authors'
+weights know, repeats the border there (benchmarks/accuracy.py). These photos show more. The largest face
+that the finder sees in each is cut out as it is held, with several margins. Each of the authors' networks,
+and of ours that know UTKFace alone and are guests here as well, gets the margin that suits it best on the
+validation split of a data set; the table is of its test split. Each face is read once, without its mirror
+image.
 Writes book/results/benchmark-surroundings.json.
 """
 
