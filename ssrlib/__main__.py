@@ -306,6 +306,7 @@ def train(
     Example: ssrlib train --store data/utkface --target age --fast
     """
     from ssrlib import training, weights
+    from ssrlib.recipe import Recipe
     from ssrlib.store import FaceStore
 
     if (store is None) == (not chain):
@@ -325,7 +326,7 @@ def train(
     changes = {name: value for name, value in chosen.items() if value is not None} | {"seed": seed}
     changes |= training.fast() if fast else {}
     changes |= {"balanced": True} if balanced else {}
-    plan = getattr(training.Recipe, recipe.value)(target=target.value, **changes)
+    plan = getattr(Recipe, recipe.value)(target=target.value, **changes)
     watchers = [training.progress_bar()]
     if tensorboard:
         watchers.append(training.tensorboard(out / target.value))

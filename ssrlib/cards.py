@@ -105,7 +105,7 @@ class Card(TypedDict, total=False):
     """What weights say about themselves. A card may leave out anything.
 
     `data`, `command` and `terms` are sentences for people: what it learned from, how to repeat that, what
-    the weights may be used for. `crop` is the faces' crop, `recipe` the fields of `training.Recipe` (its loss
+    the weights may be used for. `crop` is the faces' crop, `recipe` the fields of `recipe.Recipe` (its loss
     in words, where `fit` was given one), and `epoch` the one whose weights were kept. `start` and `teachers`
     are checksums of the weights that it went on from and of its teachers', if there were any. `validation`
     and `test` are metrics by name, from `metrics.score`.

@@ -31,7 +31,7 @@ ADVICE = "lower the learning rate or try another seed; what was saved before sta
 class Job(TypedDict):
     """What two runs must share for one to go on where the other stopped.
 
-    `recipe` has the fields of `training.Recipe`, `network` the settings as text, `loss` a function's name;
+    `recipe` has the fields of `recipe.Recipe`, `network` the settings as text, `loss` a function's name;
     the others begin the SHA-256 of starting weights, of a store's files, and of the teachers' weights, or
     "none".
     """

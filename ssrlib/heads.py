@@ -23,8 +23,9 @@ from ssrlib.network import (
     initialize,
     soft_stagewise_regression,
 )
+from ssrlib.recipe import Loss, Recipe
 from ssrlib.targets import AGE
-from ssrlib.training import Loss, Recipe, WakingReLU, new_network
+from ssrlib.training import WakingReLU, new_network
 
 CLASSES = 101
 """The ages 0 to 100, a class each; older faces count as 100."""

@@ -29,7 +29,7 @@ class Target:
         metric: the one that chooses the best epoch and the best network, a key of `metrics.score`.
         metric_label: its name in words, with its unit if it has one.
         higher_is_better: whether a larger metric is a better one.
-        loss: what `Recipe.best` trains it with; see `training.LOSSES`.
+        loss: what `Recipe.best` trains it with; see `recipe.LOSSES`.
         tolerance: how far one answer of an exported network may be from PyTorch's.
         int8_tolerance: how much larger the mean absolute error may be in 8-bit integers.
         classes: the words of the labels 0 and 1, for a target that is no number.

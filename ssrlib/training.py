@@ -1,4 +1,4 @@
-"""Training: a recipe, the loop that follows it, and chains of such loops."""
+"""Training: the loop that follows a recipe, and chains of such loops."""
 
 import copy
 import ctypes
@@ -11,179 +11,35 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.distributed import all_reduce, get_world_size
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
 
-from ssrlib import checkpoint, files, weights
-from ssrlib.augment import MILD, PAPER, STRONG, VARIED, Changes, change, draw_changes, sent
+from ssrlib import checkpoint, files, processes, weights
+from ssrlib.augment import Changes, change, draw_changes, sent
 from ssrlib.cards import Card
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, errors_by_age, score
 from ssrlib.network import FaceNetwork, SSRNet
+from ssrlib.recipe import AUGMENTATIONS, LOSSES, Loss, Recipe
 from ssrlib.store import FaceStore
-from ssrlib.targets import AGE, TARGETS, Target, log_odds, target_named, target_of
+from ssrlib.targets import AGE, TARGETS, Target, log_odds, target_of
 
 BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
 # How many steps a GPU works through before the CPU asks it for their losses, and waits.
 STEPS_UNASKED = 16
-AUGMENTATIONS = {"mild": MILD, "varied": VARIED, "strong": STRONG, "paper": PAPER, "none": None}
-Loss = Callable[[Tensor, Tensor], Tensor]
-# Smooth L1 turns quadratic below a twentieth of the value range.
-LOSSES = {
-    "l1": lambda values, truth, value_range: F.l1_loss(values, truth),
-    "smooth l1": lambda values, truth, value_range: F.smooth_l1_loss(values, truth, beta=value_range / 20),
-    "l2": lambda values, truth, value_range: F.mse_loss(values, truth),
-    "logistic": lambda values, truth, value_range: F.binary_cross_entropy_with_logits(
-        log_odds(values), truth
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: what to read from a face, how long, and how fast.
-
-    Attributes:
-        target: the name of what to read: "age" or "gender".
-        epochs: passes over the train faces.
-        second_epochs: passes of a second phase, which goes on from the best weights of the first one with
-            a schedule and averaged weights of its own, at half the rate. With 0 there is none.
-        batch_size: faces in one step, of all processes together.
-        learning_rate: the peak of the schedule.
-        schedule: "one-cycle" (up for 30 % of the steps, then down along a cosine) or "step" (times 0.1
-            every 30 epochs).
-        loss: "l1", "smooth l1", "l2", or for gender "logistic".
-        augmentation: "mild", "varied", "strong", "paper" or "none".
-        weight_decay: AdamW's, on the convolutions' kernels only; with 0 it is Adam.
-        dropout: see `SSRNet`.
-        waking: let the heads' ReLUs wake up again, see `WakingReLU`.
-        ema: how much of the averaged weights stays at each step; the average is what is validated
-            and kept. With 0 it is the last step's weights.
-        balanced: draw the faces of an epoch, with repetition, so that those of a rare source or decade of
-            age come more often: each by the root of how many there are like it.
-        seed: of the initial weights, the order of the faces, their augmentation, and dropout.
-        precision: Fabric's name for the number format, such as "32-true" or "bf16-mixed".
-        compile: compile the network first; pays after a few minutes, and needs a C++ compiler.
-    """
-
-    target: str = "age"
-    epochs: int = 30
-    second_epochs: int = 0
-    batch_size: int = 32
-    learning_rate: float = 0.005
-    schedule: str = "one-cycle"
-    loss: str = "l1"
-    augmentation: str = "mild"
-    weight_decay: float = 0.05
-    dropout: float = 0.0
-    waking: bool = True
-    ema: float = 0.998
-    balanced: bool = False
-    seed: int = 0
-    precision: str = "32-true"
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        choices = {
-            "target": TARGETS,
-            "schedule": ("one-cycle", "step"),
-            "loss": LOSSES,
-            "augmentation": AUGMENTATIONS,
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"the recipe's {name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
-                )
-        if self.loss == "logistic" and not TARGETS[self.target].classes:
-            raise ValueError(f"the logistic loss is for two classes, and {self.target} is a number")
-        for name in ("epochs", "second_epochs", "batch_size", "seed"):
-            self._make_plain(name, Integral, int, "a whole number")
-        for name in ("learning_rate", "weight_decay", "dropout", "ema"):
-            self._make_plain(name, Real, float, "a number")
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
-        for name in ("second_epochs", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"the recipe's {name} must be 0 or more, not {getattr(self, name)}")
-        for name in ("dropout", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"the recipe's {name} must be 0 or more and below 1, not {getattr(self, name)}"
-                )
-
-    def _make_plain(self, name: str, kind: type, plain: type, words: str) -> None:
-        """Make a field Python's own number, whosever it was: cards and checkpoints hold no others."""
-        value = getattr(self, name)
-        if not isinstance(value, kind):
-            raise ValueError(f"the recipe's {name} must be {words}, not {value!r}")
-        object.__setattr__(self, name, plain(value))
-
-    @property
-    def all_epochs(self) -> int:
-        """The passes of both phases together."""
-        return self.epochs + self.second_epochs
-
-    @classmethod
-    def paper(cls, **changes: Any) -> "Recipe":
-        """Return the published recipe (paper, section 4; the rate is the authors' code's).
-
-        >>> Recipe.paper(seed=1).schedule
-        'step'
-        """
-        published: dict[str, Any] = {
-            "epochs": 90,
-            "batch_size": 50,
-            "learning_rate": 0.001,
-            "schedule": "step",
-            "augmentation": "paper",
-            "weight_decay": 0.0,
-            "dropout": 0.2,
-            "waking": False,
-            "ema": 0.0,
-        }
-        return cls(**published | changes)
-
-    @classmethod
-    def best(cls, target: str = "age", **changes: Any) -> "Recipe":
-        """Return the recipe that the built-in weights began with, but for its `precision` and `compile`.
-
-        Given other `epochs`, it has no second phase, unless `second_epochs` are given, too. Given another
-        `batch_size`, the learning rate changes with its root, and the averaged weights span as many faces
-        as before, unless these are given, too.
-
-        >>> Recipe.best("gender").all_epochs
-        32
-        >>> Recipe.best(epochs=3).second_epochs
-        0
-        >>> Recipe.best(batch_size=128).learning_rate, round(Recipe.best(batch_size=128).ema, 4)
-        (0.01, 0.992)
-        """
-        suits = target_named(target)
-        # Two classes are learned sooner than a number.
-        epochs, second_epochs = (20, 12) if suits.classes else (32, 16)
-        ours: dict[str, Any] = {"target": target, "loss": suits.loss, "epochs": epochs}
-        ours["second_epochs"] = 0 if "epochs" in changes else second_epochs
-        times = max(1, changes.get("batch_size", cls.batch_size)) / cls.batch_size
-        ours |= {"learning_rate": cls.learning_rate * times**0.5, "ema": cls.ema**times}
-        return cls(**ours | changes)
 
 
 class Progress(NamedTuple):
@@ -232,65 +88,6 @@ class _Waking(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return torch.where((x > 0) | (gradient < 0), gradient, 0)
-
-
-class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch norm with the mean and the variance of all processes' faces, so that each sees the whole batch.
-
-    Of a batch of 32, four processes would otherwise normalize by eight faces each. (PyTorch's own
-    SyncBatchNorm does the same on GPUs only.)
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        exact = x.float()
-        mean = _mean_of_all(exact.mean(dim=(0, 2, 3)))
-        variance = _mean_of_all((exact - mean[:, None, None]).square().mean(dim=(0, 2, 3)))
-        with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked += 1
-            keep = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
-            n = x.numel() // x.shape[1] * get_world_size()
-            self.running_mean.lerp_(mean, keep)
-            self.running_var.lerp_(variance * n / (n - 1), keep)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        normalized: Tensor = exact * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
-        return normalized.to(x.dtype)
-
-
-def _mean_of_all(x: Tensor) -> Tensor:
-    total: Tensor = _SumOfAll.apply(x)  # type: ignore[no-untyped-call]
-    return total / get_world_size()
-
-
-class _SumOfAll(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        all_reduce(total)
-        return total
-
-
-def _share_statistics(network: nn.Module) -> None:
-    for module in network.modules():
-        for name, layer in module.named_children():
-            if type(layer) is nn.BatchNorm2d:
-                shared = SharedBatchNorm(layer.num_features, layer.eps, layer.momentum).to(
-                    layer.weight.device
-                )
-                shared.load_state_dict(layer.state_dict())
-                setattr(module, name, shared)
 
 
 def _set_waking(network: SSRNet, waking: bool) -> None:
@@ -423,7 +220,7 @@ def fit(
             cannot be compiled here.
     """
     keep_memory()
-    fabric = _fabric(recipe.precision)
+    fabric = processes.fabric_here(recipe.precision)
     target = TARGETS[recipe.target]
     rows, truth = _labeled(store, "train", target)
     validation_rows, validation_truth = _labeled(store, "validation", target)
@@ -431,14 +228,9 @@ def fit(
     _check_fit(network, recipe, len(rows), teachers, fabric.world_size)
     steps = len(rows) // recipe.batch_size
 
-    _drop_out(network, recipe.dropout)
-    for teacher in teachers:
-        if teacher.terms not in network.terms:
-            network.terms = f"{network.terms} {teacher.terms}".strip()
-    if isinstance(network, SSRNet):
-        _set_waking(network, recipe.waking)
+    _follow(network, recipe, teachers)
     if fabric.world_size > 1:
-        _share_statistics(network)
+        processes.share_statistics(network)
     job = checkpoint.job(network, store, asdict(recipe), teachers, loss)
     loss = loss or partial(LOSSES[recipe.loss], value_range=target.value_range)
     optimizer = new_optimizer(network, recipe)
@@ -491,7 +283,7 @@ def fit(
                 _end_epoch(run, steps, values, validation_truth, target, averaged)
             faces, all_steps = len(lost) * recipe.batch_size, recipe.all_epochs * steps
             progress = Progress(run.step, all_steps, faces, lost[-1], run.history, run.by_age, place)
-            stop = _agreed(fabric, bool(fabric.is_global_zero and watch(progress)) or bool(signals))
+            stop = processes.agreed(fabric, bool(fabric.is_global_zero and watch(progress)) or bool(signals))
             if epoch_ends or stop or time.monotonic() - saved > SAVE_EVERY:
                 if place:
                     needed = stop or progress.step == progress.steps
@@ -645,19 +437,6 @@ def keep_memory() -> None:
         library.mallopt(trim_threshold, 1 << 30)
 
 
-def _fabric(precision: str) -> Fabric:
-    """One process on the best device here, or what `torchrun` started: it tells how many there are."""
-    local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    fabric = Fabric(
-        devices=local,
-        num_nodes=world // local,
-        precision=precision,  # type: ignore[arg-type]  # Fabric checks it
-        strategy="ddp" if world > 1 else "auto",
-    )
-    fabric.launch()
-    return fabric
-
-
 @contextmanager
 def _compiling() -> Iterator[None]:
     """Say in one sentence that there is no C++ compiler; PyTorch says so at the first step, at length."""
@@ -691,6 +470,16 @@ def _check_fit(
             f"{processes} processes cannot share {recipe.batch_size} faces alike: "
             "choose a batch size that they divide"
         )
+
+
+def _follow(network: FaceNetwork, recipe: Recipe, teachers: Sequence[FaceNetwork]) -> None:
+    """Make a network what its recipe asks for, whatever it was trained by before."""
+    _drop_out(network, recipe.dropout)
+    if isinstance(network, SSRNet):
+        _set_waking(network, recipe.waking)
+    for teacher in teachers:
+        if teacher.terms not in network.terms:
+            network.terms = f"{network.terms} {teacher.terms}".strip()
 
 
 def _begin_second_phase(
@@ -800,11 +589,6 @@ def _collect(unasked: list[Tensor], fabric: Fabric, run: checkpoint.Run) -> list
     if not math.isfinite(run.total):
         raise ValueError(f"step {run.step}: the loss is no longer a number; {checkpoint.ADVICE}")
     return lost
-
-
-def _agreed(fabric: Fabric, wish: bool) -> bool:
-    """Whether any of the processes wishes to stop: then all do."""
-    return bool(fabric.all_reduce(torch.tensor(float(wish)), reduce_op="sum"))
 
 
 def _end_epoch(

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ssrlib.heads import CLASSES, distribution_loss, expected_value
 from ssrlib.network import FaceNetwork, initialize
+from ssrlib.recipe import Loss
 from ssrlib.targets import AGE, TARGETS, target_named
-from ssrlib.training import Loss
 
 
 def convolution(channels: int, out: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:

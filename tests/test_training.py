@@ -14,14 +14,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from ssrlib import FaceStore, Recipe, SSRNet, fit, store, training, weights
+from ssrlib import FaceStore, Recipe, SSRNet, fit, processes, store, training, weights
 from ssrlib.datasets import synthetic
 from ssrlib.inference import predict
 from ssrlib.metrics import best_epoch, score
 from ssrlib.network import FaceNetwork
+from ssrlib.recipe import LOSSES
 from ssrlib.targets import AGE, GENDER
 from ssrlib.training import (
-    SharedBatchNorm,
     chain,
     new_network,
     new_optimizer,
@@ -745,7 +745,7 @@ def _normalize_half(rank, folder):
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
     whole = torch.load(folder / "in.pt", weights_only=True)
     x = whole[rank::2].clone().requires_grad_()
-    layer = SharedBatchNorm(3, momentum=0.1)
+    layer = processes.SharedBatchNorm(3, momentum=0.1)
     y = layer(x)
     (y**3).sum().backward()
     gradients = [layer.weight.grad, layer.bias.grad]
@@ -785,7 +785,7 @@ def test_two_processes_normalize_as_one(tmp_path):
 
 
 def test_two_processes_cannot_share_31_faces(few_faces, monkeypatch):
-    monkeypatch.setattr(training, "_fabric", lambda _: SimpleNamespace(world_size=2))
+    monkeypatch.setattr(processes, "fabric_here", lambda _: SimpleNamespace(world_size=2))
     recipe = replace(QUICK, batch_size=31)
     with pytest.raises(ValueError, match="2 processes cannot share 31 faces alike: choose a batch size that"):
         fit(new_network(recipe), few_faces, recipe)
@@ -850,13 +850,13 @@ def test_a_balanced_recipe_shows_rare_faces_more_often(tmp_path, monkeypatch):
     rows = pd.DataFrame({"path": numbers.astype(str), "age": np.where(rare, 70.0, 30.0), "source": "made up"})
     rows["subject"], rows["split"] = rows["path"], np.where(rare & (numbers < 100), "validation", "train")
     made = store.write_store(tmp_path / "made-up", lambda _: [(faces, rows, store.NO_REJECTS)], {})
-    shown, l1 = [], training.LOSSES["l1"]
+    shown, l1 = [], LOSSES["l1"]
 
     def remember(seen, truth, value_range):
         shown.extend(truth.tolist())
         return l1(seen, truth, value_range)
 
-    monkeypatch.setitem(training.LOSSES, "l1", remember)
+    monkeypatch.setitem(LOSSES, "l1", remember)
     for balanced in (False, True):
         shown.clear()
         recipe = Recipe(epochs=1, batch_size=16, balanced=balanced)
@@ -905,7 +905,7 @@ def test_losses_by_hand():
         "smooth l1": 0.75 - 0.025,
     }
     for name, expected in by_hand.items():
-        assert training.LOSSES[name](values, truth, 1.0).item() == pytest.approx(expected)
+        assert LOSSES[name](values, truth, 1.0).item() == pytest.approx(expected)
 
 
 def test_the_recipes_of_the_paper_and_of_the_built_in_networks():

@@ -9,8 +9,9 @@ import traitlets
 from ssrlib import SSRNet, soft_stagewise_regression, weights
 from ssrlib.datasets import synthetic
 from ssrlib.inference import evaluating
+from ssrlib.recipe import Recipe
 from ssrlib.targets import target_of
-from ssrlib.training import Recipe, new_network
+from ssrlib.training import new_network
 from ssrlib.widgets.base import STYLE, Widget, data_url, encoded, module
 
 PAPER = {

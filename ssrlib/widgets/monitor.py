@@ -20,9 +20,10 @@ from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from ssrlib.network import SSRNet
+from ssrlib.recipe import Recipe
 from ssrlib.store import FaceStore
 from ssrlib.targets import Target, target_named
-from ssrlib.training import Progress, Recipe, fit
+from ssrlib.training import Progress, fit
 from ssrlib.widgets.base import STYLE, Widget, module
 
 # How often the browser is told (seconds), over how long the speed is measured, and into how many

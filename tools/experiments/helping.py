@@ -11,7 +11,8 @@ from dataclasses import replace
 from ssrlib import Recipe
 from ssrlib.heads import Helped, helped_loss
 from ssrlib.network import FaceNetwork
-from ssrlib.training import Loss, new_network
+from ssrlib.recipe import Loss
+from ssrlib.training import new_network
 from tools.experiments import race
 
 ALONE, HELPED = "SSR, plain ReLUs", "SSR, plain ReLUs, helped"

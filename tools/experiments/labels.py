@@ -14,7 +14,7 @@ import numpy as np
 from ssrlib import FaceStore, Recipe
 from ssrlib.heads import contestant
 from ssrlib.network import FaceNetwork
-from ssrlib.training import Loss
+from ssrlib.recipe import Loss
 from tools.experiments import race
 
 LOSSES = {

@@ -23,7 +23,8 @@ from ssrlib import FaceStore, Recipe, fit, inference, results, weights
 from ssrlib.heads import Helped
 from ssrlib.metrics import compare
 from ssrlib.network import FaceNetwork
-from ssrlib.training import Loss, fast
+from ssrlib.recipe import Loss
+from ssrlib.training import fast
 
 
 def as_they_are(store: Path, name: str, seed: int) -> FaceStore:

@@ -11,7 +11,7 @@ import torch
 from ssrlib import Recipe
 from ssrlib.heads import contestant
 from ssrlib.network import FaceNetwork
-from ssrlib.training import Loss
+from ssrlib.recipe import Loss
 from ssrlib.trunks import TRUNKS, Trunk, loss_of
 from tools.experiments import race
 

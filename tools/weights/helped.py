@@ -17,7 +17,8 @@ import torch
 
 from ssrlib import FaceStore, Recipe, files, fit, weights
 from ssrlib.heads import HELP, Helped, helped_loss
-from ssrlib.training import AUGMENTATIONS, fast, note_start, start_from
+from ssrlib.recipe import AUGMENTATIONS
+from ssrlib.training import fast, note_start, start_from
 
 EPOCHS, BATCH, RATE = 54, 64, 0.005
 
