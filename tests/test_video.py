@@ -209,7 +209,7 @@ def test_stopped_it_leaves_nothing(video, tmp_path):
     command = [sys.executable, "-c", STOPPED, "video", str(video), "--out", "faces.csv"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 128 + signal.SIGINT
-    assert done.stderr.splitlines()[-1] == "stopped"
+    assert done.stderr.splitlines()[-1] == "stopped; the same command begins anew"
     assert list(tmp_path.iterdir()) == []
 
 
