@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ssrlib.estimator import AgeGenderEstimator, words, write_labels
+from ssrlib.estimator import AgeGenderEstimator, Reading, words, write_labels
 from ssrlib.files import alone, atomic_write
 from ssrlib.widgets.tracking import Following, Track
 
@@ -130,11 +130,10 @@ def _row(seconds: float, track: Track) -> list[object]:
 def _texts(track: Track) -> list[str]:
     """A face's label and two shorter ones: all frames have one size, and no room for a crowd's legend.
 
-    Each begins with the number that the face has in the table. The years are whole ones that keep still.
+    Each begins with the number that the face has in the table.
     """
-    age, low, high = track.label
-    steady = track.smooth._replace(age=age, age_low=low, age_high=high)
-    return [f"{track.number}: {words(steady)}", f"{track.number}: {age:.0f}", f"{track.number}"]
+    steady = Reading(track.smooth.box, *track.label)
+    return [f"{track.number}: {words(steady)}", f"{track.number}: {steady.age:.0f}", f"{track.number}"]
 
 
 @contextmanager

@@ -39,7 +39,7 @@ import { drawStages } from "./stages.js";
  * @property {number} track
  * @property {[number, number, number, number]} box left, top, width and height in the frame's pixels
  * @property {Numbers} latest of this frame alone
- * @property {Pick<Numbers, "age" | "age_low" | "age_high">} label the averages in whole years, which keep still
+ * @property {Numbers} label the averages in whole years, which keep still
  * @property {boolean} sure whether it is a face at all
  * @typedef {Numbers & Seen} Face
  */
