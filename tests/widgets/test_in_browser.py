@@ -164,6 +164,17 @@ def test_saved_widgets_work_in_jupyterlab_before_any_cell_is_run(page, jupyter, 
     assert page.locator(".ssr-monitor circle").count() >= 2
 
 
+def test_a_saved_widget_says_what_to_do_where_the_notebook_is_not_trusted(page, jupyter):
+    saved = StagewiseExplorer().page()
+    open_saved(page, *jupyter, "untrusted", saved, trusted=False)
+    instead = page.get_by_text("if it does not appear, run this cell, or trust the notebook")
+    instead.wait_for()
+    assert page.locator(".ssr-explorer").count() == 0
+    open_saved(page, *jupyter, "trusted", saved)
+    page.locator(".ssr-explorer").wait_for()
+    assert instead.count() == 0
+
+
 def test_two_views_of_one_explorer_show_the_same(lab, page):
     opened = lab("views", EXPLORER, "explorer")
     page.wait_for_function("() => document.querySelectorAll('.ssr-explorer').length === 2")
