@@ -52,13 +52,8 @@ slides: $(READY)  ## each chapter as slides for a lecture, from the stored outpu
 	$(BIN)/python -m tools.site.slides
 
 NOTEBOOKS := notebooks
-# Saved widgets show in trusted notebooks only. In a container people are root, and JupyterLab wants to hear that this is meant.
 lab: $(READY)  ## the chapters in JupyterLab, in notebooks/, to run and to change; NOTEBOOKS=exercises for a class
-	$(if $(filter notebooks,$(NOTEBOOKS)),$(BIN)/python -m tools.site.notebooks)
-	@[ -d "$(NOTEBOOKS)" ] || { echo "error: there is no folder $(NOTEBOOKS): make reset writes exercises"; exit 1; }
-	$(BIN)/jupyter trust --log-level=ERROR $(NOTEBOOKS)/*.ipynb > /dev/null
-	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --LabApp.app_settings_dir="$(CURDIR)/tools/site/lab" \
-		--LabApp.default_url=/lab/tree/start.md $(NOTEBOOKS)
+	$(BIN)/python -m tools.site.open_lab $(NOTEBOOKS)
 
 # Or else one core waits for the other in the end.
 LONGEST_FIRST := book tests/widgets tests/test_training.py tests ssrlib

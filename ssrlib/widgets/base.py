@@ -15,8 +15,8 @@ import numpy as np
 FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "style.css").read_text("utf-8")
 
-# What stands in a widget's place until its script runs: Jupyter strips scripts from a notebook that it does not
-# trust.
+# What stands in a widget's place until its script runs. From notebooks that it does not trust, Jupyter strips
+# all scripts.
 INSTEAD = "A widget belongs here: if it does not appear, run this cell, or trust the notebook."
 
 # How the modules name one another; a widget's own module cannot import from a file.
