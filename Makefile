@@ -90,14 +90,16 @@ lint: $(READY)  ## style, types and spelling
 	$(BIN)/deno lint
 	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js book/_static/*.js
 
-bench: $(READY) browsers  ## every benchmark, best on an idle machine
+bench: $(READY) browsers  ## every benchmark but those that need a data set, best on an idle machine
 	$(BIN)/python -m benchmarks.prepare
 	$(BIN)/python -m benchmarks.synthetic
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.trunks
 	$(BIN)/python -m benchmarks.train
 	$(BIN)/python -m benchmarks.monitor
 	$(BIN)/python -m benchmarks.webcam
 	$(BIN)/python -m benchmarks.cold
+	$(BIN)/python -m benchmarks.browser
 	$(BIN)/python -m benchmarks.notebooks
 	$(BIN)/python -m benchmarks.site
 

@@ -57,6 +57,20 @@ def test_jupyterlab_opens_trusted_chapters_with_the_books_first_page_and_without
         open_lab.main(tmp_path / "none")
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+def test_make_bench_runs_every_benchmark_that_needs_no_data_set():
+    told = re.findall(
+        r"^    python -m benchmarks\.(\w+)(.*)$",
+        "\n".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")),
+        re.M,
+    )
+    without = {name for name, arguments in told if not re.search("DATA|FOLDER|--store", arguments)}
+    said = subprocess.run(
+        ["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert set(re.findall(r"-m benchmarks\.(\w+)", said)) == without
+
+
 def targets(makefile: str) -> set[str]:
     return set(re.findall(r"^([\w-]+):(?!=)", makefile, re.M))
 
