@@ -451,6 +451,17 @@ def test_training_monitor_stops_and_goes_on(lab, page, screenshot):
 def test_training_is_stopped_while_a_cell_waits_for_it(lab, page, screenshot):
     opened = lab("waiting", MONITOR, "history = monitor.wait()")
     page.wait_for_function("() => document.querySelectorAll('.ssr-monitor circle').length >= 2")
+    # The kernel would stop too soon for a picture of that.
+    page.evaluate(
+        """() => {
+            const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+            const interrupt = kernel.interrupt.bind(kernel);
+            kernel.interrupt = () => { window.letGo = interrupt };
+        }"""
+    )
     page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("Stopping after this step").wait_for()
+    screenshot("monitor-lab-stopping")
+    page.evaluate("() => window.letGo()")
     page.get_by_text("Stopped, with a checkpoint.").wait_for()
     assert opened.run("len(history)") >= 2
