@@ -52,13 +52,8 @@ slides: $(READY)  ## each chapter as slides for a lecture, from the stored outpu
 	$(BIN)/python -m tools.site.slides
 
 NOTEBOOKS := notebooks
-# Saved widgets show in trusted notebooks only. In a container people are root, and JupyterLab wants to hear that this is meant.
 lab: $(READY)  ## the chapters in JupyterLab, in notebooks/, to run and to change; NOTEBOOKS=exercises for a class
-	$(if $(filter notebooks,$(NOTEBOOKS)),$(BIN)/python -m tools.site.notebooks)
-	@[ -d "$(NOTEBOOKS)" ] || { echo "error: there is no folder $(NOTEBOOKS): make reset writes exercises"; exit 1; }
-	$(BIN)/jupyter trust --log-level=ERROR $(NOTEBOOKS)/*.ipynb > /dev/null
-	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --LabApp.app_settings_dir="$(CURDIR)/tools/site/lab" \
-		--LabApp.default_url=/lab/tree/start.md $(NOTEBOOKS)
+	$(BIN)/python -m tools.site.open_lab $(NOTEBOOKS)
 
 # Or else one core waits for the other in the end.
 LONGEST_FIRST := book tests/widgets tests/test_training.py tests ssrlib
@@ -95,14 +90,16 @@ lint: $(READY)  ## style, types and spelling
 	$(BIN)/deno lint
 	$(BIN)/deno check --quiet ssrlib/widgets/*.js tools/*.js book/_static/*.js
 
-bench: $(READY) browsers  ## every benchmark, best on an idle machine
+bench: $(READY) browsers  ## every benchmark but those that need a data set, best on an idle machine
 	$(BIN)/python -m benchmarks.prepare
 	$(BIN)/python -m benchmarks.synthetic
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.trunks
 	$(BIN)/python -m benchmarks.train
 	$(BIN)/python -m benchmarks.monitor
 	$(BIN)/python -m benchmarks.webcam
 	$(BIN)/python -m benchmarks.cold
+	$(BIN)/python -m benchmarks.browser
 	$(BIN)/python -m benchmarks.notebooks
 	$(BIN)/python -m benchmarks.site
 

@@ -111,7 +111,7 @@ def calm(estimator: AgeGenderEstimator, portraits: list[Portrait]) -> list[dict[
             frame = _taken(rng, still, 1.0, NOISE)
             for track in following.follow(frame, step / RATE, estimator)[:1]:
                 if step >= 2 * RATE:
-                    watched.append((track.latest.age, track.smooth.age, *track.label))
+                    watched.append((track.latest.age, track.smooth.age, *track.label[:3]))
         single, smooth, *label = np.array(watched).T
         age, low, high = (int(np.count_nonzero(np.diff(number))) for number in label)
         rows.append(

@@ -1,6 +1,6 @@
 """What 8-bit integers cost: size and mean absolute error on the test split, beside those in float.
 
-    python -m benchmarks.int8
+    python -m benchmarks.int8 [--store data/utkface]
 
 Calibrated on train faces and checked on validation faces. On the test split it is only measured.
 """

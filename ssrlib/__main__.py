@@ -784,8 +784,10 @@ def main() -> None:
         app()
     except BaseException as error:
         if stopped:  # whatever a library made of it
-            goes_on = sys.argv[1:2] not in (["predict"], ["video"])  # which begin anew
-            _say("stopped" + goes_on * "; what is done is kept: give the same command to go on")
+            # The others keep nothing halfway. `prepare synthetic` draws all faces before it writes any.
+            goes_on = sys.argv[1:2] in (["train"], ["prepare"]) and sys.argv[2:3] != ["synthetic"]
+            kept = "what is done is kept: give the same command to go on"
+            _say(f"stopped; {kept if goes_on else 'the same command begins anew'}")
             sys.exit(128 + stopped[0])
         if isinstance(error, ImportError | OSError | ValueError):
             sys.exit(_shown(f"error: {_told(error)}"))

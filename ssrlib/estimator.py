@@ -171,29 +171,55 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     No label covers another face or label. One that finds no room is a number on its face, and a line below
     the photo: by those lines the copy is higher. Where a photo is narrower than a label, the copy is wider.
     """
-    unit = max(1.0, max(photo.shape[:2]) / 640)
-    boxes = [_Area(*(round(value) for value in reading.box[:4])) for reading in readings]
-    texts = [_words(reading) for reading in readings]
+    unit = _unit(photo)
+    texts = [words(reading) for reading in readings]
     lines = [f"{number}: {text}" for number, text in enumerate(texts, start=1)]
-    width = max([photo.shape[1], *(_label(line, 0, 0, photo, unit).width for line in lines)])
+    width = max([photo.shape[1], *(_size(line, unit)[0] for line in lines)])
     drawn = cv2.copyMakeBorder(photo, 0, 0, 0, width - photo.shape[1], cv2.BORDER_CONSTANT, value=WHITE)
-    taken, legend = list(boxes), []
-    for box in boxes:
-        corners = (box.x, box.y), (box.x + box.width, box.y + box.height)
-        cv2.rectangle(drawn, *corners, AMBER, max(1, round(1.5 * unit)))
-    for number, (text, line, box) in enumerate(zip(texts, lines, boxes, strict=True), start=1):
-        place = _room(text, box, taken, photo, unit)
-        if place is None:
-            legend.append(line)
-            text, place = str(number), _label(str(number), box.x, box.y, photo, unit)
-        taken.append(place)
-        _write(drawn, text, place, unit)
+    labels = [[text, str(number)] for number, text in enumerate(texts, start=1)]
+    written = write_labels(drawn, [reading.box for reading in readings], labels)
+    legend = [line for line, text, shown in zip(lines, texts, written, strict=True) if shown != text]
     return np.vstack([drawn, *(_line(line, width, unit) for line in legend)])
 
 
-def _words(reading: Reading) -> str:
+def write_labels(picture: np.ndarray, boxes: Sequence[Box], labels: Sequence[Sequence[str]]) -> list[str]:
+    """Draw boxes and a label at each; changes the picture (uint8, RGB).
+
+    Args:
+        picture: what all labels lie in.
+        boxes: where the faces are.
+        labels: for each face its texts, from the best to the shortest. Written is the first that covers no
+            other face or label; if none does, the last one, on the face.
+
+    Returns:
+        What was written at each face.
+    """
+    unit = _unit(picture)
+    areas = [_Area(*(round(value) for value in box[:4])) for box in boxes]
+    for area in areas:
+        corners = (area.x, area.y), (area.x + area.width, area.y + area.height)
+        cv2.rectangle(picture, *corners, AMBER, max(1, round(1.5 * unit)))
+    taken, written = list(areas), []
+    for area, texts in zip(areas, labels, strict=True):
+        found = ((text, _room(text, area, taken, picture, unit)) for text in texts[:-1])
+        on_face = texts[-1], _label(texts[-1], area.x, area.y, picture, unit)
+        text, place = next(((text, place) for text, place in found if place), on_face)
+        taken.append(place)
+        _write(picture, text, place, unit)
+        written.append(text)
+    return written
+
+
+def words(reading: Reading) -> str:
+    """Return the label of a face: its age with the interval, and the likelier gender."""
     likely = 100 * max(reading.p_male, 1 - reading.p_male)
     return f"{reading.age:.0f}{_range(reading)}, {reading.gender} {likely:.0f} %"
+
+
+def _unit(photo: np.ndarray) -> float:
+    """How large letters and lines are in a photo."""
+    unit: float = max(1.0, max(photo.shape[:2]) / 640)
+    return unit
 
 
 class _Area(NamedTuple):
@@ -209,24 +235,31 @@ class _Area(NamedTuple):
         return not (apart or self.y >= other.y + other.height or other.y >= self.y + self.height)
 
 
-def _room(text: str, box: _Area, taken: list[_Area], photo: np.ndarray, unit: float) -> _Area | None:
+def _room(text: str, box: _Area, taken: list[_Area], picture: np.ndarray, unit: float) -> _Area | None:
     """Where a label covers nothing: above its face, below it, or else in its upper border."""
-    height = _label(text, box.x, box.y, photo, unit).height
+    width, height = _size(text, unit)
+    if width > picture.shape[1] or height > picture.shape[0]:
+        return None
     for y in (box.y - height, box.y + box.height, max(0, box.y)):
-        label = _label(text, box.x, y, photo, unit)
+        label = _label(text, box.x, y, picture, unit)
         covered = [area for area in taken if label.meets(area) and area is not box]
-        if 0 <= y <= photo.shape[0] - height and not covered:
+        if label.y == y and not covered:
             return label
     return None
 
 
-def _label(text: str, x: int, y: int, photo: np.ndarray, unit: float) -> _Area:
-    """The area of a label, moved sideways into the photo."""
+def _size(text: str, unit: float) -> tuple[int, int]:
+    """The width and height of a label."""
     (width, height), _ = cv2.getTextSize(text, FONT, 0.55 * unit, max(1, round(1.5 * unit)))
     pad = round(4 * unit)
-    return _Area(
-        max(0, min(x, photo.shape[1] - width - 2 * pad)), max(0, y), width + 2 * pad, height + 2 * pad
-    )
+    return width + 2 * pad, height + 2 * pad
+
+
+def _label(text: str, x: int, y: int, picture: np.ndarray, unit: float) -> _Area:
+    """The area of a label, moved into the picture."""
+    width, height = _size(text, unit)
+    most_x, most_y = picture.shape[1] - width, picture.shape[0] - height
+    return _Area(max(0, min(x, most_x)), max(0, min(y, most_y)), width, height)
 
 
 def _write(picture: np.ndarray, text: str, area: _Area, unit: float) -> None:
@@ -240,9 +273,8 @@ def _write(picture: np.ndarray, text: str, area: _Area, unit: float) -> None:
 
 def _line(text: str, width: int, unit: float) -> np.ndarray:
     """A line of the legend."""
-    blank = np.full((1, width, 3), AMBER, np.uint8)
-    area = _label(text, 0, 0, blank, unit)
-    line = np.repeat(blank, area.height + round(2 * unit), axis=0)
+    area = _Area(0, 0, *_size(text, unit))
+    line = np.full((area.height + round(2 * unit), width, 3), AMBER, np.uint8)
     _write(line, text, area, unit)
     return line
 

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ssrlib.estimator import AgeGenderEstimator, draw
+from ssrlib.estimator import AgeGenderEstimator, Reading, words, write_labels
 from ssrlib.files import alone, atomic_write
 from ssrlib.widgets.tracking import Following, Track
 
@@ -43,7 +43,8 @@ def read_video(
     Args:
         path: a video file that OpenCV reads.
         out: a .csv file, which gets a row for each face in each frame, or an .mp4 file, which gets the
-            pictures with the faces drawn in them, without sound. It is there in whole at the end.
+            pictures with the faces drawn in them, without sound. It is there in whole at the end. A face's
+            label begins with its number; where there is no room, it is the number and the age, or the number.
         estimator: what reads the faces.
         watch: is told after each frame how many are done, and of how many: 0 if the video does not say.
 
@@ -126,6 +127,15 @@ def _row(seconds: float, track: Track) -> list[object]:
     ]
 
 
+def _texts(track: Track) -> list[str]:
+    """A face's label and two shorter ones: all frames have one size, and no room for a crowd's legend.
+
+    Each begins with the number that the face has in the table.
+    """
+    steady = Reading(track.smooth.box, *track.label)
+    return [f"{track.number}: {words(steady)}", f"{track.number}: {steady.age:.0f}", f"{track.number}"]
+
+
 @contextmanager
 def _copy(path: Path, video: cv2.VideoCapture) -> Iterator[Take]:
     size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
@@ -134,9 +144,8 @@ def _copy(path: Path, video: cv2.VideoCapture) -> Iterator[Take]:
     writer = cv2.VideoWriter(str(path), codec, video.get(cv2.CAP_PROP_FPS) or 25.0, size)
 
     def take(_seconds: float, photo: np.ndarray, tracks: list[Track]) -> None:
-        # All frames have one size: there is no room for a crowd's legend.
-        drawn = draw(photo, [track.smooth for track in tracks])[: photo.shape[0], : photo.shape[1]]
-        writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        write_labels(photo, [track.smooth.box for track in tracks], [_texts(track) for track in tracks])
+        writer.write(cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
 
     with _silent():
         try:

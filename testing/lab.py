@@ -156,14 +156,16 @@ def until_idle(page) -> None:
     )
 
 
-def open_saved(page, address: str, folder: Path, name: str, html: str) -> None:
-    """Open a trusted notebook in JupyterLab whose one output is a widget's page form, and run nothing."""
+def open_saved(page, address: str, folder: Path, name: str, html: str, trusted: bool = True) -> None:
+    """Open a notebook in JupyterLab whose one output is a widget's page form, and run nothing."""
     cell = nbformat.v4.new_code_cell("0")
     cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": html})]
     path = folder / f"{name}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": PYTHON}), path)
-    trust = [sys.executable, "-m", "jupyter", "trust", str(path)]
-    subprocess.run(trust, check=True, env=os.environ | {"JUPYTER_DATA_DIR": str(folder / "JUPYTER_DATA_DIR")})
+    if trusted:
+        trust = [sys.executable, "-m", "jupyter", "trust", str(path)]
+        own = {"JUPYTER_DATA_DIR": str(folder / "JUPYTER_DATA_DIR")}
+        subprocess.run(trust, check=True, env=os.environ | own)
     page.goto(f"{address}lab/tree/{path.name}?reset")
     until_idle(page)
 

@@ -18,9 +18,12 @@ from ssrlib import (
     FaceStore,
     SSRNet,
     __main__,
+    cards,
     detectors,
     export,
     face_crop,
+    inference,
+    metrics,
     plots,
     training,
     weights,
@@ -300,8 +303,10 @@ def test_prepare_train_evaluate(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", ["train", "prepare", "export"])
-def test_a_stopped_command_says_how_to_go_on(
+@pytest.mark.parametrize(
+    "command", ["train", "prepare folder", "prepare synthetic", "evaluate", "calibrate", "card", "export"]
+)
+def test_a_stopped_command_says_whether_the_same_one_goes_on(
     number, command, drawn_store, photo, tmp_path, process, monkeypatch
 ):
     def struck(*_):
@@ -315,20 +320,31 @@ def test_a_stopped_command_says_how_to_go_on(
 
     monkeypatch.setattr(training, "progress_bar", lambda: struck)
     monkeypatch.setattr(preparation, "extract_all", struck)
+    monkeypatch.setattr(synthetic, "draw", struck)
+    monkeypatch.setattr(metrics, "evaluate", struck)
+    monkeypatch.setattr(inference, "calibrate", struck)
+    monkeypatch.setattr(cards, "model_card", struck)
     monkeypatch.setattr(export, "to_onnx", struck_in_a_library)
     table = tmp_path / "table.csv"
     table.write_text(f"path,age\n{photo.name},43\n", "utf-8")
+    own, out = shutil.copy(weights.pretrained("age"), tmp_path / "own.safetensors"), tmp_path / "out"
     arguments = {
-        "train": ["--store", drawn_store.path, "--out", tmp_path / "out"],
-        "prepare": ["folder", table, "--out", tmp_path / "out"],
-        "export": ["age", "--to", "onnx", "--out", tmp_path / "out"],
+        "train": ["--store", drawn_store.path, "--out", out],
+        "prepare folder": [table, "--out", out],
+        "prepare synthetic": ["--out", out],
+        "evaluate": ["--store", drawn_store.path],
+        "calibrate": [own, "--store", drawn_store.path],
+        "card": ["age"],
+        "export": ["age", "--to", "onnx", "--out", out],
     }[command]
-    code, said = process(command, *arguments)
+    code, said = process(*command.split(), *arguments)
     assert code == 128 + number
-    assert said.endswith("stopped; what is done is kept: give the same command to go on\n")
     assert "Traceback" not in said
-    if command == "train":
-        assert (tmp_path / "out" / "age" / "checkpoint.pt").is_file()
+    if command in ("train", "prepare folder"):
+        assert said.endswith("stopped; what is done is kept: give the same command to go on\n")
+    else:
+        assert said.endswith("stopped; the same command begins anew\n")
+    assert (out / "age" / "checkpoint.pt").is_file() == (command == "train")
 
 
 def test_card_of_built_in_weights():

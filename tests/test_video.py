@@ -13,10 +13,20 @@ from skimage import data
 from typer.testing import CliRunner
 
 from ssrlib import AgeGenderEstimator, __main__, weights
+from ssrlib.detectors import Box
+from ssrlib.estimator import AMBER, Reading, write_labels
+from ssrlib.face_crop import Crop
 from ssrlib.video import COLUMNS, read_video
 
 FACE = data.astronaut()[20:260, 100:340]
 RATE, THERE, AWAY = 10, 8, 8
+
+
+def write_gray(path, count: int, size: tuple[int, int]) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, size)
+    for _ in range(count):
+        writer.write(np.full((*size[::-1], 3), 120, np.uint8))
+    writer.release()
 
 
 def write_video(path, codec="MJPG") -> None:
@@ -80,6 +90,72 @@ def test_a_copy_shows_the_faces(video, estimator, tmp_path):
     assert max(amber[THERE:]) == 0
 
 
+class Says:
+    """Stands in for an estimator that finds these faces in every frame, and reads one age after another."""
+
+    crop = Crop()
+
+    def __init__(self, *boxes: Box, ages=(34.0,)):
+        self.boxes, self.ages, self.frames = boxes, ages, 0
+
+    def predict(self, _photo, _boxes) -> list[Reading]:
+        age = self.ages[self.frames % len(self.ages)]
+        self.frames += 1
+        return [Reading(box, age, age - 9, age + 10, 0.9) for box in self.boxes]
+
+
+def drawn_frames(tmp_path, estimator, count: int = 6, size: tuple[int, int] = (640, 480)) -> list[np.ndarray]:
+    """The frames of a gray video as a viewer gets them, from the first one on that shows faces."""
+    write_gray(tmp_path / "gray.avi", count, size)
+    read_video(tmp_path / "gray.avi", tmp_path / "drawn.mp4", estimator)
+    video = cv2.VideoCapture(str(tmp_path / "drawn.mp4"))
+    frames = [cv2.cvtColor(video.read()[1], cv2.COLOR_BGR2RGB) for _ in range(count)]
+    assert frames[0].shape == (*size[::-1], 3)
+    return frames[1:]
+
+
+def read(frame: np.ndarray, *texts: str) -> str:
+    """The label that a frame shows, of several: the codec has blurred it."""
+
+    def fits(text: str) -> float:
+        picture = np.zeros((60, 640, 3), np.uint8)
+        write_labels(picture, [Box(0, 0, 1, 1)], [[text]])
+        written = (picture == AMBER).all(axis=2)
+        label = picture[: written.any(axis=1).sum(), 2 : written.any(axis=0).sum()]
+        return float(cv2.matchTemplate(frame, label, cv2.TM_CCOEFF_NORMED).max())
+
+    return max(texts, key=fits)
+
+
+def test_a_label_in_a_copy_has_the_number_of_the_table(tmp_path):
+    small, large = Box(60, 50, 90, 90), Box(400, 250, 120, 120)
+    frames = drawn_frames(tmp_path, Says(small, large))
+    read_video(tmp_path / "gray.avi", tmp_path / "faces.csv", Says(small, large))
+    with (tmp_path / "faces.csv").open(newline="") as file:
+        numbers = {int(row["x"]): row["face"] for row in csv.DictReader(file)}
+    texts = [f"{number}: 34 (25-44), male 90 %" for number in range(1, 5)]
+    for frame in frames:
+        assert read(frame[:200], *texts)[0] == numbers[60]
+        assert read(frame[200:], *texts)[0] == numbers[400]
+
+
+def test_ages_in_a_copy_keep_still(tmp_path):
+    # Their average comes out as 30 and as 31 in turn.
+    texts = [f"1: {age} ({age - 9}-{age + 10}), male 90 %" for age in (30, 31)]
+    frames = drawn_frames(tmp_path, Says(Box(60, 200, 120, 120), ages=(30.0, 31.0)), count=20)
+    assert len({read(frame, *texts) for frame in frames[10:]}) == 1
+
+
+def test_in_a_crowd_or_a_narrow_video_labels_are_short_and_lie_inside(tmp_path):
+    for frame in drawn_frames(tmp_path, Says(Box(5, 30, 70, 70)), size=(80, 120)):
+        assert read(frame, *(f"{number}: {age}" for number in (1, 2) for age in (33, 34))) == "1: 34"
+    boxes = [Box(60 * column, 8 + 60 * row, 58, 58) for row in range(5) for column in range(10)]
+    frame = drawn_frames(tmp_path, Says(*boxes), size=(640, 320))[-1]
+    for number, (x, y, *_) in enumerate(boxes, start=1):
+        texts = [f"{other}{more}" for other in (number - 1, number, number + 1) for more in ("", ": 34")]
+        assert read(frame[y - 4 : y + 50, x : x + 72], *texts).split(":")[0] == str(number)
+
+
 def test_the_command_shows_progress_and_writes(video, tmp_path):
     result = CliRunner().invoke(__main__.app, ["video", str(video), "--out", str(tmp_path / "faces.csv")])
     assert result.exit_code == 0, result.stderr
@@ -133,7 +209,7 @@ def test_stopped_it_leaves_nothing(video, tmp_path):
     command = [sys.executable, "-c", STOPPED, "video", str(video), "--out", "faces.csv"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 128 + signal.SIGINT
-    assert done.stderr.splitlines()[-1] == "stopped"
+    assert done.stderr.splitlines()[-1] == "stopped; the same command begins anew"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from jupyterlab.labapp import LabApp
+from nbformat.sign import NotebookNotary
 from typer.testing import CliRunner
 
 from ssrlib.__main__ import app
 from testing.lab import SETTINGS
+from tools.site import open_lab
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "data/README.md"]
@@ -26,17 +30,45 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
-def test_jupyterlab_opens_with_the_books_first_page_and_without_news():
-    said = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "--LabApp.default_url=/lab/tree/start.md notebooks" in said
+def test_with_make_and_with_conda_jupyterlab_opens_alike():
+    for folder in ("notebooks", "exercises"):
+        command = ["make", "-n", "lab", f"NOTEBOOKS={folder}"]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert said.splitlines()[-1].endswith(f"python -m tools.site.open_lab {folder}")
+    assert "conda activate ssrnet-book\npython -m tools.site.open_lab\n" in (ROOT / "README.md").read_text()
+
+
+def test_jupyterlab_opens_trusted_chapters_with_the_books_first_page_and_without_news(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(LabApp, "launch_instance", told.extend)
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "own"))
+    chapter = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
+    for name in ("own", "class"):
+        (tmp_path / name).mkdir()
+    nbformat.write(chapter, tmp_path / "class" / "01.ipynb")
+    open_lab.main(tmp_path / "class")
+    notary = NotebookNotary(data_dir=str(tmp_path / "own"))
+    assert notary.check_signature(nbformat.read(tmp_path / "class" / "01.ipynb", 4))
+    assert told[-1] == str(tmp_path / "class")
+    assert f"--LabApp.app_settings_dir={SETTINGS}" in told  # which the tests in a browser have, too
+    assert "--LabApp.default_url=/lab/tree/start.md" in told
     assert (ROOT / "book" / "start.md").is_file()
-    (settings,) = re.findall(r'--LabApp.app_settings_dir="([^"]+)"', said)
-    assert Path(settings) == SETTINGS  # which the tests in a browser have, too
-    other = subprocess.run(
-        ["make", "-n", "lab", "NOTEBOOKS=exercises"], cwd=ROOT, capture_output=True, text=True
+    with pytest.raises(SystemExit, match=r"there are no notebooks in .*none: make reset writes exercises"):
+        open_lab.main(tmp_path / "none")
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+def test_make_bench_runs_every_benchmark_that_needs_no_data_set():
+    told = re.findall(
+        r"^    python -m benchmarks\.(\w+)(.*)$",
+        "\n".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")),
+        re.M,
     )
-    assert "start.md exercises" in other.stdout
-    assert "tools.site.notebooks" not in other.stdout
+    without = {name for name, arguments in told if not re.search("DATA|FOLDER|--store", arguments)}
+    said = subprocess.run(
+        ["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert set(re.findall(r"-m benchmarks\.(\w+)", said)) == without
 
 
 def targets(makefile: str) -> set[str]:

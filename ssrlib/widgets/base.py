@@ -15,6 +15,10 @@ import numpy as np
 FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "style.css").read_text("utf-8")
 
+# What stands in a widget's place until its script runs. From notebooks that it does not trust, Jupyter strips
+# all scripts.
+INSTEAD = "A widget belongs here: if it does not appear, run this cell, or trust the notebook."
+
 # How the modules name one another; a widget's own module cannot import from a file.
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./([^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
@@ -55,7 +59,8 @@ def as_page(script: str, state: dict[str, Any]) -> str:
     script += f"\n{module('page.js')}\nconst model = modelOf({values});"
     script += f"showOn(render, model, document.getElementById({place!r}));"
     script = script.replace("</", "<\\/")
-    return f'<style>{STYLE}</style><div id="{place}"></div><script type="module">{script}</script>'
+    instead = f'<div id="{place}"><p>{INSTEAD}</p></div>'
+    return f'<style>{STYLE}</style>{instead}<script type="module">{script}</script>'
 
 
 class Widget(anywidget.AnyWidget):

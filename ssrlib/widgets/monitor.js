@@ -41,6 +41,9 @@ const PHASES = {
 };
 const GONE =
   "The kernel has gone. Run the cell again: training goes on from its checkpoint, if it had a folder.";
+const UNHEARD = "The kernel waits in a cell, and hears this only when training ends. " +
+  "Interrupt it: training stops, and the run is kept.";
+const PATIENCE = 5000; // milliseconds without an answer, after which the page says so
 const HINTS = ["training loss (line) and validation (dots), by epoch", "error by age on validation (years)"];
 const HEIGHT = 210;
 const MARGIN = { left: 40, right: 16, top: 10, bottom: 26 };
@@ -51,6 +54,8 @@ class TrainingMonitor {
     this.model = model;
     this.dead = false; // whether the kernel has gone
     this.stopping = false; // was asked for, though the kernel may not have heard it yet
+    this.unheard = false; // whether that was long ago, and only an interrupt gets through
+    this.timer = 0; // until then
     this.stop = this.button("Stop", "stop");
     this.resume = this.button("Resume", "resume");
     this.phase = h("p", { className: "ssr-phase", role: "status", tabIndex: -1 });
@@ -70,6 +75,7 @@ class TrainingMonitor {
     const deaf = listen(model, { "change:state": () => this.show(), comm_live_update: () => this.gone() });
     const rest = onWidth(panel, () => this.show());
     this.end = () => {
+      clearTimeout(this.timer);
       rest();
       deaf();
     };
@@ -92,13 +98,22 @@ class TrainingMonitor {
 
   /**
    * While a cell waits for training, the kernel keeps messages until the cell has ended. An interrupt reaches
-   * it, and ends the waiting and training. Only notebooks whose widgets know their kernel can send one.
+   * it, and ends the waiting and training. Only notebooks whose widgets know their kernel can send one: in the
+   * others, the reader has to.
    * @param {"stop" | "resume"} kind
    */
   ask(kind) {
     const kernel = this.model.widget_manager?.kernel;
-    if (kind === "stop" && kernel && this.model.get("waiting")) kernel.interrupt();
+    const isKept = kind === "stop" && this.model.get("waiting");
+    if (isKept && kernel) kernel.interrupt();
     else this.model.send?.({ kind });
+    clearTimeout(this.timer);
+    if (isKept && !kernel) this.timer = setTimeout(() => this.giveUp(), PATIENCE);
+  }
+
+  giveUp() {
+    this.unheard = true;
+    this.show();
   }
 
   gone() {
@@ -110,9 +125,11 @@ class TrainingMonitor {
   show() {
     const state = { .../** @type {State} */ (this.model.get("state")) };
     this.stopping &&= ["running", "stopping"].includes(state.phase);
+    this.unheard &&= this.stopping && state.phase === "running";
     if (this.stopping) state.phase = "stopping";
     const live = Boolean(this.model.send);
-    this.phase.textContent = [PHASES[state.phase], state.message].filter(Boolean).join(" ");
+    const told = [PHASES[state.phase], state.message].filter(Boolean).join(" ");
+    this.phase.textContent = this.unheard ? UNHEARD : told;
     const focused = document.activeElement;
     this.stop.hidden = !live || !["running", "stopping"].includes(state.phase);
     setBusy(this.stop, state.phase === "stopping");

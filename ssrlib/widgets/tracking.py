@@ -17,8 +17,10 @@ from ssrlib.detectors import Box, iou, moved
 from ssrlib.estimator import AgeGenderEstimator, Reading
 
 MIN_IOU = 0.3
-# A label's whole number stays until the average is this far from it. Else it would flicker between two.
-STEADY = 0.7
+# A label's age, low and high bound and p_male, rounded to so many digits, each stay until the average is this
+# far from them. Else they would flicker between two numbers. The bounds swing more than the age, and nobody
+# needs them to a year: they are ten years apart.
+STEADY, DIGITS = (0.7, 1.5, 1.5, 0.05), (0, 0, 0, 2)
 # After this time, 63 % of a change has arrived in a track's box, in its age and gender, and in how far the
 # bounds are from the age.
 BOX_SECONDS, READING_SECONDS, BOUNDS_SECONDS = 0.1, 1.0, 4.0
@@ -56,7 +58,8 @@ class Track:
         readings: how many there were.
         scatter: the standard deviation of single ages, in years, as the steps from one to the next tell it:
             a change that stays is one step, and hardly counts.
-        label: the average age and its bounds in whole years, which keep still where the averages hardly move.
+        label: the average age and its bounds in whole years, and the average p_male in hundredths, which keep
+            still where the averages hardly move.
     """
 
     number: int
@@ -65,10 +68,11 @@ class Track:
     seen: float
     readings: int = 1
     scatter: float = 0.0
-    label: tuple[float, ...] = field(init=False)
+    label: tuple[float, float, float, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.label = tuple(np.round(self.smooth[1:4]).tolist())
+        age, low, high, p_male = map(round, self.smooth[1:5], DIGITS)
+        self.label = age, low, high, p_male
 
     def add(self, reading: Reading, now: float) -> None:
         """Take in what was read at the time `now`, in seconds."""
@@ -87,10 +91,11 @@ class Track:
         low, high = float(np.maximum(0.0, age - below)), age + above
         self.smooth = Reading(Box(x, y, width, height), age, low, high, p_male)
         self.latest, self.seen = reading, now
-        self.label = tuple(
-            old if abs(new - old) < STEADY else float(np.round(new))
-            for old, new in zip(self.label, (age, low, high), strict=True)
+        age, low, high, p_male = (
+            old if abs(new - old) < far else round(new, digits)
+            for old, new, far, digits in zip(self.label, self.smooth[1:5], STEADY, DIGITS, strict=True)
         )
+        self.label = age, min(low, age), max(high, age), p_male  # a bound that stayed may have been passed
 
 
 def _toward(old: Sequence[float], new: Sequence[float], share: float) -> list[float]:

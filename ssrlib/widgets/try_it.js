@@ -108,6 +108,8 @@ class TryIt {
     this.faces = []; // of this picture, in its pixels
     /** @type {Reading[]} */
     this.readings = []; // of this picture, or the camera's latest
+    /** @type {View | null} */
+    this.readAt = null; // where the last of them was read
 
     const guide = /** @type {Guide} */ (model.get("guide"));
     this.template = guide.points;
@@ -159,7 +161,11 @@ class TryIt {
       const sure = this.sure(pixels, view);
       const reading = await read(this.networks, face);
       if (this.ended || readings !== this.readings) continue;
-      this.readings = [...readings, reading].slice(this.live ? -AVERAGED : -1);
+      // Each place that somebody chose has an answer of its own. What was begun at the place before is still
+      // shown: while somebody drags, there is hardly anything else.
+      const same = this.byHand && view !== this.readAt ? [] : readings;
+      this.readAt = view;
+      this.readings = [...same, reading].slice(this.live ? -AVERAGED : -1);
       this.result.show(this.readings, face, sure, this.live);
     }
     this.busy = false;

@@ -39,7 +39,7 @@ import { drawStages } from "./stages.js";
  * @property {number} track
  * @property {[number, number, number, number]} box left, top, width and height in the frame's pixels
  * @property {Numbers} latest of this frame alone
- * @property {Pick<Numbers, "age" | "age_low" | "age_high">} label the averages in whole years, which keep still
+ * @property {Numbers} label the averages in whole years, which keep still
  * @property {boolean} sure whether it is a face at all
  * @typedef {Numbers & Seen} Face
  */
@@ -212,7 +212,7 @@ class WebcamDemo {
     this.channel.clear();
     this.details.forget();
     this.screen.boxes.clear();
-    this.screen.place.classList.remove("ssr-nobody");
+    this.screen.place.classList.remove("ssr-drawable", "ssr-nobody");
     this.screen.video.hidden = this.screen.still.hidden = true;
     this.rate.textContent = "";
     say(this.screen.message, text);
@@ -339,7 +339,8 @@ class WebcamDemo {
     this.answer = answer;
     if (!this.running || !document.hidden) say(message, this.adviceOn(answer)); // a late answer: it is paused
     this.controls.save.disabled = false;
-    this.screen.place.classList.toggle("ssr-nobody", !answer.faces.length && this.canDraw);
+    this.screen.place.classList.toggle("ssr-drawable", this.canDraw);
+    this.screen.place.classList.toggle("ssr-nobody", this.canDraw && !answer.faces.length);
     const pictures = [...buffers];
     if (this.source) this.showJpeg(pictures.shift(), answer.id);
     this.drawBoxes();

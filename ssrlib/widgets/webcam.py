@@ -173,8 +173,8 @@ def _as_json(track: Track) -> dict[str, Any]:
         return _known(values) | {"gender": reading.gender}
 
     place = {"track": track.number, "box": [float(value) for value in track.smooth.box[:4]]}
-    label = _known(zip(Reading._fields[1:4], track.label, strict=True))
-    about = {"latest": numbers(track.latest), "label": label, "sure": track.latest.sure}
+    label = Reading(track.smooth.box, *track.label)
+    about = {"latest": numbers(track.latest), "label": numbers(label), "sure": track.latest.sure}
     return numbers(track.smooth) | place | about
 
 

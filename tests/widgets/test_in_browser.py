@@ -164,6 +164,17 @@ def test_saved_widgets_work_in_jupyterlab_before_any_cell_is_run(page, jupyter, 
     assert page.locator(".ssr-monitor circle").count() >= 2
 
 
+def test_a_saved_widget_says_what_to_do_where_the_notebook_is_not_trusted(page, jupyter):
+    saved = StagewiseExplorer().page()
+    open_saved(page, *jupyter, "untrusted", saved, trusted=False)
+    instead = page.get_by_text("if it does not appear, run this cell, or trust the notebook")
+    instead.wait_for()
+    assert page.locator(".ssr-explorer").count() == 0
+    open_saved(page, *jupyter, "trusted", saved)
+    page.locator(".ssr-explorer").wait_for()
+    assert instead.count() == 0
+
+
 def test_two_views_of_one_explorer_show_the_same(lab, page):
     opened = lab("views", EXPLORER, "explorer")
     page.wait_for_function("() => document.querySelectorAll('.ssr-explorer').length === 2")
@@ -440,6 +451,17 @@ def test_training_monitor_stops_and_goes_on(lab, page, screenshot):
 def test_training_is_stopped_while_a_cell_waits_for_it(lab, page, screenshot):
     opened = lab("waiting", MONITOR, "history = monitor.wait()")
     page.wait_for_function("() => document.querySelectorAll('.ssr-monitor circle').length >= 2")
+    # The kernel would stop too soon for a picture of that.
+    page.evaluate(
+        """() => {
+            const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+            const interrupt = kernel.interrupt.bind(kernel);
+            kernel.interrupt = () => { window.letGo = interrupt };
+        }"""
+    )
     page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("Stopping after this step").wait_for()
+    screenshot("monitor-lab-stopping")
+    page.evaluate("() => window.letGo()")
     page.get_by_text("Stopped, with a checkpoint.").wait_for()
     assert opened.run("len(history)") >= 2

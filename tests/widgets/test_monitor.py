@@ -201,6 +201,33 @@ def test_stop_says_so_at_once_and_gets_through_to_a_kernel_that_waits(page, draw
     assert page.evaluate("() => document.activeElement.textContent") == "Resume"
 
 
+def test_where_only_the_reader_can_interrupt_a_kernel_that_waits_stop_says_so(page, drawn_store, screenshot):
+    watched = TrainingMonitor(new_network(RECIPE), drawn_store, RECIPE)
+    watched.state = watched.state | {"phase": "running", "step": 1, "steps": 9}
+    watched.waiting = True
+    page.clock.install()
+    elsewhere = NOTEBOOK.replace("widget_manager", "unknown")
+    page.set_content(watched.page().replace(";showOn(render, model,", elsewhere))
+    page.get_by_role("button", name="Stop").click()
+    assert page.evaluate("told") == ["stop"]
+    phase = page.locator(".ssr-phase")
+    assert phase.inner_text().startswith("Stopping")
+    page.clock.run_for(10_000)
+    asked = "Interrupt it: training stops, and the run is kept."
+    assert phase.inner_text().endswith(asked)
+    screenshot("monitor-unheard")
+    step = "(phase) => model.set('state', { ...model.get('state'), phase, step: 2 })"
+    page.evaluate(step, "running")
+    assert phase.inner_text().endswith(asked)
+    page.evaluate(step, "stopping")
+    assert phase.inner_text().startswith("Stopping")
+    page.evaluate(step, "stopped")
+    assert phase.inner_text().startswith("Stopped")
+    page.evaluate(step, "running")  # once more, by somebody else
+    page.clock.run_for(10_000)
+    assert phase.inner_text() == "Training"
+
+
 def test_what_is_drawn_is_the_targets_metric(page, drawn_store, tmp_path):
     watched = TrainingMonitor(new_network(RECIPE), drawn_store, Recipe(target="gender", epochs=4))
     measured = [{"epoch": 1, "mae": 0.1, "accuracy": 0.8}, {"epoch": 2, "mae": 0.3, "accuracy": 0.9}]

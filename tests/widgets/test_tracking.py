@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
-from ssrlib import detectors
+from ssrlib import detectors, weights
+from ssrlib.calibration import age_interval
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
 from ssrlib.widgets.tracking import LONGEST, LOST_SECONDS, Tracker, find_again, find_new, iou
@@ -84,7 +85,38 @@ def test_a_label_stays_where_its_average_swings_between_two_numbers():
     assert len(shown) == 1
     for step in range(150, 450):
         (track,) = tracker.update([reading(0, 50.0)], step / 15)
-    assert track.label == (50, 40, 60)
+    assert track.label[0] == 50
+    assert track.label[1:3] == pytest.approx((40, 60), abs=1.5)
+
+
+def test_in_half_a_minute_bounds_change_no_more_often_than_the_age():
+    """Forty still faces; the bounds follow from how far a face and its mirror image differ."""
+    card = weights.read_card(weights.pretrained("age"))["calibration"]
+    changes = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        noise, apart, seconds = rng.uniform(0.2, 4), rng.uniform(-6, 6), 32
+        mirrored = rng.uniform(5, 85) + rng.normal(0, noise * 2**0.5, (2, 15 * seconds)) + [[0], [apart]]
+        ages = mirrored.mean(axis=0).clip(0)
+        bounds = age_interval(card, ages, np.abs(mirrored[0] - mirrored[1]))
+        tracker, labels = Tracker(), []
+        values = np.column_stack([ages, *bounds, rng.normal(0.5, 0.05, len(ages))]).tolist()
+        for step, numbers in enumerate(values):
+            shown = tracker.update([Reading(Box(100, 100, 80, 80), *numbers)], step / 15)
+            labels += [track.label for track in shown if step > 30]
+        changes.append(np.count_nonzero(np.diff(labels, axis=0), axis=0))
+    age, low, high, p_male = np.sum(changes, axis=0)
+    assert max(low, high) <= age
+    assert p_male <= age
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=30), st.floats(0, 20), st.floats(0.001, 2))
+def test_a_labels_age_lies_between_its_bounds(ages, reach, seconds):
+    tracker = Tracker()
+    for step, age in enumerate(ages):
+        read = Reading(Box(100, 100, 80, 80), age, max(0, age - reach), age + reach, 0.2)
+        for track in tracker.update([read], step * seconds):
+            assert track.label[1] <= track.label[0] <= track.label[2]
 
 
 def test_nobody_is_younger_than_0():

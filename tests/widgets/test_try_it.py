@@ -437,6 +437,27 @@ def test_the_camera_is_read_pauses_and_stops(page, opened, screenshot):
     page.wait_for_function("() => window.stopped.length === 2")
 
 
+def test_before_the_camera_each_place_that_somebody_chose_is_read_anew(page, opened):
+    opened()
+    page.get_by_role("button", name="Use the camera").click()
+    full = page.get_by_text("averaged over the last 8 pictures")
+    full.wait_for()
+    page.evaluate(
+        """() => {
+            const notes = [...document.querySelectorAll(".ssr-note")];
+            const note = notes.find(({ textContent }) => textContent.includes("averaged over"));
+            const count = () => Number(/last (\\d+) pictures/.exec(note.textContent)?.[1] ?? 1);
+            new MutationObserver(() => window.averaged?.push(count())).observe(note, { childList: true });
+        }"""
+    )
+    for _ in range(3):
+        page.evaluate("() => { window.averaged = [] }")
+        page.get_by_role("application", name="The picture under the oval").press("ArrowRight")
+        page.wait_for_function("() => window.averaged.length > 8")
+        assert 1 in page.evaluate("() => window.averaged")
+        full.wait_for()
+
+
 def test_of_two_people_before_the_camera_the_chosen_one_is_followed(page, opened, screenshot):
     large = PORTRAIT[:300, 100:400]
     small = np.pad(cv2.resize(large, (200, 200)), ((50, 50), (50, 50), (0, 0)))

@@ -264,6 +264,48 @@ def test_a_drag_that_comes_to_nothing_lets_the_camera_go_on(by_hand):
     page.wait_for_function("() => !document.querySelector('video').paused")
 
 
+def swipe(page, start, to) -> None:
+    """Move a finger over the picture, from point to point in shares of its sides."""
+    place, devtools = page.locator(".ssr-screen").bounding_box(), page.context.new_cdp_session(page)
+    for step in range(12):
+        share = min(step, 10) / 10
+        x, y = (begin + share * (end - begin) for begin, end in zip(start, to, strict=True))
+        finger = {"x": place["x"] + x * place["width"], "y": place["y"] + y * place["height"]}
+        kind = "touchStart" if step == 0 else "touchMove" if step < 11 else "touchEnd"
+        points = [] if kind == "touchEnd" else [finger]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def start_on_a_phone(page, *boxes) -> None:
+    """Show the demo on a page that is higher than the screen, with faces in these boxes."""
+    page.set_viewport_size({"width": 400, "height": 500})
+    page.evaluate("() => { document.body.style.minHeight = '3000px' }")
+    start(page)
+    until_sent(page, 2)
+    page.evaluate("boxes => boxes.length ? answer(0, 40, ...boxes) : reply(0, [], '')", boxes)
+    page.wait_for_function("count => document.querySelectorAll('.ssr-face').length === count", arg=len(boxes))
+
+
+@pytest.mark.parametrize("boxes", [[], [[500, 300, 100, 100]]], ids=["nobody", "one"])
+def test_a_finger_draws_a_box_whoever_is_found(by_hand, boxes):
+    page = by_hand
+    start_on_a_phone(page, *boxes)
+    swipe(page, (0.1, 0.1), (0.6, 0.5))
+    assert page.evaluate("() => document.querySelector('video').paused")
+    page.evaluate("() => window.frames().forEach((_, number) => window.reply(number, [], ''))")
+    page.wait_for_function("() => window.frames().at(-1).boxes.length")
+    assert page.evaluate("() => window.frames().at(-1).boxes[0]") == pytest.approx([256, 48, 320, 192], abs=4)
+    assert page.evaluate("() => scrollY") == 0
+
+
+def test_a_finger_that_goes_up_over_a_found_face_scrolls(by_hand):
+    page = by_hand
+    start_on_a_phone(page, [500, 300, 100, 100])
+    swipe(page, (0.3, 0.8), (0.35, 0.1))
+    page.wait_for_function("() => scrollY > 0")
+    assert not page.evaluate("() => document.querySelector('video').paused")
+
+
 def test_a_late_answer_does_not_hide_that_the_demo_is_paused(by_hand):
     page = by_hand
     start(page)

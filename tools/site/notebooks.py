@@ -24,7 +24,7 @@ from pybtex.database import Entry, parse_file
 from pybtex.style.formatting.plain import Style
 
 ROOT = Path(__file__).parents[2]
-BOOK = ROOT / "book"
+BOOK, FOLDER = ROOT / "book", ROOT / "notebooks"
 ANSWER = "# Your answer\n"
 FOLDED = {"jp-MarkdownHeadingCollapsed": True}
 # The site's first page has start.md in its place. The page with code becomes a notebook, too.
@@ -202,7 +202,7 @@ def _as_notebook(name: str) -> str:
     return name.replace(".md", ".ipynb")
 
 
-def main(folder: Path = ROOT / "notebooks") -> None:
+def main(folder: Path = FOLDER) -> None:
     folder.mkdir(exist_ok=True)
     shutil.copytree(BOOK / "images", folder / "images", copy_function=shutil.copyfile, dirs_exist_ok=True)
     memory = folder / ".written.json"  # what was written here: a file that differs has a reader's changes
