@@ -22,7 +22,7 @@ from benchmarks.photos import DATA, HEIGHT, WIDTH, hit, part_of, things
 from ssrlib import AgeGenderEstimator, detectors, results, weights
 from ssrlib.landmarks import square
 from ssrlib.scenes import Portrait, paste
-from ssrlib.widgets.tracking import Following
+from ssrlib.tracking import Following
 from tools.weights.finder import Photos, rows_of
 
 RATE, FRAMES, WATCHED = 15, 30, 30

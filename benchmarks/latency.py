@@ -133,7 +133,7 @@ def frame_runs() -> dict[str, Callable]:
         estimator = AgeGenderEstimator(backend=backend)
         found[f"search all of the frame, {backend}"] = lambda e=estimator: draw(frame, e.predict(frame))
         if importlib.util.find_spec("ssrlib.widgets"):
-            from ssrlib.widgets.tracking import find_again
+            from ssrlib.tracking import find_again
 
             boxes = [estimator.predict(frame)[0].box]
             found[f"follow the face, {backend}"] = lambda e=estimator, boxes=boxes: draw(

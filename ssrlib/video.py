@@ -13,7 +13,7 @@ import numpy as np
 
 from ssrlib.estimator import AgeGenderEstimator, Reading, words, write_labels
 from ssrlib.files import alone, atomic_write
-from ssrlib.widgets.tracking import Following, Track
+from ssrlib.tracking import Following, Track
 
 COLUMNS = ["seconds", "face", "x", "y", "width", "height", "age", "age_low", "age_high", "gender", "p_male"]
 

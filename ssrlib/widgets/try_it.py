@@ -13,8 +13,8 @@ from ssrlib.datasets import synthetic
 from ssrlib.estimator import AgeGenderEstimator
 from ssrlib.landmarks import TEMPLATE
 from ssrlib.network import SSRNet
+from ssrlib.tracking import find_new
 from ssrlib.widgets.base import as_page, data_url, encoded, module
-from ssrlib.widgets.tracking import find_new
 
 # An oval that a face fills from the hairline to the chin, as shares of the square that UTKFace shows:
 # `landmarks.TEMPLATE` has the eyes and the mouth there, and the usual thirds of a face give the rest.

@@ -11,8 +11,8 @@ import traitlets
 
 from ssrlib import face_crop
 from ssrlib.estimator import AgeGenderEstimator, Reading
+from ssrlib.tracking import Following, Track
 from ssrlib.widgets.base import STYLE, Widget, encoded, module
-from ssrlib.widgets.tracking import Following, Track
 
 # Frames from a video or from the kernel's own camera are sent no wider than this many pixels.
 SENT_WIDTH = 960

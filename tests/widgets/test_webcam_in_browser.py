@@ -548,7 +548,7 @@ def test_frames_that_are_no_images_and_a_kernel_that_is_restarted(lab, page):
 def test_source_is_a_video(lab, page, tmp_path, screenshot):
     # It outlasts the most patient wait. A face is shown once two frames have it, which may be far apart.
     video = write_portrait(tmp_path / "video.avi", rate=1, frames=600)
-    patient = "from ssrlib.widgets import tracking\ntracking.LOST_SECONDS = 60\n"
+    patient = "from ssrlib import tracking\ntracking.LOST_SECONDS = 60\n"
     lab("video", patient + DEMO.format(source=repr(str(video))))
     start(page)
     page.get_by_role("button", name=FACE).wait_for()

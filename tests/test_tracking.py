@@ -11,7 +11,7 @@ from ssrlib import detectors, weights
 from ssrlib.calibration import age_interval
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
-from ssrlib.widgets.tracking import LONGEST, LOST_SECONDS, Tracker, find_again, find_new, iou
+from ssrlib.tracking import LONGEST, LOST_SECONDS, Tracker, find_again, find_new, iou
 
 boxes = st.builds(Box, *[st.integers(0, 300)] * 2, *[st.integers(1, 300)] * 2)
 
