@@ -74,13 +74,14 @@ def test_jupyterlab_meets_no_citation_or_reference_that_it_cannot_follow(answere
     for name, text in pages.items():
         if name.endswith(".ipynb"):
             text = text_of(nbformat.reads(text, 4).cells)
-        assert re.findall(r"\{(?:cite:.|numref|term)\}`[^`]*`|:::\{(?:solution|exercise)", text) == []
+        assert re.findall(r"\{(?:cite:.|numref|ref|term)\}`[^`]*`|:::\{(?:solution|exercise)", text) == []
         links = re.findall(r"\]\(([^)#:\s]+)\)", re.sub(r"```.*?^```", "", text, flags=re.S | re.M))
         here = set(notebooks.LABEL.findall(text))
         known = {*pages, *here, "images/demo.webp"}
         assert [link for link in links if link not in known] == []
         assert set(re.findall(r"\{eq\}`([^`]+)`", text)) <= set(notebooks.EQUATION.findall(text))
     assert "Yang et al., 2018" in pages["04-soft-stagewise-regression.ipynb"]
+    assert "[Exercise 16.1](16-using-it-well.ipynb)" in pages["teaching.md"]
     assert "compact soft stagewise regression" in pages["references.md"]
 
 

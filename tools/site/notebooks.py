@@ -40,6 +40,7 @@ SECTION = re.compile(r"(?<!\)=\n)^(?=(?:\(\S+\)=\n)?## )", re.M)
 SOLUTION = re.compile(r"^:::\{solution\} (\S+)\n:class: dropdown\n(.*?)^:::$", re.M | re.S)
 QUESTION = re.compile(r"^:::\{admonition\} ([^\n]+)\n:class: dropdown\n.*?^:::$", re.M | re.S)
 LISTING = re.compile(r"^```\{literalinclude\} \.\./(\S+)\n.*?^:start-at: (.+?)\n.*?^```", re.M | re.S)
+ASKED = re.compile(r"^:::\{exercise\}.*\n:label: (\S+)$", re.M)
 LABEL = re.compile(r"^\((\S+)\)=$", re.M)
 EQUATION = re.compile(r"^```\{math\}\n:label: (\S+)$", re.M)
 
@@ -54,21 +55,19 @@ class Place:
 
 @cache
 def places() -> dict[str, Place]:
-    """Return every label of the book: of pages and sections, equations and figures."""
+    """Return every label of the book: of pages and sections, equations, figures and exercises."""
     found: dict[str, Place] = {}
-    for path in sorted(BOOK.glob("*.md")):
-        found |= {label: Place(_written(path.name)) for label in LABEL.findall(path.read_text())}
-    for path in sorted(BOOK.glob("*.ipynb")):
-        chapter = int(path.name.split("-")[0])
-        cells = nbformat.read(path, 4).cells
+    for path in sorted([*BOOK.glob("*.md"), *BOOK.glob("*.ipynb")]):
+        file, chapter = _written(path.name), path.name.split("-")[0].lstrip("0")
+        cells = read(path).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         figures = [
             cell.metadata.mystnb.figure.name for cell in cells if "figure" in cell.metadata.get("mystnb", {})
         ]
-        found |= {label: Place(path.name) for label in LABEL.findall(text)}
-        for labels in (EQUATION.findall(text), figures):
+        found |= {label: Place(file) for label in LABEL.findall(text)}
+        for labels in (EQUATION.findall(text), figures, ASKED.findall(text)):
             numbered = enumerate(labels, start=1)
-            found |= {label: Place(path.name, f"{chapter}.{number}") for number, label in numbered}
+            found |= {label: Place(file, f"{chapter}.{number}") for number, label in numbered}
     return found
 
 
@@ -134,6 +133,10 @@ def linked(text: str, file: str) -> str:
         place = places()[found[1]]
         return f"Fig. {place.number}" if place.file == file else f"[Fig. {place.number}]({place.file})"
 
+    def exercise(found: re.Match) -> str:
+        place = places()[found[1]]
+        return f"[Exercise {place.number}]({found[1] if place.file == file else place.file})"
+
     text = EQUATION.sub(lambda found: f"{found[0]}\n:enumerator: {places()[found[1]].number}", text)
     text = LISTING.sub(r"(`\2` in `\1`)", text)
     text = TO_SITE_ONLY.sub(r"\1 (on the book's site)", text)
@@ -144,6 +147,7 @@ def linked(text: str, file: str) -> str:
     text = re.sub(r"\{term\}`([^`<]+?)(?: <([^>]+)>)?`", term, text)
     text = re.sub(r"\{eq\}`([^`]+)`", equation, text)
     text = re.sub(r"\{numref\}`([^`]+)`", figure, text)
+    text = re.sub(r"\{ref\}`(ex-[^`]+)`", exercise, text)
     return re.sub(r"\[([^]]+)\]\(([\w-]+)\)", elsewhere, text)
 
 
