@@ -23,17 +23,20 @@ def pages() -> list[str]:
     return [f"{name}.html" for name in names]
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, source: Path = ROOT, repository: str | None = None) -> Path:
     """Build the site as `make book` does, but for running the chapters. Return where it is.
 
-    Pages that store no outputs, such as Try it, are run.
+    Pages that store no outputs, such as Try it, are run. Another book can be built as this one is, and as if
+    the repository had another address.
     """
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    if repository is not None:
+        config["sphinx"]["config"]["html_theme_options"]["repository_url"] = repository
     config["execute"]["exclude_patterns"] = ["*.ipynb"]
     extensions = config["sphinx"]["local_extensions"]
     config["sphinx"]["local_extensions"] = {name: str(ROOT / path) for name, path in extensions.items()}
     (folder / "_config.yml").write_text(yaml.safe_dump(config))
-    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", str(ROOT), "--all"]
+    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", str(source), "--all"]
     command += ["--warningiserror", "--keep-going"]
     command += ["--config", str(folder / "_config.yml"), "--path-output", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)

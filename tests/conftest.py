@@ -13,11 +13,15 @@ from hypothesis import settings
 from ssrlib import files, weights
 from ssrlib.datasets import synthetic
 from ssrlib.store import FaceStore
-from testing.lab import CHROMIUM, open_browser, write_video
+from testing.firefox import FIREFOX, launch_firefox
+from testing.lab import CHROMIUM, launch, write_video
 
 # What only some systems do, or say in these words.
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows does it otherwise")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux does it so")
+
+# A page opens in Chromium, or, for a test that says so, in one after the other.
+IN_BOTH = pytest.mark.parametrize("page", ["browser", "firefox"], ids=["chromium", "firefox"], indirect=True)
 
 # What a shell starts in the background ignores Ctrl-C, and so do its children; some tests press it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -31,7 +35,7 @@ settings.load_profile("any machine")
 def pytest_collection_modifyitems(items) -> None:
     """Mark what opens a browser or runs a notebook, which `make test-fast` leaves out."""
     for item in items:
-        if {"browser", "answers_in_firefox"} & set(getattr(item, "fixturenames", ())):
+        if {"browser", "page", "answers_in_firefox"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("browser")
         if item.path.suffix == ".ipynb":
             item.add_marker("notebook")
@@ -78,12 +82,37 @@ def _told(variable: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """Chromium with a fake camera: one for all tests, for a process may hold only one Playwright."""
+def playwright():
+    """One for all tests, for a process may hold no second one."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright, tmp_path_factory):
+    """Chromium with a fake camera."""
     if not CHROMIUM.exists():
         pytest.skip("the browser tests need Chromium: sudo apt-get install chromium")
-    with open_browser(write_video(tmp_path_factory.mktemp("camera") / "camera.mjpeg")) as browser:
-        yield browser
+    video = write_video(tmp_path_factory.mktemp("camera") / "camera.mjpeg")
+    browser = launch(playwright.chromium, f"--use-file-for-fake-video-capture={video}")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def firefox_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("firefox")
+
+
+@pytest.fixture(scope="session")
+def firefox(playwright, firefox_folder):
+    if not FIREFOX:
+        pytest.skip("Firefox is not installed here")
+    browser = launch_firefox(playwright.firefox, firefox_folder)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -8,19 +8,19 @@ import pytest
 from tools.site import notebooks
 from tools.site.notebooks import ANSWER, BOOK, QUESTION, chapter
 
-CHAPTERS = sorted(BOOK.glob("*.ipynb"))
+CHAPTERS = sorted([*BOOK.glob("[0-9]*.ipynb"), *BOOK.glob("[0-9]*.md")])
 HEADING = re.compile(r"(?:\(\S+\)=\n)?(#+) ")
 FOLDED = "jp-MarkdownHeadingCollapsed"
 
 
 def written(path, answered: bool = True) -> list:
-    notebook = chapter(nbformat.read(path, 4), path.name, answered)
+    notebook = chapter(notebooks.read(path), path.name, answered)
     nbformat.validate(notebook)
     return notebook.cells
 
 
 def exercises(path) -> int:
-    return sum(cell.source.count(":::{exercise}") for cell in nbformat.read(path, 4).cells)
+    return path.read_text().count(":::{exercise}")
 
 
 def text_of(cells) -> str:
@@ -55,7 +55,7 @@ def test_chapters_for_a_class_ask_and_do_not_tell(path):
     assert text.count("### Exercise") == exercises(path) == sum(cell.source == ANSWER for cell in cells)
     assert "solution" not in text
     assert not any(cell.outputs for cell in cells if cell.cell_type == "code")
-    whole = nbformat.read(path, 4).cells
+    whole = notebooks.read(path).cells
     questions = QUESTION.findall(text_of(whole))
     assert len(questions) == 5
     assert [line[3:] for line in text.splitlines() if line[3:] in questions] == [
@@ -74,22 +74,32 @@ def test_jupyterlab_meets_no_citation_or_reference_that_it_cannot_follow(answere
     for name, text in pages.items():
         if name.endswith(".ipynb"):
             text = text_of(nbformat.reads(text, 4).cells)
-        assert re.findall(
-            r"\{(?:cite:.|numref|term)\}`[^`]*`|:::\{solution-|:::\{exercise\}\n:label", text
-        ) == [] or (name == "16-using-it-well.md")
+        assert re.findall(r"\{(?:cite:.|numref|ref|term)\}`[^`]*`|:::\{(?:solution|exercise)", text) == []
         links = re.findall(r"\]\(([^)#:\s]+)\)", re.sub(r"```.*?^```", "", text, flags=re.S | re.M))
         here = set(notebooks.LABEL.findall(text))
         known = {*pages, *here, "images/demo.webp"}
         assert [link for link in links if link not in known] == []
         assert set(re.findall(r"\{eq\}`([^`]+)`", text)) <= set(notebooks.EQUATION.findall(text))
     assert "Yang et al., 2018" in pages["04-soft-stagewise-regression.ipynb"]
+    assert "[Exercise 16.1](16-using-it-well.ipynb)" in pages["teaching.md"]
     assert "compact soft stagewise regression" in pages["references.md"]
+
+
+def test_the_chapter_without_code_is_a_notebook_with_a_cell_for_each_section():
+    cells = nbformat.reads(notebooks.pages()["16-using-it-well.ipynb"], 4).cells
+    assert [cell.source for cell in cells if cell.cell_type == "code"] == [ANSWER] * 2
+    starts = [HEADING.match(cell.source) for cell in cells if "\n## " in f"\n{cell.source}"]
+    assert [len(start[1]) for start in starts] == [2] * len(starts)
+    text = text_of(cells)
+    assert "### Exercise 16.1: Predict" in text
+    assert "([European Union, 2016](references.md))" in text
+    assert "[Using it well](16-using-it-well.ipynb)" in notebooks.pages()["start.md"]
 
 
 def test_what_a_reader_has_changed_stays(tmp_path, capsys):
     notebooks.main(tmp_path)
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert {"start.md", "glossary.md", *(path.name for path in CHAPTERS)} <= set(files)
+    assert {"start.md", "glossary.md", *(f"{path.stem}.ipynb" for path in CHAPTERS)} <= set(files)
     first, second, *_ = (tmp_path / path.name for path in CHAPTERS)
     book = second.read_text()
     first.write_text("my notes")

@@ -15,6 +15,8 @@ from bs4 import BeautifulSoup, SoupStrainer
 from testing import site
 from testing.lab import open_page
 
+from ..conftest import IN_BOTH
+
 PAGES = site.pages()
 CHAPTERS = [name for name in PAGES if (site.ROOT / name).with_suffix(".ipynb").is_file()]
 LIMIT = 1_500_000
@@ -61,8 +63,8 @@ def address(folder):
 
 
 @pytest.fixture
-def page(browser):
-    with open_page(browser) as page:
+def page(request):
+    with open_page(request.getfixturevalue(getattr(request, "param", "browser"))) as page:
         # Colors that are still on their way to another theme have no contrast yet.
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
         page.set_viewport_size({"width": 1280, "height": 900})
@@ -170,6 +172,7 @@ def test_next_leads_from_the_first_page_to_the_last(page, address, folder):
     page.wait_for_url(address + PAGES[0])
 
 
+@IN_BOTH
 def test_a_word_is_found(page, address):
     page.goto(address + PAGES[0], wait_until="networkidle")
     page.keyboard.press("Control+k")
@@ -220,6 +223,7 @@ def test_columns_of_numbers_do_not_touch(page, address):
     assert float(padding.removesuffix("px")) >= 6
 
 
+@IN_BOTH
 def test_the_landing_page_leads_on_before_anyone_scrolls(page, address):
     for width, height in ((1280, 900), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from testing.lab import Lab, open_page, run_jupyter
+from testing.lab import PATIENCE, Lab, open_page, run_jupyter
 
 # Whoever names a folder for pictures gets each state on a phone and a desk, by day and by night.
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 LOOKS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+PNG_END = b"IEND\xaeB`\x82"
 # As the book's button for day and night does it.
 THEME = """theme => {
     if (theme) document.documentElement.dataset.theme = theme;
@@ -26,8 +27,8 @@ def pytest_runtest_makereport(item):
 
 
 @pytest.fixture
-def page(browser):
-    with open_page(browser) as page:
+def page(request):
+    with open_page(request.getfixturevalue(getattr(request, "param", "browser"))) as page:
         yield page
         # A kernel that nobody looks at any more takes time from the next test, and holds up JupyterLab's end.
         page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
@@ -54,6 +55,29 @@ def lab(page, jupyter):
 
 
 @pytest.fixture
+def press_and_save(page, firefox_folder, tmp_path):
+    """Press a button that saves a picture, and return its file."""
+
+    def press(button, name: str) -> Path:
+        if page.context.browser.browser_type.name == "chromium":
+            with page.expect_download() as waiting:
+                button.click()
+            assert waiting.value.suggested_filename == name
+            waiting.value.save_as(tmp_path / name)
+        else:
+            button.click()
+            found = firefox_folder / name
+            for _ in range(PATIENCE // 50):
+                if found.exists() and found.read_bytes().endswith(PNG_END):
+                    break
+                page.wait_for_timeout(50)
+            found.rename(tmp_path / name)
+        return tmp_path / name
+
+    return press
+
+
+@pytest.fixture
 def screenshot(page):
     """Save pictures for people to look at, where somebody wants them."""
 
@@ -62,6 +86,8 @@ def screenshot(page):
             return
         folder = Path(SCREENSHOTS)
         folder.mkdir(parents=True, exist_ok=True)
+        if page.context.browser.browser_type.name == "firefox":
+            name = f"{name}-firefox"
         shown, size = page.locator(selector).first, page.viewport_size
         shown.screenshot(path=folder / f"{name}.png")
         theme = page.evaluate("() => document.documentElement.dataset.theme")

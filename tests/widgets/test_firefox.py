@@ -3,7 +3,6 @@
 import json
 import os
 import queue
-import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,9 +18,9 @@ from ssrlib.inference import predict
 from ssrlib.widgets import TryIt
 from ssrlib.widgets.base import module
 from ssrlib.widgets.try_it import pack, pack_finder
+from testing.firefox import FIREFOX
 from testing.lab import as_rgba
 
-FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 LOADS = 8
 SETTINGS = """
 user_pref("app.update.enabled", false);

@@ -12,6 +12,8 @@ from ssrlib import detectors, face_crop
 from ssrlib.widgets import WebcamDemo
 from testing.lab import in_background, launch, open_page, open_saved, write_portrait
 
+from ..conftest import IN_BOTH
+
 PHOTO = data.astronaut()
 FACE = re.compile(r"^Face \d+: about \d+ years")
 DEMO = "from ssrlib.widgets import WebcamDemo\ndemo = WebcamDemo({source})\ndemo"
@@ -111,6 +113,7 @@ def test_no_queue_grows_and_a_late_answer_never_overtakes_a_newer_one(by_hand):
     assert page.locator(".ssr-face").count() == 0
 
 
+@IN_BOTH
 def test_frozen_picture_keeps_its_time_and_is_asked_about_again(by_hand):
     page = by_hand
     start(page)
@@ -221,6 +224,7 @@ def start_with_nobody(page) -> None:
     page.get_by_text("draw a box around a face").wait_for()
 
 
+@IN_BOTH
 def test_a_box_drawn_on_the_camera_freezes_it_and_is_read(by_hand, screenshot):
     page = by_hand
     start_with_nobody(page)
@@ -365,7 +369,8 @@ def test_a_missed_frame_takes_the_focus_from_no_face(by_hand):
     assert page.evaluate("() => document.activeElement.textContent") == "Stop"
 
 
-def test_a_picture_is_saved_when_somebody_asks_for_it(by_hand, tmp_path):
+@IN_BOTH
+def test_a_picture_is_saved_when_somebody_asks_for_it(by_hand, press_and_save, tmp_path):
     page = by_hand
     page.emulate_media(reduced_motion="reduce")
     face_crop.write_photo(np.full((480, 640, 3), 128, np.uint8), tmp_path / "photo.png")
@@ -375,10 +380,7 @@ def test_a_picture_is_saved_when_somebody_asks_for_it(by_hand, tmp_path):
     until_sent(page, 1)
     page.evaluate("() => window.answer(0, 40, [200, 200, 160, 160])")
     page.get_by_role("button", name="Face 1: about 40 years").wait_for()
-    with page.expect_download() as waiting:
-        save.click()
-    waiting.value.save_as(tmp_path / "faces.png")
-    saved = face_crop.read_photo(tmp_path / "faces.png")
+    saved = face_crop.read_photo(press_and_save(save, "faces.png"))
     assert saved.shape == (480, 640, 3)
     assert abs(saved[280, 280].astype(int) - 128).max() <= 2  # the photo itself
     assert abs(saved[197:204, 280].astype(int) - 128).max() > 60  # the box

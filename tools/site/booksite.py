@@ -7,6 +7,8 @@
   icons.
 - The film on the pages is the README's, made small enough for a phone, and its first picture for those who
   want nothing to move.
+- Where _config.yml names the repository, each page leads there, and one with code has a menu that opens it
+  on Binder and on Colab (tools/site/launch.py).
 - Each page says what it is to those who share it (Open Graph). `SITE_URL=https://... make book` makes the
   addresses whole, which most sites ask for.
 """
@@ -21,6 +23,8 @@ from fontTools import subset
 from latex2mathml.converter import convert
 from PIL import Image, ImageSequence
 from sphinx.util.math import get_node_equation_number
+
+from tools.site import launch
 
 # Latin, Greek, letterlike, arrows and operators; the slanted letters that MathML draws variables with.
 CHARACTERS = [*range(0x20, 0x7F), 0xB1, 0xB7, 0xD7, *range(0x391, 0x3F6), *range(0x2010, 0x2050)]
@@ -43,6 +47,9 @@ def setup(app) -> dict:
 def _configure(app, config) -> None:
     config.html_math_renderer = "mathml"
     config.html_baseurl = os.environ.get("SITE_URL", config.html_baseurl)
+    if address := config.html_theme_options["repository_url"]:
+        launch.repository(address)  # or it says what is wrong with the address
+        config.html_theme_options["use_repository_button"] = True
 
 
 def _mathml(formula: str, display: str) -> str:
@@ -77,6 +84,9 @@ def _page(app, name, template, context, doctree) -> None:
         if not UNUSED.search(f"{script.filename} {getattr(script, 'attributes', '')}")
     ]
     context["css_files"] = [style for style in context["css_files"] if "thebe" not in str(style.filename)]
+    address = app.config.html_theme_options["repository_url"]
+    if address and "kernelspec" in app.env.metadata.get(name, {}):
+        context["header_buttons"].insert(0, launch.menu(address, f"{Path(name).name}.ipynb"))
     # Docutils puts bibliography entries, which are no list items, into a list.
     body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
     body = FILM.sub(_small_film, body)

@@ -3,7 +3,7 @@
 JupyterLab knows one notebook at a time. It can follow no citation and no reference to another chapter, shows
 no figure's caption, and cannot fold a solution away. So each chapter is written once more, with a link, a
 number or a heading in the place of each. Below an exercise is an empty cell, and a solution is folded below a
-heading of its own, where it stays folded when all cells are run.
+heading of its own, where it stays folded when all cells are run. The chapter without code becomes a notebook.
 
 What a reader has changed in notebooks/ stays. `make lab` does all this, and opens the folder.
 """
@@ -26,16 +26,21 @@ from pybtex.style.formatting.plain import Style
 ROOT = Path(__file__).parents[2]
 BOOK, FOLDER = ROOT / "book", ROOT / "notebooks"
 ANSWER = "# Your answer\n"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 FOLDED = {"jp-MarkdownHeadingCollapsed": True}
-# The site's first page has start.md in its place. The page with code becomes a notebook, too.
-SITE_ONLY, WITH_CODE = "index.md", "try-it.md"
+SITE_ONLY = "index.md"  # JupyterLab has start.md in its place
+# These pages become notebooks: a chapter, for its exercises have cells to answer in, and the page with code.
+AS_NOTEBOOKS = ("16-using-it-well.md", "try-it.md")
 TO_SITE_ONLY = re.compile(r"\[([^]]+)\]\(index\.md\)")
 
 PARTS = re.compile(r"^(:::\{(?:exercise|solution-start|solution-end)\}.*?^:::)$", re.M | re.S)
 EXERCISE = re.compile(r":::\{exercise\} ?(.*)\n:label: (\S+)\n(.*)^:::", re.M | re.S)
-SOLUTION = re.compile(r"^:::\{solution\}.*?^:::\n", re.M | re.S)  # of text alone, which pages have
+SECTION = re.compile(r"(?<!\)=\n)^(?=(?:\(\S+\)=\n)?## )", re.M)
+# As a page of text has it.
+SOLUTION = re.compile(r"^:::\{solution\} (\S+)\n:class: dropdown\n(.*?)^:::$", re.M | re.S)
 QUESTION = re.compile(r"^:::\{admonition\} ([^\n]+)\n:class: dropdown\n.*?^:::$", re.M | re.S)
 LISTING = re.compile(r"^```\{literalinclude\} \.\./(\S+)\n.*?^:start-at: (.+?)\n.*?^```", re.M | re.S)
+ASKED = re.compile(r"^:::\{exercise\}.*\n:label: (\S+)$", re.M)
 LABEL = re.compile(r"^\((\S+)\)=$", re.M)
 EQUATION = re.compile(r"^```\{math\}\n:label: (\S+)$", re.M)
 
@@ -50,21 +55,19 @@ class Place:
 
 @cache
 def places() -> dict[str, Place]:
-    """Return every label of the book: of pages and sections, equations and figures."""
+    """Return every label of the book: of pages and sections, equations, figures and exercises."""
     found: dict[str, Place] = {}
-    for path in sorted(BOOK.glob("*.md")):
-        found |= {label: Place(path.name) for label in LABEL.findall(path.read_text())}
-    for path in sorted(BOOK.glob("*.ipynb")):
-        chapter = int(path.name.split("-")[0])
-        cells = nbformat.read(path, 4).cells
+    for path in sorted([*BOOK.glob("*.md"), *BOOK.glob("*.ipynb")]):
+        file, chapter = _written(path.name), path.name.split("-")[0].lstrip("0")
+        cells = read(path).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         figures = [
             cell.metadata.mystnb.figure.name for cell in cells if "figure" in cell.metadata.get("mystnb", {})
         ]
-        found |= {label: Place(path.name) for label in LABEL.findall(text)}
-        for labels in (EQUATION.findall(text), figures):
+        found |= {label: Place(file) for label in LABEL.findall(text)}
+        for labels in (EQUATION.findall(text), figures, ASKED.findall(text)):
             numbered = enumerate(labels, start=1)
-            found |= {label: Place(path.name, f"{chapter}.{number}") for number, label in numbered}
+            found |= {label: Place(file, f"{chapter}.{number}") for number, label in numbered}
     return found
 
 
@@ -90,7 +93,8 @@ def _plain(text: str) -> str:
 def authors(key: str) -> str:
     """Return a paper's authors as the site names them: "Yang et al."."""
     names = [" ".join(person.prelast_names + person.last_names) for person in papers()[key].persons["author"]]
-    return f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+    named = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+    return re.sub("[{}]", "", named)  # which keep a name of several words in one piece
 
 
 def references() -> str:
@@ -129,16 +133,32 @@ def linked(text: str, file: str) -> str:
         place = places()[found[1]]
         return f"Fig. {place.number}" if place.file == file else f"[Fig. {place.number}]({place.file})"
 
+    def exercise(found: re.Match) -> str:
+        place = places()[found[1]]
+        return f"[Exercise {place.number}]({found[1] if place.file == file else place.file})"
+
     text = EQUATION.sub(lambda found: f"{found[0]}\n:enumerator: {places()[found[1]].number}", text)
     text = LISTING.sub(r"(`\2` in `\1`)", text)
     text = TO_SITE_ONLY.sub(r"\1 (on the book's site)", text)
-    text = text.replace(f"]({WITH_CODE})", f"]({_as_notebook(WITH_CODE)})")
+    for name in AS_NOTEBOOKS:
+        text = text.replace(f"]({name})", f"]({_written(name)})")
     text = re.sub(r"\{cite:p\}`([^`]+)`", parenthesis, text)
     text = re.sub(r"\{cite:t\}`([^`]+)`", textual, text)
     text = re.sub(r"\{term\}`([^`<]+?)(?: <([^>]+)>)?`", term, text)
     text = re.sub(r"\{eq\}`([^`]+)`", equation, text)
     text = re.sub(r"\{numref\}`([^`]+)`", figure, text)
+    text = re.sub(r"\{ref\}`(ex-[^`]+)`", exercise, text)
     return re.sub(r"\[([^]]+)\]\(([\w-]+)\)", elsewhere, text)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """Return a page as a notebook; a page of text gets a cell for each section."""
+    text = path.read_text()
+    if path.suffix == ".ipynb" or "kernelspec:" in text:
+        return jupytext.read(path)
+    text = SOLUTION.sub(r":::{solution-start} \1\n:::\n\2:::{solution-end}\n:::", text)
+    cells = [nbformat.v4.new_markdown_cell(section) for section in SECTION.split(text)]
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
 
 
 def chapter(notebook: nbformat.NotebookNode, file: str, answered: bool = True) -> nbformat.NotebookNode:
@@ -185,21 +205,18 @@ def chapter(notebook: nbformat.NotebookNode, file: str, answered: bool = True) -
 def pages(answered: bool = True) -> dict[str, str]:
     """Return every page for JupyterLab by its file's name."""
     written = {}
-    for path in sorted(BOOK.glob("*.ipynb")):
-        notebook = chapter(nbformat.read(path, 4), path.name, answered)
-        written[path.name] = nbformat.writes(notebook) + "\n"
-    live = jupytext.read(BOOK / WITH_CODE)
-    written[_as_notebook(WITH_CODE)] = nbformat.writes(chapter(live, WITH_CODE)) + "\n"
+    for path in sorted([*BOOK.glob("*.ipynb"), *(BOOK / name for name in AS_NOTEBOOKS)]):
+        name = _written(path.name)
+        written[name] = nbformat.writes(chapter(read(path), name, answered)) + "\n"
     for path in sorted(BOOK.glob("*.md")):
-        if path.name not in (SITE_ONLY, WITH_CODE):
-            text = path.read_text()
-            text = text if answered else QUESTION.sub(r"1. \1", SOLUTION.sub("", text))
-            written[path.name] = linked(text, path.name)
+        if path.name not in (SITE_ONLY, *AS_NOTEBOOKS):
+            written[path.name] = linked(path.read_text(), path.name)
     return written | {"references.md": references()}
 
 
-def _as_notebook(name: str) -> str:
-    return name.replace(".md", ".ipynb")
+def _written(name: str) -> str:
+    """Return the name in JupyterLab of a file of the book."""
+    return name.replace(".md", ".ipynb") if name in AS_NOTEBOOKS else name
 
 
 def main(folder: Path = FOLDER) -> None:
