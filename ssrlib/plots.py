@@ -214,7 +214,8 @@ def curves(x: np.ndarray, ys: dict[str, np.ndarray], xlabel: str, ylabel: str) -
         _plain(axes).plot(x, y, color=color, lw=2, marker="o", ms=4, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if len(ys) > 1:
-        axes.legend(frameon=False)
+        # Above the axes it covers no line, wherever they run.
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(ys))
     return figure
 
 

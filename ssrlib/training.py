@@ -427,7 +427,7 @@ def keep_memory() -> None:
     """Let the process keep what it frees, where the C library is glibc.
 
     Each step allocates the same large tensors. By default they are handed back to the system and fetched
-    again page by page, which can cost a quarter of a small network's training.
+    again page by page. What that costs depends on the machine: the chapter "On a GPU" measures it.
 
     >>> keep_memory()
     """
