@@ -33,6 +33,7 @@ from skimage import data
 from ssrlib import AgeGenderEstimator, detectors, export, results, runtime, weights
 from ssrlib.datasets import synthetic
 from ssrlib.estimator import draw
+from ssrlib.tracking import find_again
 
 COUNTS, THREADS = (1, 64), (1, 2)
 TURNS, TURN_SECONDS = 25, 0.03
@@ -132,13 +133,10 @@ def frame_runs() -> dict[str, Callable]:
     for backend in ("torch", "onnx"):
         estimator = AgeGenderEstimator(backend=backend)
         found[f"search all of the frame, {backend}"] = lambda e=estimator: draw(frame, e.predict(frame))
-        if importlib.util.find_spec("ssrlib.widgets"):
-            from ssrlib.tracking import find_again
-
-            boxes = [estimator.predict(frame)[0].box]
-            found[f"follow the face, {backend}"] = lambda e=estimator, boxes=boxes: draw(
-                frame, e.predict(frame, find_again(frame, boxes))
-            )
+        boxes = [estimator.predict(frame)[0].box]
+        found[f"follow the face, {backend}"] = lambda e=estimator, boxes=boxes: draw(
+            frame, e.predict(frame, find_again(frame, boxes))
+        )
     return found
 
 

@@ -138,6 +138,8 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
+    except (MemoryError, OSError, torch.OutOfMemoryError):  # which say nothing against the file
+        raise
     except Exception as error:  # a foreign file can raise almost anything
         raise ValueError(f"{path}{UNREADABLE}") from error
 

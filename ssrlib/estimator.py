@@ -172,7 +172,7 @@ def draw(photo: np.ndarray, readings: list[Reading]) -> np.ndarray:
     the photo: by those lines the copy is higher. Where a photo is narrower than a label, the copy is wider.
     """
     unit = _unit(photo)
-    texts = [words(reading) for reading in readings]
+    texts = [in_words(reading) for reading in readings]
     lines = [f"{number}: {text}" for number, text in enumerate(texts, start=1)]
     width = max([photo.shape[1], *(_size(line, unit)[0] for line in lines)])
     drawn = cv2.copyMakeBorder(photo, 0, 0, 0, width - photo.shape[1], cv2.BORDER_CONSTANT, value=WHITE)
@@ -210,7 +210,7 @@ def write_labels(picture: np.ndarray, boxes: Sequence[Box], labels: Sequence[Seq
     return written
 
 
-def words(reading: Reading) -> str:
+def in_words(reading: Reading) -> str:
     """Return the label of a face: its age with the interval, and the likelier gender."""
     likely = 100 * max(reading.p_male, 1 - reading.p_male)
     return f"{reading.age:.0f}{_range(reading)}, {reading.gender} {likely:.0f} %"

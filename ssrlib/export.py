@@ -263,8 +263,8 @@ def to_int8(
 
     Raises:
         ValueError: the store has no train or no validation faces; or the mean absolute error on the
-            validation faces is more than 0.1 years, or 0.001 of p_male, above PyTorch's; or path or cards
-            are none for `to_onnx`.
+            validation faces is more than 0.1 years, or 0.001 of p_male, above PyTorch's; or `to_onnx`
+            would refuse the path or the cards.
         OSError: the folder cannot be written.
     """
     networks, cards = _lists(networks, cards)

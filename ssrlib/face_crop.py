@@ -395,7 +395,9 @@ def _encoded(photo: np.ndarray, path: Path) -> bytes:
     except cv2.error:  # of a format that is switched off
         written = False
     if not written:
-        raise ValueError(f"{path}: OpenCV cannot write this picture as {path.suffix}; take .png or .jpg")
+        raise ValueError(
+            f"{path}: OpenCV cannot write this picture as {path.suffix}; take another, such as .png"
+        )
     return content.tobytes()
 
 

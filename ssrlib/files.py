@@ -62,7 +62,7 @@ def flush(path: Path) -> None:
 def naming(folder: Path) -> Iterator[None]:
     """Turn the operating system's error into a sentence that names the folder and says how to go on.
 
-    Errors about something else stay as they are: whoever writes may also read, start programs, or tell of it.
+    Errors about what lies elsewhere stay as they are: whoever writes may also read, or start programs.
     """
     try:
         yield
@@ -77,8 +77,8 @@ def naming(folder: Path) -> Iterator[None]:
 
 
 def _is_about(folder: Path, error: OSError) -> bool:
-    if error.filename is None:  # in the middle of a file; a broken pipe is no file
-        return not isinstance(error, ConnectionError)
+    if error.filename is None:  # in the middle of a file; or a broken pipe, or on Windows a missing program
+        return not isinstance(error, ConnectionError | FileNotFoundError)
     place, folder = Path(str(error.filename)).resolve(), folder.resolve()
     return place.is_relative_to(folder) or folder.is_relative_to(place)
 

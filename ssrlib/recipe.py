@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -87,6 +88,9 @@ class Recipe:
             self._make_plain(name, Integral, int, "a whole number")
         for name in ("learning_rate", "weight_decay", "dropout", "ema"):
             self._make_plain(name, Real, float, "a number")
+        for name in ("waking", "balanced", "compile"):
+            self._make_plain(name, (bool, np.bool_), bool, "True or False")
+        self._make_plain("precision", str, str, "Fabric's name for a number format")
         for name in ("epochs", "batch_size", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"the recipe's {name} must be above 0, not {getattr(self, name)}")
@@ -99,8 +103,8 @@ class Recipe:
                     f"the recipe's {name} must be 0 or more and below 1, not {getattr(self, name)}"
                 )
 
-    def _make_plain(self, name: str, kind: type, plain: type, words: str) -> None:
-        """Make a field Python's own number, whosever it was: cards and checkpoints hold no others."""
+    def _make_plain(self, name: str, kind: type | tuple[type, ...], plain: type, words: str) -> None:
+        """Make a field one of Python's own, whosever it was: cards and checkpoints hold no others."""
         value = getattr(self, name)
         if not isinstance(value, kind):
             raise ValueError(f"the recipe's {name} must be {words}, not {value!r}")

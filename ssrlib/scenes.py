@@ -198,7 +198,7 @@ def _stones(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def spoil(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Return a picture as a poor camera has it: darker, greyer, blurred, noisy, compressed; or as it is."""
+    """Return a picture as a poor camera has it: darker, grayer, blurred, noisy, compressed; or as it is."""
     picture = picture.astype(np.float32)
     if rng.random() < 0.7:
         gamma, gain = np.exp(rng.normal(0, 0.25)), np.exp(rng.uniform(-1.0, 0.25))

@@ -34,6 +34,7 @@ FILES = ("faces.npy", "rows.parquet", "rejects.parquet")
 # The names of all that a store has, a half-made one, too.
 OURS = re.compile(
     r"(parts|plan|faces\.npy|(rows|rejects)(-\d+)?\.parquet|store\.json|report\.png)(\.partial)?"
+    r"|\.DS_Store|Thumbs\.db"  # which systems put beside pictures unasked
 )
 JOINED_FACES = 4096
 # Columns of two kinds cannot be one column; what is none of these is text.
@@ -194,10 +195,10 @@ def write_store(
         path = path.resolve()
     partial, replaced = (path.with_name(path.name + suffix) for suffix in (".partial", ".replaced"))
     with files.alone(path):
-        for folder in (partial, replaced):
-            _refuse_others(folder)
-        if replaced.exists() and not path.exists():  # stopped between the two moves below
+        if (replaced / "store.json").is_file() and not path.exists():  # stopped between the two moves below
             replaced.rename(path)
+        for folder in (path, partial, replaced):
+            _refuse_others(folder)
         if not _finished(partial, plan):
             done = _resume(partial, plan)
             for number, chunk in enumerate(chunks(done), start=done):

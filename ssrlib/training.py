@@ -228,7 +228,7 @@ def fit(
     _check_fit(network, recipe, len(rows), teachers, fabric.world_size)
     steps = len(rows) // recipe.batch_size
 
-    _follow(network, recipe, teachers)
+    _set_up(network, recipe, teachers)
     if fabric.world_size > 1:
         processes.share_statistics(network)
     job = checkpoint.job(network, store, asdict(recipe), teachers, loss)
@@ -472,8 +472,8 @@ def _check_fit(
         )
 
 
-def _follow(network: FaceNetwork, recipe: Recipe, teachers: Sequence[FaceNetwork]) -> None:
-    """Make a network what its recipe asks for, whatever it was trained by before."""
+def _set_up(network: FaceNetwork, recipe: Recipe, teachers: Sequence[FaceNetwork]) -> None:
+    """Make a network what its recipe asks for, whatever it was; its teachers' terms become its own."""
     _drop_out(network, recipe.dropout)
     if isinstance(network, SSRNet):
         _set_waking(network, recipe.waking)

@@ -205,6 +205,18 @@ def test_what_others_keep_beside_a_store_is_not_removed(tmp_path, folder, there_
     assert note.read_text() == "years of work"
 
 
+def test_what_others_keep_in_a_store_is_not_removed_with_it(tmp_path):
+    made = store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {})
+    (made.path / ".DS_Store").touch()
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["b"])], {})
+    note = made.path / "notes.txt"
+    note.write_text("who is who")
+    with pytest.raises(ValueError, match=r"faces: has notes\.txt in it, .*would be lost"):
+        store.write_store(tmp_path / "faces", lambda _: [chunk(["c"])], {})
+    assert note.read_text() == "who is who"
+    assert store.FaceStore(made.path).rows["path"].tolist() == ["b"]
+
+
 def test_an_older_store_with_its_picture_is_removed_though_a_run_was_killed_before(tmp_path):
     older = store.write_store(tmp_path / "faces", lambda _: [chunk(["a"])], {}).path
     (older / "report.png").touch()

@@ -11,7 +11,7 @@ from ssrlib import detectors, weights
 from ssrlib.calibration import age_interval
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
-from ssrlib.tracking import LONGEST, LOST_SECONDS, Tracker, find_again, find_new, iou
+from ssrlib.tracking import LONGEST, LOST_SECONDS, STEADY, Tracker, find_again, find_new, iou
 
 boxes = st.builds(Box, *[st.integers(0, 300)] * 2, *[st.integers(1, 300)] * 2)
 
@@ -86,7 +86,9 @@ def test_a_label_stays_where_its_average_swings_between_two_numbers():
     for step in range(150, 450):
         (track,) = tracker.update([reading(0, 50.0)], step / 15)
     assert track.label[0] == 50
-    assert track.label[1:3] == pytest.approx((40, 60), abs=1.5)
+    for shown_bound, bound in zip(track.label[1:3], track.smooth[2:4], strict=True):
+        assert abs(shown_bound - bound) < STEADY[1]
+    assert track.smooth[1:4] == pytest.approx((50, 40, 60), abs=0.1)
 
 
 def test_in_half_a_minute_bounds_change_no_more_often_than_the_age():

@@ -690,7 +690,7 @@ def test_a_recipe_that_cannot_be_followed_is_refused(wrong):
 
 
 def test_a_recipe_of_numpys_numbers_is_one_of_plain_numbers():
-    recipe = replace(QUICK, epochs=np.int64(1), learning_rate=np.float32(0.5))
+    recipe = replace(QUICK, epochs=np.int64(1), learning_rate=np.float32(0.5), waking=np.bool_(True))
     assert json.dumps(asdict(recipe)) == json.dumps(asdict(replace(QUICK, epochs=1, learning_rate=0.5)))
 
 

@@ -31,11 +31,26 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
 def test_with_make_and_with_conda_jupyterlab_opens_alike():
-    for folder in ("notebooks", "exercises"):
-        command = ["make", "-n", "lab", f"NOTEBOOKS={folder}"]
+    for folder, given in (("notebooks", []), ("exercises", ["NOTEBOOKS=exercises"])):
+        command = ["make", "-n", "lab", *given]
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert said.splitlines()[-1].endswith(f"python -m tools.site.open_lab {folder}")
     assert "conda activate ssrnet-book\npython -m tools.site.open_lab\n" in (ROOT / "README.md").read_text()
+
+
+def test_jupyterlab_writes_the_books_chapters_anew_and_leaves_a_class_its_own(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(LabApp, "launch_instance", lambda _: None)
+    monkeypatch.setattr(open_lab.subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(open_lab.notebooks, "FOLDER", tmp_path / "notebooks")
+    monkeypatch.setattr(open_lab.notebooks, "main", lambda: written.append(1))
+    for name in ("notebooks", "exercises"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "01.ipynb").touch()
+    open_lab.main(tmp_path / "exercises")
+    assert written == []
+    open_lab.main(tmp_path / "notebooks")
+    assert written == [1]
 
 
 def test_jupyterlab_opens_trusted_chapters_with_the_books_first_page_and_without_news(tmp_path, monkeypatch):

@@ -17,7 +17,9 @@ STYLE = (FOLDER / "style.css").read_text("utf-8")
 
 # What stands in a widget's place until its script runs. From notebooks that it does not trust, Jupyter strips
 # all scripts.
-INSTEAD = "A widget belongs here: if it does not appear, run this cell, or trust the notebook."
+INSTEAD = (
+    "A widget belongs here: if it does not appear, allow scripts; in a notebook, run this cell or trust it."
+)
 
 # How the modules name one another; a widget's own module cannot import from a file.
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./([^"]+)";\n', re.MULTILINE)

@@ -39,7 +39,7 @@ import { drawStages } from "./stages.js";
  * @property {number} track
  * @property {[number, number, number, number]} box left, top, width and height in the frame's pixels
  * @property {Numbers} latest of this frame alone
- * @property {Numbers} label the averages in whole years, which keep still
+ * @property {Numbers} label the averages that keep still: in whole years, and p_male in hundredths
  * @property {boolean} sure whether it is a face at all
  * @typedef {Numbers & Seen} Face
  */

@@ -110,6 +110,14 @@ def test_every_page_for_colab_installs_the_package_and_is_plain_markdown(tmp_pat
         assert notebook.metadata.colab.collapsed_sections == folded
 
 
+def test_other_pages_for_colab_are_plain_markdown_too(tmp_path):
+    launch.main(tmp_path, ADDRESS)
+    for path in tmp_path.glob("*.md"):
+        text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S)
+        assert re.findall(r"\{[a-z:]+\}`|^:::|^:\w+:|^\(\S+\)=$", text, re.M) == [], path.name
+    assert "\n**bin**: " in (tmp_path / "glossary.md").read_text()
+
+
 def test_boxes_answers_and_formulas_become_what_colab_shows():
     text = """(here)=
 ## Sums

@@ -27,6 +27,8 @@ FIRST = """\
 """
 ADMONITION = re.compile(r"^:::\{admonition\} ([^\n]+)\n((?::[^\n:]+:[^\n]*\n)*)(.*?)^:::$", re.M | re.S)
 FORMULA = re.compile(r"^```\{math\}\n:label: \S+\n:enumerator: (\S+)\n(.*?)^```$", re.M | re.S)
+GLOSSARY = re.compile(r"^:::\{glossary\}\n(?::sorted:\n)?(.*?)^:::$", re.M | re.S)
+ENTRY = re.compile(r"^(\S[^\n]*)\n  ", re.M)
 LINK = re.compile(r"(!?)\[([^][]*)\]\((?!https?:)([^)\s]+)\)")
 
 
@@ -43,17 +45,19 @@ def repository(address: str) -> str:
     Raises:
         ValueError: it is no address of GitHub's, and Colab opens notebooks from nowhere else.
     """
-    found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+)", address)
+    found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+)(?<!\.git)", address)
     if not found:
         raise ValueError(f"_config.yml: repository_url: {address} is not https://github.com/NAME/REPOSITORY")
     return found[1]
 
 
 def on_binder(address: str, name: str) -> str:
+    """Return the link that opens a notebook on Binder."""
     return f"https://mybinder.org/v2/gh/{repository(address)}/HEAD?urlpath=lab/tree/notebooks/{name}"
 
 
 def on_colab(address: str, name: str) -> str:
+    """Return the link that opens a notebook on Colab."""
     return f"https://colab.research.google.com/github/{repository(address)}/blob/colab/{name}"
 
 
@@ -91,6 +95,7 @@ def plain(text: str, address: str) -> str:
             return f"[{shown}]({on_colab(address, target)})"
         return f"[{shown}]({address}/blob/colab/{target})" if target.endswith(".md") else shown
 
+    text = GLOSSARY.sub(lambda found: ENTRY.sub(r"**\1**: ", found[1]), text)
     text = FORMULA.sub(r"$$\n\2\\tag{\1}\n$$", text)
     text = ADMONITION.sub(box, text)
     text = notebooks.LABEL.sub("", text)
@@ -122,6 +127,8 @@ def main(folder: Path, address: str) -> None:
     for name, text in notebooks.pages().items():
         if name.endswith(".ipynb"):
             text = nbformat.writes(for_colab(nbformat.reads(text, 4), address)) + "\n"
+        elif name.endswith(".md"):
+            text = plain(text, address) + "\n"
         (folder / name).write_text(text)
 
 
