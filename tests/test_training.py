@@ -120,6 +120,8 @@ def test_unknown_labels_are_left_out(few_faces, tmp_path):
     [
         {"target": "height"},
         {"second_epochs": -1},
+        {"balanced": "no"},
+        {"precision": 16},
         {"epochs": 0},
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
