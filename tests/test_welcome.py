@@ -32,7 +32,7 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
 def test_with_make_and_with_conda_jupyterlab_opens_alike():
     for folder, given in (("notebooks", []), ("exercises", ["NOTEBOOKS=exercises"])):
-        command = ["make", "-n", "lab", *given]
+        command = ["make", "--no-print-directory", "-n", "lab", *given]
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert said.splitlines()[-1].endswith(f"python -m tools.site.open_lab {folder}")
     assert "conda activate ssrnet-book\npython -m tools.site.open_lab\n" in (ROOT / "README.md").read_text()
@@ -81,7 +81,7 @@ def test_make_bench_runs_every_benchmark_that_needs_no_data_set():
     )
     without = {name for name, arguments in told if not re.search("DATA|FOLDER|--store", arguments)}
     said = subprocess.run(
-        ["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "bench"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert set(re.findall(r"-m benchmarks\.(\w+)", said)) == without
 

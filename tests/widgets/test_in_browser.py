@@ -14,6 +14,7 @@ from ssrlib import Recipe, face_crop, soft_stagewise_regression
 from ssrlib.datasets import synthetic
 from ssrlib.training import new_network
 from ssrlib.widgets import Playground, StagewiseExplorer, TrainingMonitor
+from ssrlib.widgets.base import INSTEAD
 from testing.lab import in_background, open_saved
 from tools.site import notebooks
 
@@ -167,7 +168,7 @@ def test_saved_widgets_work_in_jupyterlab_before_any_cell_is_run(page, jupyter, 
 def test_a_saved_widget_says_what_to_do_where_the_notebook_is_not_trusted(page, jupyter):
     saved = StagewiseExplorer().page()
     open_saved(page, *jupyter, "untrusted", saved, trusted=False)
-    instead = page.get_by_text("if it does not appear, run this cell, or trust the notebook")
+    instead = page.get_by_text(INSTEAD)
     instead.wait_for()
     assert page.locator(".ssr-explorer").count() == 0
     open_saved(page, *jupyter, "trusted", saved)
