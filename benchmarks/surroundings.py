@@ -55,18 +55,16 @@ def cut(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[float, np.ndarray], dict
 def read(name: str, network: SSRNet, source: str, parts: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each margin on validation, and one for the best of them on test."""
     target = target_of(network)
-    row = {"who": name, "source": source, "target": target.name}
-    rows, faces, smear = parts["validation"]
-    found = [
-        row
-        | {"split": "validation", "margin": margin, "smear": float(smear[margin]), "faces": len(rows)}
-        | measure(inference.predict(network, faces[margin]), rows, target)
-        for margin in MARGINS
-    ]
-    best = found[target.best([one[target.metric] for one in found])]["margin"]
-    rows, faces, smear = parts["test"]
-    chosen = row | {"split": "test", "margin": best, "smear": float(smear[best]), "faces": len(rows)}
-    return [*found, chosen | measure(inference.predict(network, faces[best]), rows, target)]
+
+    def at(margin: float, split: str) -> dict[str, Any]:
+        rows, faces, smear = parts[split]
+        row = {"who": name, "source": source, "target": target.name, "split": split, "margin": margin}
+        row |= {"smear": float(smear[margin]), "faces": len(rows)}
+        return row | measure(inference.predict(network, faces[margin]), rows, target)
+
+    found = [at(margin, "validation") for margin in MARGINS]
+    best = MARGINS[target.best([row[target.metric] for row in found])]
+    return [*found, at(best, "test")]
 
 
 def main() -> None:

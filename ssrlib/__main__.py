@@ -387,9 +387,7 @@ def _store_named(name: str) -> Path:
 @app.command()
 def evaluate(
     store: Store,
-    weights: Annotated[Path, typer.Option(help="a weights file, or the built-in age or gender")] = Path(
-        "age"
-    ),
+    weights: Annotated[Path, typer.Option(help="a weights file, or built-in age or gender")] = Path("age"),
     split: Annotated[Split, typer.Option(help="the faces to measure on")] = Split.validation,
     out: Annotated[
         Path | None,

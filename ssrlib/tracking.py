@@ -74,6 +74,11 @@ class Track:
         age, low, high, p_male = map(round, self.smooth[1:5], DIGITS)
         self.label = age, low, high, p_male
 
+    @property
+    def steady(self) -> Reading:
+        """What is shown: the average box with the label's numbers."""
+        return Reading(self.smooth.box, *self.label)
+
     def add(self, reading: Reading, now: float) -> None:
         """Take in what was read at the time `now`, in seconds."""
         self.readings += 1

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ssrlib.estimator import AgeGenderEstimator, Reading, in_words, write_labels
+from ssrlib.estimator import AgeGenderEstimator, in_words, write_labels
 from ssrlib.files import alone, atomic_write
 from ssrlib.tracking import Following, Track
 
@@ -132,7 +132,7 @@ def _texts(track: Track) -> list[str]:
 
     Each begins with the number that the face has in the table.
     """
-    steady = Reading(track.smooth.box, *track.label)
+    steady = track.steady
     return [f"{track.number}: {in_words(steady)}", f"{track.number}: {steady.age:.0f}", f"{track.number}"]
 
 
