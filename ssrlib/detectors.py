@@ -42,6 +42,8 @@ SMALLEST_COPY = 48
 # What deserves a second look, what both looks together take for a face, and what is still one a moment later:
 # chances from 0 to 1. tools/weights/threshold.py chose the second on validation photos.
 POSSIBLE, CERTAIN, STILL = 0.25, 0.7, 0.5
+# What is found below this score is doubted: `estimator.Reading.sure`. tools/weights/threshold.py chose it.
+SURE = 0.75
 # Two finds that share more than this part of what they cover together are one face.
 SAME = 0.35
 
@@ -49,7 +51,8 @@ SAME = 0.35
 class Box(NamedTuple):
     """Where a face is in a photo, in pixels from the top left corner, as its detector marks it.
 
-    `landmarks` are the five points of `TEMPLATE`, for a detector that finds them.
+    `landmarks` are the five points of `TEMPLATE`, for a detector that finds them. `score` is how sure its
+    detector is that it is a face, from 0 to 1; None if it does not say.
     """
 
     x: float
@@ -57,6 +60,7 @@ class Box(NamedTuple):
     width: float
     height: float
     landmarks: tuple[tuple[float, float], ...] | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def find(photo: np.ndarray, detector: str = "finder", any_angle: bool = False) -
     The built-in finder sees faces from about 24 pixels on, and from about an 85th of the photo's longer
     side, tilted by up to 45 degrees, and their landmarks. OpenCV's Haar cascade sees faces from 24 pixels on
     and from a thirtieth of the photo's longer side, loses most that are tilted by 30 degrees, and knows no
-    landmarks. Each misses faces, and now and then sees one in a pattern.
+    landmarks. Each misses faces, and now and then sees one in a pattern; the built-in finder's boxes have a
+    score, which is low where that is likelier.
 
     Args:
         photo: uint8, height x width x 3, RGB.
@@ -156,6 +161,7 @@ def _find_yunet(photo: np.ndarray) -> list[Box]:
     detector.setInputSize(photo.shape[1::-1])
     _, found = detector.detect(cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
     rows = [] if found is None else found.tolist()
+    # Each row ends with YuNet's own score. `SURE` was not chosen for it, so no box gets it.
     # YuNet names the eyes and corners from the person's side: right comes first, and is left in the photo.
     marks = [tuple(zip(row[4:14:2], row[5:14:2], strict=True)) for row in rows]
     return [Box(row[0], row[1], row[2], row[3], points) for row, points in zip(rows, marks, strict=True)]
@@ -216,7 +222,8 @@ def look(photo: np.ndarray) -> list[tuple[Box, float]]:
 def look_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
     """Find faces that were at `boxes` a moment ago: the built-in finder's second look alone.
 
-    It takes a small part of a search's time. A face that moved far is lost.
+    It takes a small part of a search's time. A face that moved far is lost. Each keeps the score that its box
+    came with: the second look's alone is on another scale.
 
     Args:
         photo: uint8, height x width x 3, RGB.
@@ -225,8 +232,9 @@ def look_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
     >>> look_again(np.zeros((100, 100, 3), np.uint8), [])
     []
     """
-    seen = _second_look(photo, np.reshape([points_of(box) for box in boxes], (-1, 5, 2)))
-    return [box for box, score in _boxes(*seen) if score >= STILL]
+    points, chances = _second_look(photo, np.reshape([points_of(box) for box in boxes], (-1, 5, 2)))
+    kept = [number for number in _nms(points, chances) if chances[number] >= STILL]
+    return [box_of(points[number], boxes[number].score) for number in kept]
 
 
 def sees_face(photo: np.ndarray, box: Box) -> bool:
@@ -241,7 +249,8 @@ def sees_face(photo: np.ndarray, box: Box) -> bool:
 
 def _boxes(points: np.ndarray, scores: np.ndarray) -> list[tuple[Box, float]]:
     kept = _nms(points, scores)
-    return [(box_of(five), float(score)) for five, score in zip(points[kept], scores[kept], strict=True)]
+    found = zip(points[kept], scores[kept].tolist(), strict=True)
+    return [(box_of(five, score), score) for five, score in found]
 
 
 def first_look(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -327,28 +336,28 @@ def points_of(box: Box) -> np.ndarray:
     return corner + (TEMPLATE + 0.5) * box.width / 64 - 0.5
 
 
-def box_of(points: np.ndarray) -> Box:
-    """A box from the forehead to the chin, as Haar's cascade would mark it, with its points."""
+def box_of(points: np.ndarray, score: float | None = None) -> Box:
+    """A box from the forehead to the chin, as Haar's cascade would mark it, with its points and score."""
     center, side, roll = square(points)
     up = np.radians(roll - 90)
     x, y = (center + LOWER * side * np.array([np.cos(up), np.sin(up)])).tolist()
     width = float(side)
     # The middle of a pixel is a half from its edge, where a box begins.
     left, top = x + 0.5 - width / 2, y + 0.5 - width / 2
-    return Box(left, top, width, width, tuple(map(tuple, points.tolist())))
+    return Box(left, top, width, width, tuple(map(tuple, points.tolist())), score)
 
 
 def moved(box: Box, scale: float, left: int = 0, top: int = 0) -> Box:
     """Return in a photo's pixels a box in a part of it, which begins at (left, top), `scale` times smaller.
 
     >>> moved(Box(1, 2, 10, 10), scale=2, left=100)
-    Box(x=102, y=4, width=20, height=20, landmarks=None)
+    Box(x=102, y=4, width=20, height=20, landmarks=None, score=None)
     """
     landmarks = box.landmarks and tuple(
         ((x + 0.5) * scale - 0.5 + left, (y + 0.5) * scale - 0.5 + top) for x, y in box.landmarks
     )
     x, y, width, height = (round(value * scale) for value in box[:4])
-    return Box(x + left, y + top, width, height, landmarks)
+    return Box(x + left, y + top, width, height, landmarks, box.score)
 
 
 # OpenCV's detectors remember what they look at: each thread has its own.

@@ -12,7 +12,7 @@ import numpy as np
 from ssrlib import FACE_SIZE, runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import DETECTORS, Box, detector_named, find
+from ssrlib.detectors import DETECTORS, SURE, Box, detector_named, find
 from ssrlib.face_crop import MAX_SIDE, check_square, crop_face, read_photo, resize
 from ssrlib.inference import flip_average
 
@@ -27,8 +27,9 @@ class Reading(NamedTuple):
     ages that the face is compatible with: in each decade of age, at least 90 % of people are meant
     to be inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
     without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
-    to 1. `sure` is False for a box that its user placed, or a crop read as a whole, in which the finder
-    sees no face; other detectors cannot be asked about a box.
+    to 1. `sure` is False for a face that its detector gave a score below `detectors.SURE`, and for a box
+    that its user placed, or a crop read as a whole, in which the finder sees no face. Other detectors give no
+    score and cannot be asked about a box: with them it is True.
     """
 
     box: Box
@@ -113,18 +114,15 @@ class AgeGenderEstimator:
         photo = _pixels(photo)
         if boxes is None:
             places = find(photo, self.crop.detector, any_angle)
-            sure = [True] * len(places)
         else:
             places = [_checked_box(box) for box in boxes]
             for place in places:
                 check_square(photo, self.crop.square(place))
-            sees_face = DETECTORS[self.crop.detector].sees_face
-            # A box with landmarks is a detector's own.
-            sure = [not sees_face or bool(place.landmarks) or sees_face(photo, place) for place in places]
         if not places:
             return []
         found = np.stack([crop_face(photo, place, self.crop) for place in places])
         columns = [values.tolist() for values in self.predict_faces(found)]
+        sure = [self._is_sure(photo, place) for place in places]
         return [Reading(*values) for values in zip(places, *columns, sure, strict=True)]
 
     def predict_whole(self, photo: np.ndarray | str | Path) -> Reading:
@@ -142,6 +140,13 @@ class AgeGenderEstimator:
         points = tuple((x, y) for x, y in self.crop.template().tolist())
         sure = not sees_face or sees_face(face, Box(0, 0, FACE_SIZE, FACE_SIZE, points))
         return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
+
+    def _is_sure(self, photo: np.ndarray, place: Box) -> bool:
+        """Whether there surely is a face in a box. One with landmarks is its detector's, as is its score."""
+        sees_face = DETECTORS[self.crop.detector].sees_face
+        if sees_face and not place.landmarks:
+            return sees_face(photo, place)
+        return place.score is None or place.score >= SURE
 
     def predict_faces(self, faces: np.ndarray) -> FaceReadings:
         """Return what the networks read from faces that are cropped already.
@@ -211,9 +216,14 @@ def write_labels(picture: np.ndarray, boxes: Sequence[Box], labels: Sequence[Seq
 
 
 def in_words(reading: Reading) -> str:
-    """Return the label of a face: its age with the interval, and the likelier gender."""
+    """Return the label of a face: its age with the interval, the likelier gender, and whether it is doubted.
+
+    >>> in_words(Reading(Box(10, 10, 50, 50), age=34.0, age_low=25.0, age_high=44.0, p_male=0.9, sure=False))
+    '34 (25-44), male 90 %, a face?'
+    """
     likely = 100 * max(reading.p_male, 1 - reading.p_male)
-    return f"{reading.age:.0f}{_range(reading)}, {reading.gender} {likely:.0f} %"
+    doubt = "" if reading.sure else ", a face?"
+    return f"{reading.age:.0f}{_range(reading)}, {reading.gender} {likely:.0f} %{doubt}"
 
 
 def _unit(photo: np.ndarray) -> float:

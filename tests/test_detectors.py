@@ -129,6 +129,20 @@ def test_a_face_is_found_again_where_it_was_and_near_there_and_not_elsewhere():
     assert len(detectors.look_again(frame, [box, near])) == 1
 
 
+def test_a_find_carries_its_score_into_a_large_photo_and_through_a_second_look():
+    blurred = cv2.GaussianBlur(PHOTO, (0, 0), 3)  # she, and her suit, which it takes for a face
+    surest = [score for _, score in detectors.look(blurred)][:2]
+    found = detectors.find(blurred)
+    assert [box.score for box in found] == surest[::-1]
+    assert found[0].score < detectors.SURE < 0.9 < found[1].score
+    assert detectors.find(blurred, any_angle=True)[0].score == found[0].score
+    again = detectors.look_again(blurred, found)
+    assert {round(box.width / 100): box.score for box in again} == {3: found[0].score, 1: found[1].score}
+    large = cv2.resize(PHOTO, None, fx=3, fy=3)
+    assert detectors.find(large)[0].score > 0.9
+    assert [box.score for box in detectors.find(PHOTO, "haar")] == [None]
+
+
 def test_a_box_and_its_landmarks_tell_the_same_place():
     box = Box(100, 50, 80, 80)
     seen = detectors.box_of(detectors.points_of(box))

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,6 +78,18 @@ def test_a_high_box_is_asked_about_where_it_is_read(estimator):
     assert [reading.sure for reading in (square, *high)] == [True, True, False]
 
 
+def test_what_the_finder_hardly_takes_for_a_face_is_not_surely_one(estimator):
+    blurred = cv2.GaussianBlur(PHOTO, (0, 0), 3)
+    readings = estimator.predict(blurred)
+    assert [reading.sure for reading in readings] == [False, True], "her suit, and she"
+    boxes = [reading.box for reading in readings]
+    assert estimator.predict(blurred, boxes) == readings
+    unscored = [box._replace(score=None) for box in boxes]
+    assert [reading.sure for reading in estimator.predict(blurred, unscored)] == [True, True]
+    by_haar = AgeGenderEstimator(detector="haar").predict(PHOTO)
+    assert [reading.sure for reading in by_haar] == [True]
+
+
 def test_no_face_is_an_empty_list(estimator):
     assert estimator.predict(data.coffee()) == []
 
@@ -123,7 +136,7 @@ def test_faces_of_another_shape_are_refused(backend, shape):
 def test_boxes_may_be_plain_numbers(estimator):
     (reading,) = estimator.predict(PHOTO)
     plain = [reading.box[:4], np.array(reading.box[:4])]
-    cropped = estimator.predict(PHOTO, [reading.box._replace(landmarks=None)])
+    cropped = estimator.predict(PHOTO, [reading.box._replace(landmarks=None, score=None)])
     assert estimator.predict(PHOTO, plain[:1]) == estimator.predict(PHOTO, plain[1:]) == cropped
 
 
@@ -184,6 +197,14 @@ def test_a_label_stays_off_other_faces(tmp_path):
     assert drawn.shape == photo.shape
     inside = drawn[55:165, 105:215]
     assert not inside.any()
+
+
+def test_the_label_of_a_doubtful_face_is_longer():
+    photo = np.zeros((480, 640, 3), np.uint8)
+    (reading,) = crowd((100, 175, 120, 120))
+    certain, doubtful = (draw(photo, [reading._replace(sure=sure)]) for sure in (True, False))
+    ends = [np.flatnonzero(drawn[150:175].any(axis=(0, 2))).max() for drawn in (certain, doubtful)]
+    assert ends[1] > ends[0] + 40
 
 
 def test_in_a_crowd_labels_become_numbers_with_a_legend(tmp_path):
