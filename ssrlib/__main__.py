@@ -613,8 +613,10 @@ def predict(
         found += [{"photo": str(path)} | _answer(reading) | {"sure": reading.sure} for reading in readings]
         if not readings:
             _say(f"{path}: no face found")
-        if not all(reading.sure for reading in readings):
-            _say(f"{path}: not sure that there is a face in this {'photo' if whole else 'box'}")
+        if doubted := [number for number, reading in enumerate(readings, start=1) if not reading.sure]:
+            given = "photo" if whole else "box" if boxes else ""
+            claim = f"there is a face in this {given}" if given else _are_faces(doubted)
+            _say(f"{path}: not sure that {claim}")
         if out:
             try:
                 drawn.add(_save_drawing(photo, readings, path, out).resolve())
@@ -629,6 +631,16 @@ def predict(
         _say(f"error: {_told(problem)}")
     if failed:
         raise typer.Exit(1)
+
+
+def _are_faces(numbers: list[int]) -> str:
+    """What is said of a photo's faces with these numbers, which count its rows in the table.
+
+    >>> _are_faces([2]), _are_faces([1, 3, 4])
+    ('face 2 is a face', 'faces 1, 3 and 4 are faces')
+    """
+    *others, last = map(str, numbers)
+    return f"faces {', '.join(others)} and {last} are faces" if others else f"face {last} is a face"
 
 
 def _box(text: str) -> "Box":

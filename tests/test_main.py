@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -189,6 +190,18 @@ def test_predict_doubts_a_box_without_a_face(photo):
     assert code == 0
     assert "age" in out
     assert "not sure that there is a face in this box" in err
+
+
+def test_predict_doubts_what_the_finder_hardly_takes_for_a_face(tmp_path):
+    blurred = cv2.GaussianBlur(data.astronaut(), (0, 0), 3)
+    face_crop.write_photo(blurred, tmp_path / "one.png")
+    code, out, err = run("predict", tmp_path / "one.png", "--json")
+    assert code == 0
+    assert [face["sure"] for face in json.loads(out)] == [False, True]
+    assert err.strip() == f"{tmp_path / 'one.png'}: not sure that face 1 is a face"
+    gravel = cv2.resize(np.stack([data.gravel()] * 3, -1), None, fx=2, fy=2)[80:320, 400:720]
+    face_crop.write_photo(np.hstack([gravel, gravel]), tmp_path / "two.png")
+    assert "two.png: not sure that faces 1 and 2 are faces" in run("predict", tmp_path / "two.png")[2]
 
 
 def test_predict_finds_a_face_upside_down_if_asked(tmp_path):
