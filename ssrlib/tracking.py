@@ -53,7 +53,8 @@ class Track:
     Attributes:
         number: the same for as long as the face is followed; never given twice.
         latest: the last reading as it was.
-        smooth: its averages over the last second or so, its box the average of a shorter time.
+        smooth: its averages over the last second or so, its box the average of a shorter time. Once one
+            reading was sure, it is: else the doubt would flicker.
         seen: when the last reading came, in seconds.
         readings: how many there were.
         scatter: the standard deviation of single ages, in years, as the steps from one to the next tell it:
@@ -77,7 +78,7 @@ class Track:
     @property
     def steady(self) -> Reading:
         """What is shown: the average box with the label's numbers."""
-        return Reading(self.smooth.box, *self.label)
+        return Reading(self.smooth.box, *self.label, self.smooth.sure)
 
     def add(self, reading: Reading, now: float) -> None:
         """Take in what was read at the time `now`, in seconds."""
@@ -94,7 +95,8 @@ class Track:
         below, above = _toward(_reach(self.smooth), _reach(reading), slow)
         # The age moves faster than its bounds, and nobody is younger than 0. (Without bounds, both are NaN.)
         low, high = float(np.maximum(0.0, age - below)), age + above
-        self.smooth = Reading(Box(x, y, width, height), age, low, high, p_male)
+        sure = self.smooth.sure or reading.sure
+        self.smooth = Reading(Box(x, y, width, height), age, low, high, p_male, sure)
         self.latest, self.seen = reading, now
         age, low, high, p_male = (
             old if abs(new - old) < far else round(new, digits)

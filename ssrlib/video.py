@@ -15,7 +15,10 @@ from ssrlib.estimator import AgeGenderEstimator, in_words, write_labels
 from ssrlib.files import alone, atomic_write
 from ssrlib.tracking import Following, Track
 
-COLUMNS = ["seconds", "face", "x", "y", "width", "height", "age", "age_low", "age_high", "gender", "p_male"]
+COLUMNS = [
+    *("seconds", "face", "x", "y", "width", "height"),
+    *("age", "age_low", "age_high", "gender", "p_male", "sure"),
+]
 
 # What is done with a frame: the time of it in seconds, its pixels, and the faces in it.
 Take = Callable[[float, np.ndarray, list[Track]], object]
@@ -113,7 +116,7 @@ def _table(path: Path, _video: cv2.VideoCapture) -> Iterator[Take]:
 
 
 def _row(seconds: float, track: Track) -> list[object]:
-    box, age, low, high, p_male, _ = track.smooth
+    box, age, low, high, p_male, sure = track.smooth
     bounds = ["" if np.isnan(bound) else f"{bound:.1f}" for bound in (low, high)]
     place = [round(value) for value in box[:4]]
     return [
@@ -124,6 +127,7 @@ def _row(seconds: float, track: Track) -> list[object]:
         *bounds,
         track.smooth.gender,
         f"{p_male:.3f}",
+        sure,
     ]
 
 

@@ -10,8 +10,8 @@ from skimage import data
 from ssrlib import detectors, weights
 from ssrlib.calibration import age_interval
 from ssrlib.detectors import Box
-from ssrlib.estimator import Reading
-from ssrlib.tracking import LONGEST, LOST_SECONDS, STEADY, Tracker, find_again, find_new, iou
+from ssrlib.estimator import AgeGenderEstimator, Reading
+from ssrlib.tracking import LONGEST, LOST_SECONDS, STEADY, Following, Tracker, find_again, find_new, iou
 
 boxes = st.builds(Box, *[st.integers(0, 300)] * 2, *[st.integers(1, 300)] * 2)
 
@@ -121,6 +121,15 @@ def test_a_labels_age_lies_between_its_bounds(ages, reach, seconds):
             assert track.label[1] <= track.label[0] <= track.label[2]
 
 
+def test_a_face_that_was_sure_once_stays_sure_and_another_one_is_still_doubted():
+    tracker, shown = Tracker(), []
+    for step, sure in enumerate([False, False, True, False]):
+        readings = [reading(0)._replace(sure=sure), reading(200)._replace(sure=False)]
+        shown = tracker.update(readings, step / 15) or shown
+        told = {track.number: (track.smooth.sure, track.steady.sure) for track in shown}
+        assert told == ({1: (step > 1,) * 2, 2: (False,) * 2} if step else {})
+
+
 def test_nobody_is_younger_than_0():
     tracker = Tracker()
     for step in range(10):
@@ -157,6 +166,15 @@ def test_quick_searches_find_the_face_that_the_thorough_one_finds(frame):
     (again,) = find_again(frame, [Box(new.x + 20, new.y - 15, new.width, new.height)])
     assert iou(thorough, new) > 0.7
     assert iou(thorough, again) > 0.7
+
+
+def test_a_doubtful_face_is_still_doubted_where_it_is_found_again():
+    blurred, following = cv2.GaussianBlur(data.astronaut(), (0, 0), 3), Following()
+    estimator = AgeGenderEstimator(backend="onnx")
+    for now in (0.0, 0.1):  # the second frame is searched only near the faces of the first
+        tracks = following.follow(blurred, now, estimator)
+    assert following.searched == 0
+    assert [track.steady.sure for track in tracks] == [False, True]
 
 
 def test_two_tracks_near_one_face_find_it_once(frame):

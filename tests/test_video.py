@@ -95,13 +95,13 @@ class Says:
 
     crop = Crop()
 
-    def __init__(self, *boxes: Box, ages=(34.0,)):
-        self.boxes, self.ages, self.frames = boxes, ages, 0
+    def __init__(self, *boxes: Box, ages=(34.0,), sure=True):
+        self.boxes, self.ages, self.sure, self.frames = boxes, ages, sure, 0
 
     def predict(self, _photo, _boxes) -> list[Reading]:
         age = self.ages[self.frames % len(self.ages)]
         self.frames += 1
-        return [Reading(box, age, age - 9, age + 10, 0.9) for box in self.boxes]
+        return [Reading(box, age, age - 9, age + 10, 0.9, self.sure) for box in self.boxes]
 
 
 def drawn_frames(tmp_path, estimator, count: int = 6, size: tuple[int, int] = (640, 480)) -> list[np.ndarray]:
@@ -137,6 +137,18 @@ def test_a_label_in_a_copy_has_the_number_of_the_table(tmp_path):
     for frame in frames:
         assert read(frame[:200], *texts)[0] == numbers[60]
         assert read(frame[200:], *texts)[0] == numbers[400]
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_doubtful_face_is_marked_in_both(tmp_path, sure):
+    says = {"sure": sure}
+    frame = drawn_frames(tmp_path, Says(Box(60, 200, 120, 120), **says))[-1]
+    drawn = cv2.cvtColor(frame, cv2.COLOR_RGB2HSV)[170:200]
+    ends = np.flatnonzero((drawn[..., 1] > 100).mean(axis=0) > 0.5).max()
+    assert (ends > 330) != sure, "the label has two words more"
+    read_video(tmp_path / "gray.avi", tmp_path / "faces.csv", Says(Box(60, 200, 120, 120), **says))
+    with (tmp_path / "faces.csv").open(newline="") as file:
+        assert {row["sure"] for row in csv.DictReader(file)} == {str(sure)}
 
 
 def test_ages_in_a_copy_keep_still(tmp_path):

@@ -173,7 +173,7 @@ def _as_json(track: Track) -> dict[str, Any]:
         return _known(values) | {"gender": reading.gender}
 
     place = {"track": track.number, "box": [float(value) for value in track.smooth.box[:4]]}
-    about = {"latest": numbers(track.latest), "label": numbers(track.steady), "sure": track.latest.sure}
+    about = {"latest": numbers(track.latest), "label": numbers(track.steady), "sure": track.steady.sure}
     return numbers(track.smooth) | place | about
 
 

@@ -209,6 +209,22 @@ def test_faces_in_boxes_that_somebody_drew_are_read_beside_those_that_are_found(
     assert "is no box" in browser.frame(still=True, boxes=[[1, 2, 0, 5]])["error"]
 
 
+def test_a_doubtful_face_is_marked_in_a_still_and_while_it_is_followed(browser):
+    blurred = cv2.GaussianBlur(PHOTO, (0, 0), 3)
+    for still in (True, False, False):
+        answer = browser.frame(blurred, still=still)
+    assert [face["sure"] for face in answer["faces"]] == [False, True], "her suit, and she"
+    (face,) = browser.frame(small(PHOTO), view="b", still=True)["faces"]
+    assert face["sure"]
+
+
+def test_a_followed_face_that_was_sure_once_stays_sure(browser, monkeypatch):
+    browser.frame()
+    monkeypatch.setattr("ssrlib.estimator.SURE", 2)  # now all are doubted
+    (face,) = browser.frame()["faces"]
+    assert face["sure"]
+
+
 def test_two_views_do_not_mix_their_faces(browser):
     for _ in range(3):
         first = browser.frame(view="a")
