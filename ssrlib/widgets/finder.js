@@ -29,7 +29,7 @@ import { unpackNumbers } from "./network.js";
 /**
  * What detectors.py calls its constants, and both networks.
  * @typedef {object} FaceFinder
- * @property {Record<"stride" | "reach" | "lower" | "smallest_copy" | "possible" | "certain" | "still" | "same" | "patch" | "nudge", number>} rules
+ * @property {Record<"stride" | "reach" | "lower" | "smallest_copy" | "possible" | "certain" | "sure" | "still" | "same" | "patch" | "nudge", number>} rules
  * @property {XY[]} template of an aligned face of 64 x 64
  * @property {XY[]} upright of a patch
  * @property {Step[]} finder
@@ -60,15 +60,18 @@ function largestFirst(finder, faces) {
 }
 
 /**
- * Look once more at places where a face was seen: only what still is one comes back.
+ * Look once more at places where a face was seen: only what still is one comes back, with the score that it had.
+ * The second look's alone is on another scale.
  * @param {FaceFinder} finder
  * @param {Pixels} picture
  * @param {Found[]} seen
  * @returns {Found[]}
  */
 export function lookAgain(finder, picture, seen) {
-  const again = apart(finder, secondLook(finder, picture, seen));
-  return largestFirst(finder, again.filter(({ score }) => score >= finder.rules.still));
+  const looks = secondLook(finder, picture, seen);
+  const again = apart(finder, looks).filter(({ score }) => score >= finder.rules.still);
+  const kept = again.map((look) => ({ points: look.points, score: seen[looks.indexOf(look)].score }));
+  return largestFirst(finder, kept);
 }
 
 /**

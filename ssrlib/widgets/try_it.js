@@ -104,6 +104,7 @@ class TryIt {
     this.searched = -Infinity; // when the camera's picture was last searched as a whole
     this.seenAt = -Infinity; // when the camera last showed a face
     this.wanted = false; // whether somebody chose whom the camera's oval follows
+    this.isFace = false; // whether the finder was once sure of the face that it shows
     /** @type {Found[]} */
     this.faces = []; // of this picture, in its pixels
     /** @type {Reading[]} */
@@ -175,11 +176,13 @@ class TryIt {
   forget() {
     this.readings = [];
     this.again = false;
+    this.isFace = false;
   }
 
-  /** Whether the finder, too, sees a face there, and not only who placed it by hand. @param {Pixels} pixels @param {View} view */
+  /** Whether the finder is sure of what it found, or sees a face where somebody placed one. @param {Pixels} pixels @param {View} view */
   sure(pixels, view) {
-    if (this.drawn || !this.byHand) return true;
+    if (this.drawn) return true;
+    if (!this.byHand) return this.isFace;
     const points = this.template.map((point) => toPicture(view, point));
     return lookAgain(this.finder, pixels, [{ points, score: 1 }]).length > 0;
   }
@@ -210,9 +213,15 @@ class TryIt {
     this.wanted = this.live;
     this.setByHand(false);
     this.note.textContent = FOUND;
+    this.showFace(face);
+    this.ask();
+  }
+
+  /** @param {Found} face that the finder found, or found again */
+  showFace(face) {
+    this.isFace ||= face.score >= this.finder.rules.sure;
     this.oval.moveTo(this.viewOf(face));
     this.pressFace(face);
-    this.ask();
   }
 
   /** @param {Found} face @returns {View} */
@@ -383,9 +392,7 @@ class TryIt {
       this.forget();
       this.wanted = false;
     }
-    const shown = same ?? views[0];
-    this.pressFace(faces[views.indexOf(shown)]);
-    this.oval.moveTo(shown);
+    this.showFace(faces[same ? views.indexOf(same) : 0]);
     return true;
   }
 
@@ -791,7 +798,7 @@ class Result {
   /**
    * @param {Reading[]} readings their mean is the answer
    * @param {ImageData} face the last of them
-   * @param {boolean} sure whether the finder sees a face there, too
+   * @param {boolean} sure whether the finder is sure that it is a face
    * @param {boolean} live
    */
   show(readings, face, sure, live) {

@@ -110,6 +110,7 @@ def pack_finder() -> dict[str, Any]:
         "smallest_copy",
         "possible",
         "certain",
+        "sure",
         "still",
         "same",
         "patch",

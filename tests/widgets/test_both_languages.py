@@ -225,12 +225,13 @@ def test_the_finder_sees_the_same_faces(call):
         PORTRAIT,
         cv2.warpAffine(PORTRAIT, turn, (321, 243), borderMode=cv2.BORDER_REPLICATE),
         np.hstack([PORTRAIT[:300, 100:400], PORTRAIT[:300, 100:400][:, ::-1]]),
+        cv2.GaussianBlur(PORTRAIT, (0, 0), 3),  # in which her suit is taken for a face, and doubted
         data.coffee()[::2, ::2],
         np.random.default_rng(0).integers(0, 256, (37, 53, 3)).astype(np.uint8),
     ]
     sent = [[as_rgba(picture), picture.shape[1], picture.shape[0]] for picture in pictures]
-    counts = []
-    for picture, (found, again) in zip(pictures, call(FIND, [pack_finder(), sent]), strict=True):
+    finder, counts, doubts = pack_finder(), [], []
+    for picture, (found, again) in zip(pictures, call(FIND, [finder, sent]), strict=True):
         expected = [box for box, score in detectors.look(picture) if score >= detectors.CERTAIN]
         expected.sort(key=lambda box: box.width, reverse=True)
         assert len(found) == len(again) == len(expected)
@@ -238,5 +239,9 @@ def test_the_finder_sees_the_same_faces(call):
             np.testing.assert_allclose(face["points"], box.landmarks, atol=0.25)
             place = face["box"]
             assert [place["x"], place["y"], place["side"]] == pytest.approx(box[:3], abs=0.5)
+            assert face["score"] == pytest.approx(box.score, abs=0.02)
+        assert sorted(face["score"] for face in again) == sorted(face["score"] for face in found)
         counts.append(len(found))
-    assert counts == [1, 1, 2, 0, 0]
+        doubts.append(sum(face["score"] < finder["rules"]["sure"] for face in found))
+    assert counts == [1, 1, 2, 2, 0, 0]
+    assert doubts == [0, 0, 0, 1, 0, 0]

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import TimeoutError as NotYet
 from skimage import data
 
 from ssrlib import AgeGenderEstimator
@@ -197,6 +199,18 @@ def test_every_face_of_a_picture_can_be_read(page, opened, tmp_path, screenshot)
     readings = AgeGenderEstimator().predict(two)
     assert [first["age"], second["age"]] == pytest.approx([reading.age for reading in readings], abs=0.5)
     screenshot("try-it-two")
+
+
+def test_what_the_finder_hardly_takes_for_a_face_is_doubted(page, opened, tmp_path):
+    opened()
+    before = answer(page)
+    choose(page, tmp_path, cv2.GaussianBlur(PORTRAIT, (0, 0), 3))  # her suit, and she
+    shown = wait_for_other(page, before)
+    lines = page.locator(".ssr-lines")
+    assert "not sure that it is a face" in lines.inner_text()
+    page.get_by_role("button", name="Face 2 of 2").click()
+    wait_for_other(page, shown)
+    assert "not sure" not in lines.inner_text()
 
 
 def test_without_a_face_there_is_no_answer_until_somebody_places_one(page, opened, tmp_path, screenshot):
@@ -480,24 +494,48 @@ def test_a_camera_that_shows_nobody_pauses_and_stops(page, opened):
     wait_for_age(page, before["age"])
 
 
-@IN_BOTH
-def test_of_two_people_before_the_camera_the_chosen_one_is_followed(page, opened, screenshot):
-    large = PORTRAIT[:300, 100:400]
-    small = np.pad(cv2.resize(large, (200, 200)), ((50, 50), (50, 50), (0, 0)))
-    two = cv2.imencode(".png", cv2.cvtColor(np.hstack([large, small]), cv2.COLOR_RGB2BGR))[1]
-    opened()
+def set_camera(page, photo: np.ndarray) -> None:
+    """Let the camera show a photo, or another one from now on."""
     page.evaluate(
         """async (picture) => {
             const image = new Image();
             image.src = `data:image/png;base64,${picture}`;
             await image.decode();
-            const canvas = document.createElement("canvas");
+            const canvas = window.shown ??= document.createElement("canvas");
             [canvas.width, canvas.height] = [image.width, image.height];
-            setInterval(() => canvas.getContext("2d").drawImage(image, 0, 0), 50);
+            clearInterval(window.drawing);
+            window.drawing = setInterval(() => canvas.getContext("2d").drawImage(image, 0, 0), 50);
             navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(20);
         }""",
-        base64.b64encode(two).decode(),
+        base64.b64encode(png(photo)).decode(),
     )
+
+
+@IN_BOTH
+def test_a_face_that_the_camera_showed_well_once_is_not_doubted_any_more(page, opened):
+    gravel = cv2.resize(np.stack([data.gravel()] * 3, -1), None, fx=2, fy=2)[80:320, 400:720]
+    face = gravel.copy()
+    face[112:200, 28:114] = cv2.resize(PORTRAIT[10:210, 125:325], (86, 88))  # where the gravel looks like one
+    opened()
+    set_camera(page, gravel)
+    page.get_by_role("button", name="Use the camera").click()
+    doubt = page.locator(".ssr-lines").get_by_text("not sure that it is a face")
+    doubt.wait_for()
+    set_camera(page, face)
+    doubt.wait_for(state="detached")
+    set_camera(page, gravel)
+    with suppress(NotYet):
+        doubt.wait_for(timeout=2500)  # the whole picture is searched once a second
+    assert doubt.count() == 0
+    assert page.locator(".ssr-answer").inner_text() != "No face yet"
+
+
+@IN_BOTH
+def test_of_two_people_before_the_camera_the_chosen_one_is_followed(page, opened, screenshot):
+    large = PORTRAIT[:300, 100:400]
+    small = np.pad(cv2.resize(large, (200, 200)), ((50, 50), (50, 50), (0, 0)))
+    opened()
+    set_camera(page, np.hstack([large, small]))
     page.get_by_role("button", name="Use the camera").click()
     pressed = [page.get_by_role("button", name=f"Face {number} of 2", pressed=True) for number in (1, 2)]
     pressed[0].wait_for()
