@@ -165,8 +165,9 @@ def test_look_tells_how_sure_it_is():
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
 
 
-def test_the_threshold_is_what_validation_chose():
-    assert results.load("finder-threshold")["metrics"]["chosen"] == detectors.CERTAIN
+def test_the_thresholds_are_what_validation_chose():
+    metrics = results.load("finder-threshold")["metrics"]
+    assert (metrics["chosen"], metrics["sure"]) == (detectors.CERTAIN, detectors.SURE)
 
 
 def test_threads_do_not_disturb_one_another():
