@@ -444,7 +444,7 @@ class WebcamDemo {
     const speed = this.channel.speed(now);
     if (this.running && this.frozenAt === null) this.rate.textContent = speed;
     const face = this.theChosen();
-    const text = face ? sentence(labeled(face, isChecked(this.controls.smooth))) : "";
+    const text = face ? sentence(face, isChecked(this.controls.smooth)) : "";
     const turn = Math.floor(now / 1000) % 4 === 0;
     if (text !== this.spoken.textContent && turn) this.spoken.textContent = text;
   }
@@ -729,7 +729,7 @@ class Boxes {
       const shown = labeled(face, smooth);
       // Who has put the focus there would hear a new name several times a second.
       if (tag !== document.activeElement) {
-        tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(shown)}`);
+        tag.setAttribute("aria-label", `Face ${face.track}: ${sentence(face, smooth)}`);
       }
       const age = h("strong", {}, fixed(shown.age, 0));
       const others = [rangeOf(shown, "\u2013"), genderOf(shown), face.sure ? "" : "a face?"].filter(Boolean);
@@ -865,10 +865,12 @@ function labeled(face, smooth) {
   return smooth ? { ...face, ...face.label } : face.latest;
 }
 
-/** @param {Numbers} face */
-function sentence(face) {
-  const range = rangeOf(face, " and ");
-  return `about ${fixed(face.age, 0)} years${range && `, between ${range}`}; ${genderOf(face)}`;
+/** @param {Face} face @param {boolean} smooth */
+function sentence(face, smooth) {
+  const shown = labeled(face, smooth);
+  const range = rangeOf(shown, " and ");
+  const doubt = face.sure ? "" : "; not sure that it is a face";
+  return `about ${fixed(shown.age, 0)} years${range && `, between ${range}`}; ${genderOf(shown)}${doubt}`;
 }
 
 const SUMMARY = "The age over the last seconds: single readings and their average";
