@@ -28,7 +28,7 @@ from tools.weights.finder import Photos, rows_of
 RATE, FRAMES, WATCHED = 15, 30, 30
 EACH = 60
 STILL = 10  # people
-NOISE = 6.0  # its standard deviation, which is assumed, as in chapter 15
+NOISE = 6.0  # its standard deviation, which is assumed, as in chapter 16
 # A name, the sides of the faces in pixels, the tilt in degrees at each time in seconds, and the light.
 CLIPS: list[tuple[str, tuple[float, float], Callable[[float], float], float]] = [
     ("upright", (60, 240), lambda t: 0, 1.0),

@@ -81,19 +81,19 @@ def test_jupyterlab_meets_no_citation_or_reference_that_it_cannot_follow(answere
         assert [link for link in links if link not in known] == []
         assert set(re.findall(r"\{eq\}`([^`]+)`", text)) <= set(notebooks.EQUATION.findall(text))
     assert "Yang et al., 2018" in pages["04-soft-stagewise-regression.ipynb"]
-    assert "[Exercise 16.1](16-using-it-well.ipynb)" in pages["teaching.md"]
+    assert "[Exercise 17.1](17-using-it-well.ipynb)" in pages["teaching.md"]
     assert "compact soft stagewise regression" in pages["references.md"]
 
 
 def test_the_chapter_without_code_is_a_notebook_with_a_cell_for_each_section():
-    cells = nbformat.reads(notebooks.pages()["16-using-it-well.ipynb"], 4).cells
+    cells = nbformat.reads(notebooks.pages()["17-using-it-well.ipynb"], 4).cells
     assert [cell.source for cell in cells if cell.cell_type == "code"] == [ANSWER] * 2
     starts = [HEADING.match(cell.source) for cell in cells if "\n## " in f"\n{cell.source}"]
     assert [len(start[1]) for start in starts] == [2] * len(starts)
     text = text_of(cells)
-    assert "### Exercise 16.1: Predict" in text
+    assert "### Exercise 17.1: Predict" in text
     assert "([European Union, 2016](references.md))" in text
-    assert "[Using it well](16-using-it-well.ipynb)" in notebooks.pages()["start.md"]
+    assert "[Using it well](17-using-it-well.ipynb)" in notebooks.pages()["start.md"]
 
 
 def test_what_a_reader_has_changed_stays(tmp_path, capsys):

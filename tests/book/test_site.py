@@ -188,7 +188,7 @@ def test_a_word_is_found(page, address):
 
 
 @pytest.mark.parametrize(
-    ("word", "where"), [("webcam", "15-in-front-of-the-camera"), ("colab", "book/index")]
+    ("word", "where"), [("webcam", "16-in-front-of-the-camera"), ("colab", "book/index")]
 )
 def test_words_that_people_use_are_found_with_an_excerpt(word, where, page, address):
     page.goto(f"{address}search.html?q={word}")
@@ -240,7 +240,7 @@ def test_the_landing_page_leads_on_before_anyone_scrolls(page, address):
     page.wait_for_url("**/try-it.html*")
 
 
-@pytest.mark.parametrize("name", [PAGES[0], "book/15-in-front-of-the-camera.html"])
+@pytest.mark.parametrize("name", [PAGES[0], "book/16-in-front-of-the-camera.html"])
 def test_the_film_is_small_and_stands_still_for_who_wants_that(name, page, address, folder):
     for motion, file in (("no-preference", "film.webp"), ("reduce", "film-still.webp")):
         page.emulate_media(reduced_motion=motion)
@@ -266,7 +266,7 @@ def test_theme_is_switched_and_remembered(page, address):
 
 
 def test_the_checklist_can_be_ticked(page, address):
-    page.goto(f"{address}book/16-using-it-well.html")
+    page.goto(f"{address}book/17-using-it-well.html")
     box = page.get_by_label("I can say in one sentence")
     box.check()
     assert box.is_checked()

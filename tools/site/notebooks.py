@@ -30,7 +30,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 FOLDED = {"jp-MarkdownHeadingCollapsed": True}
 SITE_ONLY = "index.md"  # JupyterLab has start.md in its place
 # These pages become notebooks: a chapter, for its exercises have cells to answer in, and the page with code.
-AS_NOTEBOOKS = ("16-using-it-well.md", "try-it.md")
+AS_NOTEBOOKS = ("17-using-it-well.md", "try-it.md")
 TO_SITE_ONLY = re.compile(r"\[([^]]+)\]\(index\.md\)")
 
 PARTS = re.compile(r"^(:::\{(?:exercise|solution-start|solution-end)\}.*?^:::)$", re.M | re.S)
