@@ -84,6 +84,23 @@ def _outline(axes: Axes, box: Box, color: str, style: str) -> None:
     axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, fill=False, color=color, ls=style, lw=2))
 
 
+def finds(photos: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]]) -> Figure:
+    """Photos side by side, what a detector found in each, and the scores."""
+    side = min(3.5, 9 / len(photos))
+    figure, axes = _grid(side * len(photos), side, columns=len(photos))
+    for axis, photo, found in zip(axes.flat, photos, boxes, strict=True):
+        axis.imshow(photo)
+        for box in found:
+            _outline(axis, box, ORANGE, "-")
+            label = "" if box.score is None else f"{box.score:.2f}"
+            top = max(box.y, 0.06 * photo.shape[0])
+            style = {"color": "white", "fontsize": 6, "va": "bottom", "clip_on": True}
+            axis.text(box.x, top, label, **style, bbox={"color": ORANGE, "pad": 1})
+        axis.set(xlim=(-0.5, photo.shape[1] - 0.5), ylim=(photo.shape[0] - 0.5, -0.5))
+        axis.set_axis_off()
+    return figure
+
+
 def expected_value(weights: np.ndarray, values: np.ndarray) -> Figure:
     """A weight a class, and the value that they balance at."""
     figure, axes = _figure(7, 2.4)

@@ -40,7 +40,7 @@ detector works.
 - It takes other things for faces: {false} times in 100 pictures without a face, in the test below.
 - It misses faces smaller than 24 pixels, tilted by more than 45 degrees, or partly covered. Of faces turned
   to the side it has seen few; how many of those it misses was not measured.
-- Its points on larger, upright faces are less exact than those of larger detectors (chapter 2).
+- Its points on larger, upright faces are less exact than those of larger detectors (chapter 15).
 
 ## Training
 
