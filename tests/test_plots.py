@@ -33,6 +33,7 @@ FIGURES = {
     "face_sheet": lambda: plots.face_sheet(FACES, list("abcdefg"), columns=3),
     "photo_with_faces": lambda: plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), [READING], FACES[0]),
     "photo alone": lambda: plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), []),
+    "finds": lambda: plots.finds([FACES[0]] * 2, [[], [Box(1, 2, 30, 30)]]),
     "expected_value": lambda: plots.expected_value(np.array([0.25, 0.75]), np.array([0.0, 1.0])),
     "stages": lambda: plots.stages([[0, 1, 0], [0.2, 0.8]], [[0, 0, 0], [0.1, 0]], [0, -0.5], 90),
     "scatter": lambda: plots.scatter(np.array([1.0, 50]), np.array([3.0, 40])),
@@ -81,6 +82,13 @@ def test_a_photos_readings_are_written_on_it():
     assert "31 years, p_male 0.25" in texts(
         plots.photo_with_faces(np.zeros((80, 90, 3), np.uint8), [READING])
     )
+
+
+def test_a_finds_score_is_written_inside_the_photo():
+    figure = plots.finds([FACES[0]], [[Box(5, -20, 30, 30, score=0.875), Box(9, 9, 9, 9)]])
+    assert texts(figure).split() == ["0.88"]
+    (score, _) = figure.axes[0].texts
+    assert score.get_position() == (5, pytest.approx(0.06 * 64))
 
 
 def test_a_trainings_summary_names_its_best_epoch():
