@@ -1,15 +1,16 @@
 """How well do the detectors find faces as people photograph them? In book/results/photos.json.
 
-    python -m benchmarks.photos DATA [--each 300] [--peer mediapipe=.others/bin/python]
+    python -m benchmarks.photos DATA [--each 300] [--pictures FOLDER] [--peer NAME=PYTHON]
 
 Whole photos of All-Age-Faces and APPA-REAL that no network of ours has learned from are turned, scaled and
 pasted on photos of things, 640 x 480. (APPA-REAL's points were found by MTCNN, and faces without points are
 left out: that peer is flattered.) Counted is who is found by size and by tilt, what is taken for a face in
 pictures without one, how far the turn and the points are off, and the time for a frame on one thread, every
-detector's measured in turn. What a tilt does to an age is benchmarks/tilts.py's. YuNet joins where
-its file is at `detectors.YUNET`; mediapipe and facenet-pytorch, which need older packages, where the Python
-of an environment is named that has them (`pip install mediapipe==0.10.14 "numpy<2"`, or facenet-
-pytorch==2.6.0).
+detector's measured in turn. A folder of `python -m tools.weights.pictures FOLDER --unseen` adds pictures
+without a face from elsewhere, by which nothing was chosen. What a tilt does to an age: benchmarks/tilts.py.
+YuNet joins where its file is at `detectors.YUNET`; mediapipe and facenet-pytorch, which need older packages,
+where the Python of an environment is named that has them (`pip install mediapipe==0.10.14 "numpy<2"`, or
+facenet-pytorch==2.6.0).
 """
 
 import argparse
@@ -31,7 +32,7 @@ from ssrlib import detectors, results
 from ssrlib.detectors import Box
 from ssrlib.landmarks import square
 from ssrlib.scenes import Portrait, paste
-from tools.weights.finder import Photos, rows_of
+from tools.weights.finder import Photos, pictures_in, rows_of
 
 WIDTH, HEIGHT = 640, 480
 THINGS = [
@@ -48,7 +49,7 @@ QUESTIONS: list[tuple[str, tuple[float, float], tuple[float, float]]] = [
     ("40 px, up to 15 degrees", (40, 40), (-15, 15)),
 ]
 DATA = "All-Age-Faces and APPA-REAL, test splits, on scikit-image's photos without people"
-EMPTY, EACH = 100, 300
+EACH, PARTS = 300, 10
 
 
 def things() -> list[np.ndarray]:
@@ -149,11 +150,15 @@ def _apart(box: Box, points: np.ndarray) -> tuple[float, float]:
     return min(turn, 360 - turn), float(np.linalg.norm(seen - points, axis=1).mean() / eyes)
 
 
-def false_finds(ways: dict[str, Any]) -> dict[str, int]:
-    """Count what is found in a hundred pictures without a face."""
-    behind, rng = things(), np.random.default_rng(99)
-    frames = [part_of(rng, behind[i % len(behind)]) for i in range(EMPTY)]
-    return {way: sum(len(find(frame)) for frame in frames) for way, find in ways.items()}
+def false_finds(ways: dict[str, Any], of: str, pictures: list[np.ndarray]) -> dict[str, Any]:
+    """One row: how many faces are found in 100 parts of pictures without one. The finder doubts some."""
+    rng = np.random.default_rng(99)
+    frames = [part_of(rng, picture) for picture in pictures for _ in range(PARTS)]
+    found = {way: [box for frame in frames for box in find(frame)] for way, find in ways.items()}
+    sure = [box for box in found["finder"] if (box.score or 0) >= detectors.SURE]
+    found["finder, when it is sure"] = sure
+    counts = {f"{way}: in 100": 100 * len(boxes) / len(frames) for way, boxes in found.items()}
+    return {"parts of": of, "pictures": len(pictures), "count": len(frames), **counts}
 
 
 def milliseconds(ways: dict[str, Any], portraits: list[Portrait]) -> dict[str, float]:
@@ -169,13 +174,13 @@ def milliseconds(ways: dict[str, Any], portraits: list[Portrait]) -> dict[str, f
     return best
 
 
-def asked(about: str | None) -> argparse.Namespace:
-    """What the command line asks for."""
+def parser_of(about: str | None) -> argparse.ArgumentParser:
+    """What the command line may ask for."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with aaf/, appa/ and utkface/")
     parser.add_argument("--each", type=int, default=EACH, help="frames a question")
     parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON, see benchmarks/photos.py")
-    return parser.parse_args()
+    return parser
 
 
 def setting(arguments: argparse.Namespace) -> tuple[dict[str, Any], pd.DataFrame, list[Portrait]]:
@@ -194,15 +199,20 @@ def setting(arguments: argparse.Namespace) -> tuple[dict[str, Any], pd.DataFrame
 
 
 def main() -> None:
-    arguments = asked(__doc__)
+    parser = parser_of(__doc__)
+    parser.add_argument("--pictures", type=Path, help="a folder of more pictures without a face")
+    arguments = parser.parse_args()
     results.check_committed(trial=arguments.each < EACH)
     ways, rows, portraits = setting(arguments)
     print(f"one thread, {len(rows)} photos")
     found = recall(ways, portraits, arguments.each)
-    empty, times = false_finds(ways), milliseconds(ways, portraits)
-    for table in (found, [empty | {"what": "false finds"}, times | {"what": "ms"}]):
+    empty = [false_finds(ways, "scikit-image's pictures", things())]
+    if arguments.pictures:
+        empty.append(false_finds(ways, "wallpapers", pictures_in(arguments.pictures)))
+    times = milliseconds(ways, portraits)
+    for table in (found, empty, [times | {"what": "ms"}]):
         print(pd.DataFrame(table).round(3).to_string(index=False), "\n")
-    measured = {"found": found, "false finds in 100": empty, "milliseconds": times}
+    measured = {"found": found, "false finds": empty, "milliseconds": times}
     finder = detectors.finder_sha256()
     results.record("book/results/photos.json", measured, weights=(), finder=finder, data=DATA, seed=0)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.photos import DATA, EACH, asked, hit, scene, setting, things
+from benchmarks.photos import DATA, EACH, hit, parser_of, scene, setting, things
 from ssrlib import AgeGenderEstimator, detectors, results, weights
 from ssrlib.scenes import Portrait
 
@@ -47,7 +47,7 @@ def tilted_ages(ways: dict[str, Any], portraits: list[Portrait], ages: list[floa
 
 
 def main() -> None:
-    arguments = asked(__doc__)
+    arguments = parser_of(__doc__).parse_args()
     each = arguments.each
     results.check_committed(trial=each < EACH)
     ways, rows, portraits = setting(arguments)
