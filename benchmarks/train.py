@@ -100,7 +100,7 @@ def loop(batches: Batches, changes: list[str]) -> Callable[[], Tensor]:
     network = new_network(Recipe()).to(DEVICE).train()
     network.to(memory_format=last)  # type: ignore[call-overload]
     model = torch.compile(network) if "compiled" in changes else network
-    optimizer = torch.optim.Adam(network.parameters(), 0.005)
+    optimizer = torch.optim.Adam(network.parameters(), 0.005, fused="fused optimizer" in changes)
     precise = "bfloat16" not in changes
 
     def step() -> Tensor:
@@ -117,7 +117,7 @@ def loop(batches: Batches, changes: list[str]) -> Callable[[], Tensor]:
 
 # A processor without bfloat16 would only imitate it, several times more slowly.
 BITS = ["bfloat16"] if fast()["precision"] != "32-true" else []
-CHANGES = ["packed faces", "channels last", *BITS, "memory kept", "compiled"]
+CHANGES = ["packed faces", "channels last", *BITS, "memory kept", "fused optimizer", "compiled"]
 ON_GPU = ["faces on the GPU", "nobody waits", f"batches of {LARGE:,}"]
 ROWS = ["the usual way", *CHANGES, *(ON_GPU if DEVICE.type == "cuda" else []), "ssrlib.fit"]
 

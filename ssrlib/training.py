@@ -142,11 +142,14 @@ def _drop_out(network: FaceNetwork, share: float) -> None:
 
 
 def new_optimizer(network: FaceNetwork, recipe: Recipe) -> Optimizer:
-    """Return AdamW over a network's parameters, its weight decay on the convolutions' kernels only."""
+    """Return AdamW over a network's parameters, its weight decay on the convolutions' kernels only.
+
+    It is fused: one operation changes all the tensors, in place of a dozen for each.
+    """
     kernels = [weight for weight in network.parameters() if weight.ndim == 4]
     rest = [weight for weight in network.parameters() if weight.ndim != 4]
     groups: list[dict[str, Any]] = [{"params": kernels}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
 
 
 def new_schedule(optimizer: Optimizer, recipe: Recipe, rate: float, epochs: int, steps: int) -> LRScheduler:
