@@ -49,11 +49,17 @@ NO_ICON = """() => [...document.querySelectorAll("i")]
     .filter((icon) => ["none", ""].includes(getComputedStyle(icon, "::before").content))
     .map((icon) => icon.className)"""
 
+OLD = "book/00-renamed-since.html"
+
 
 @pytest.fixture(scope="module")
 def folder(browser, tmp_path_factory):
     """The site's folder; built only where there is a browser to look at it."""
-    return site.build(tmp_path_factory.mktemp("site"))
+    folder = tmp_path_factory.mktemp("site")
+    old = folder / "_build" / "html" / OLD
+    old.parent.mkdir(parents=True)
+    old.touch()
+    return site.build(folder)
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +296,11 @@ def test_notebook_can_be_downloaded(name, folder):
     notebook = json.loads((folder / name).parent.joinpath(link).read_text())
     stored = jupytext.read(site.ROOT / name.replace(".html", ".ipynb"))
     assert ["".join(cell["source"]) for cell in notebook["cells"]] == [cell.source for cell in stored.cells]
+
+
+def test_the_page_of_a_chapter_that_was_renamed_is_gone(folder):
+    assert not (folder / OLD).exists()
+    assert len(list((folder / OLD).parent.glob("*.html"))) > 20
 
 
 def test_a_shared_page_has_a_card(folder):

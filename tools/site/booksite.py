@@ -127,6 +127,10 @@ def _finish(app, error) -> None:
     _write_math_font(static / "math.woff")
     _write_film(Path(app.srcdir) / "book" / "images" / "demo.webp", static)
     (static.parent / "_images" / "demo.webp").unlink(missing_ok=True)  # pages show the small one
+    known = {app.builder.get_outfilename(name) for name in app.env.found_docs}
+    for page in (static.parent / "book").glob("*.html"):
+        if str(page) not in known:  # a chapter that has another name by now
+            page.unlink()
 
 
 def _write_math_font(path: Path) -> None:
