@@ -35,11 +35,16 @@ def run(path: Path) -> dict[str, float]:
     return {"seconds": round(seconds, 1), "processor seconds": round(processor() - before, 1)}
 
 
+def prints(output: dict) -> bool:
+    """Whether an output has words or numbers, and is not a figure alone."""
+    return not any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
 def compared(paths: list[Path]) -> dict[str, dict]:
-    """Return, for each notebook, how many cells have an output and how many of those nbval compares."""
+    """Return, for each notebook, how many cells print and how many of those nbval compares."""
     shares = {}
     for path in paths:
-        cells = [cell for cell in nbformat.read(path, 4).cells if cell.get("outputs")]
+        cells = [cell for cell in nbformat.read(path, 4).cells if any(map(prints, cell.get("outputs", [])))]
         kept = [cell for cell in cells if "nbval-ignore-output" not in cell.metadata.get("tags", [])]
         shares[path.stem] = {"print": len(cells), "compared": len(kept)}
     return shares
@@ -56,7 +61,7 @@ if __name__ == "__main__":
         name: sum(chapter[name] for chapter in chapters.values()) for name in ("seconds", "print", "compared")
     }
     share = total["compared"] / total["print"]
-    print(f"{total['seconds']:.0f} s in all; {share:.0%} of the outputs are compared")
+    print(f"{total['seconds']:.0f} s in all; {share:.0%} of what they print is compared")
     total = {name: round(value, 1) for name, value in total.items()} | {"share compared": round(share, 3)}
     measured = {"chapters": chapters, "total": total}
     place = BOOK / "results" / "notebooks.json"
