@@ -4,6 +4,8 @@
 SEEDS := 0 1 2
 MIXTURE_SEEDS := 0
 STORE := data/utkface/store.json
+# The finder's thresholds are in detectors.py.
+FINDER := ssrlib/pretrained/finder/finder.safetensors ssrlib/detectors.py
 FACES := data/faces/store.json
 RESULTS := book/results
 RUN := $(BIN)/python -m
@@ -29,7 +31,7 @@ TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 HOME_RUNS := $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json corruptions-photos.json missed.json int8.json why.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json corruptions-photos.json missed.json photos.json int8.json why.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json benchmark-browser.json)
@@ -165,23 +167,40 @@ ifdef PHOTOS
 $(RESULTS)/following.json: benchmarks/following.py $(EXPORTED)
 	$(RUN) benchmarks.following "$(PHOTOS)"
 
-$(RESULTS)/tilts.json: benchmarks/tilts.py $(EXPORTED)
-	$(RUN) benchmarks.tilts "$(PHOTOS)"
-
 $(RESULTS)/corruptions-photos.json: tools/weights/corrupted_photos.py tools/weights/corruptions.py $(EXPORTED) $(HOME_RUNS)
 	$(RUN) tools.weights.corrupted_photos "$(PHOTOS)"
 
 $(RESULTS)/missed.json: tools/weights/missed.py data/aaf/store.json data/appa/store.json
 	$(RUN) tools.weights.missed "$(PHOTOS)"
 else
-$(addprefix $(RESULTS)/,following.json tilts.json corruptions-photos.json missed.json): $(EXPORTED)
+$(addprefix $(RESULTS)/,following.json corruptions-photos.json missed.json): $(EXPORTED)
 	@echo "$@ stays as it is: for a new one, say where aaf/, appa/ and utkface/ lie: make weights PHOTOS=FOLDER"
 endif
+
+# The finder is compared with both others: without one of them a record would lack what its readers need.
+$(RESULTS)/tilts.json: benchmarks/tilts.py $(EXPORTED)
+$(RESULTS)/photos.json: benchmarks/photos.py benchmarks/peers.py $(FINDER)
+ifneq ($(and $(PHOTOS),$(filter mediapipe=%,$(PEERS)),$(filter facenet-pytorch=%,$(PEERS))),)
+$(RESULTS)/tilts.json:
+	$(RUN) benchmarks.tilts "$(PHOTOS)" $(PEERS:%=--peer "%")
+
+# Its times are of detectors that take turns: what runs beside it slows all of them.
+$(RESULTS)/photos.json: | runs/unseen-pictures
+	$(RUN) benchmarks.photos "$(PHOTOS)" --pictures data/unseen-pictures $(PEERS:%=--peer "%")
+else
+$(RESULTS)/tilts.json $(RESULTS)/photos.json:
+	@echo "$@ stays as it is: for a new one, say where aaf/, appa/ and utkface/ lie, and which Pythons have the other detectors, \
+	as benchmarks/photos.py tells: make $@ PHOTOS=FOLDER PEERS='mediapipe=PYTHON facenet-pytorch=PYTHON'"
+endif
+
+runs/unseen-pictures: | $(READY)
+	$(RUN) tools.weights.pictures data/unseen-pictures --unseen
+	@mkdir -p $(@D) && touch $@
 
 $(RESULTS)/attack-inputs.json: tools/experiments/attack_inputs.py $(EXPORTED)
 	$(RUN) tools.experiments.attack_inputs $(if $(KERAS),--keras "$(KERAS)")
 
-book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(addprefix $(RESULTS)/,utkface.json away.json missed.json)
+book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(addprefix $(RESULTS)/,utkface.json away.json missed.json photos.json)
 	$(RUN) tools.weights.cards
 
 $(RESULTS)/film.json: tools/site/animate.py $(EXPORTED)

@@ -67,13 +67,16 @@ OTHER_LABELS = {
     "age": """\
 All-Age-Faces' ages are its makers' labels. APPA-REAL's ages are people's own, or the mean of what many others
 guessed: the copy that was used does not say which. Figures on validation are of all these data sets together,
-figures on test of UTKFace alone; chapter 10 has the others.
+figures on test of UTKFace alone{others}.
 """,
     "gender": """\
 All-Age-Faces' genders are its makers' labels. Figures on validation are of both data sets together, figures
-on test of UTKFace alone; chapter 10 has the others.
+on test of UTKFace alone{others}.
 """,
 }
+
+# Where their figures are: in the card's last table, if it has one.
+OTHERS = {True: ", but for the last table", False: "; chapter 10 has the others"}
 
 # What the tables by group do not explain.
 GROUPS = {
@@ -174,6 +177,7 @@ def model_card(
     metrics: dict[str, Any] | None = None,
     sha256: str = "unknown",
     target: str = "unknown",
+    data_sets: list[dict[str, Any]] | None = None,
 ) -> str:
     """Return the card of a weights file as Markdown.
 
@@ -183,6 +187,7 @@ def model_card(
         metrics: from `metrics.evaluate`, for the tables by group.
         sha256: of the weights, from `weights.weights_sha256`.
         target: the name of what the network reads, for a card without a recipe that would tell.
+        data_sets: for a last table, see `by_data_set`.
 
     >>> print(model_card("age.safetensors", {"data": "drawn faces"})[:29])
     # Model card: age.safetensors
@@ -198,11 +203,15 @@ def model_card(
         + (PROMISES.get(target, "") if card.get("calibration") else ""),
         "## Training\n\n" + _list({"SHA-256 of the weights": f"`{sha256}`"} | _training(card)),
         "## How the labels came about\n\n" + LABELS if "UTKFace" in card.get("data", "") else "",
-        OTHER_LABELS.get(target, "") if "All-Age-Faces" in card.get("data", "") else "",
+        OTHER_LABELS.get(target, "").format(others=OTHERS[bool(data_sets)])
+        if "All-Age-Faces" in card.get("data", "")
+        else "",
         "## Results\n\n" + _results(card, TARGETS.get(target)),
     ]
     if metrics:
         parts.append(_by_group(metrics))
+    if data_sets:
+        parts.append(by_data_set(data_sets, TARGETS[target]))
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
@@ -246,9 +255,17 @@ def _training(card: Card) -> dict[str, Any]:
         "data": card.get("data", "unknown"),
         "command": f"`{card['command']}`" if "command" in card else "unknown",
         "recipe": recipe or "unknown",
-        "crop": ", ".join(f"{name} {value}" for name, value in card.get("crop", {}).items()) or "unknown",
+        "crop": _crop_in_words(card),
         "terms": card.get("terms", "unknown"),
     } | ({"went on from the weights": f"`{card['start']}`"} if "start" in card else {})
+
+
+def _crop_in_words(card: Card) -> str:
+    crop = card.get("crop", {})
+    told = ", ".join(f"{name} {value}" for name, value in crop.items()) or "unknown"
+    # Where data sets were joined, the card has the crop of those whose faces were found.
+    joined = crop.get("kind") == "find" and "UTKFace" in card.get("data", "")
+    return f"{told}; UTKFace as its makers aligned it" if joined else told
 
 
 def _results(card: Card, target: Target | None) -> str:

@@ -89,6 +89,10 @@ class AgeGenderEstimator:
         if detector:
             self.crop = replace(self.crop, detector=detector)
         detector_named(self.crop.detector)  # to hear now that there is no such detector
+        found_by = age_card.get("crop", {}).get("detector", self.crop.detector)
+        if found_by != self.crop.detector:
+            message = f"the network for age learned from faces that {found_by} found"
+            warnings.warn(f"{message}; those that {detector} finds may be read worse", stacklevel=2)
 
     def predict(
         self,

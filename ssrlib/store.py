@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -169,6 +169,7 @@ def write_store(
     chunks: Callable[[int], Iterable[Chunk]],
     crop: CropRecord,
     plan: str | None = None,
+    joined: list[dict[str, Any]] | None = None,
 ) -> FaceStore:
     """Write a store from chunks of (faces, rows, rejects), and open it.
 
@@ -183,6 +184,7 @@ def write_store(
         crop: how the faces were cut from their photos, a `face_crop.CropRecord`; kept in `store.json`.
         plan: what tells this job from others. If a job with the same plan was interrupted, this
             one goes on where that one stopped; without a plan, it starts anew.
+        joined: of which stores it is made, as `join` writes them; kept in `store.json`.
 
     Raises:
         ValueError: there is something else at `path`, or where it is built, or no chunk has a face.
@@ -203,7 +205,7 @@ def write_store(
             done = _resume(partial, plan)
             for number, chunk in enumerate(chunks(done), start=done):
                 _append(partial, number, chunk)
-            _finish(partial, crop, plan)
+            _finish(partial, crop, plan, joined)
         with files.naming(path.parent):
             shutil.rmtree(partial / "parts", ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)
@@ -218,15 +220,17 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
     """Write one store with the faces of several, for instance to train on them together.
 
     The rows' `source` says where each face comes from, and every face keeps its split. A column that one
-    of the stores lacks is empty for its faces.
+    of the stores lacks is empty for its faces. In `info`, the whole has the crop of the first store whose
+    faces were found, and `"joined"` has each store's own: its name, how many faces it has, and their crop.
 
     Args:
-        stores: each cropped alike; the first one's crop is that of the whole.
+        stores: each cropped alike. Faces that others had cropped already join those that a detector found.
         out: the folder to make.
 
     Raises:
-        ValueError: a store's faces show another part of the face than the first one's; a column is of
-            another kind in one of them: text and numbers, say; or `out` is one of them.
+        ValueError: a store's faces show another part of the face than the first one's, or another detector
+            found them; a column is of another kind in one of them: text and numbers, say; or `out` is one
+            of them.
 
     >>> from tempfile import TemporaryDirectory
     >>> from ssrlib.datasets import synthetic
@@ -236,13 +240,7 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
     """
     if Path(out).exists() and any(store.path.samefile(out) for store in stores):
         raise ValueError(f"{out}: is one of the stores to join, and would be replaced; choose another place")
-    crop = stores[0].info["crop"]
-    for store in stores[1:]:
-        for name in ("margin", "shift"):
-            if store.info["crop"].get(name) != crop.get(name):
-                raise ValueError(
-                    f"{store.path}: cropped with another {name} than {stores[0].path}; prepare both alike"
-                )
+    crop = _crop_of_all(stores)
     _check_columns(stores)
 
     def chunks(done: int) -> Iterable[Chunk]:
@@ -255,7 +253,35 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
             part = slice(start, start + JOINED_FACES)
             yield np.asarray(store.faces[part]), store.rows.iloc[part], rejects
 
-    return write_store(out, chunks, crop, plan=json.dumps([store.info["sha256"] for store in stores]))
+    plan = json.dumps([store.info["sha256"] for store in stores])
+    return write_store(out, chunks, crop, plan, [part for store in stores for part in _parts(store)])
+
+
+def _crop_of_all(stores: Sequence[FaceStore]) -> CropRecord:
+    """Refuse faces that were cut out otherwise than the first ones, before all are copied."""
+    crop: CropRecord = stores[0].info["crop"]
+    for store in stores[1:]:
+        for name in ("margin", "shift"):
+            if store.info["crop"].get(name) != crop.get(name):
+                raise ValueError(
+                    f"{store.path}: cropped with another {name} than {stores[0].path}; prepare both alike"
+                )
+    first, *others = [store for store in stores if "detector" in store.info["crop"]] or stores
+    crop = first.info["crop"]
+    for store in others:
+        if (by := store.info["crop"].get("detector")) != crop.get("detector"):
+            raise ValueError(
+                f"{store.path}: its faces were found by {by}, and those of {first.path} by "
+                f"{crop['detector']}; prepare both with the same --detector"
+            )
+    return crop
+
+
+def _parts(store: FaceStore) -> list[dict[str, Any]]:
+    """What `store.json` says of the stores that this one was joined from, or else of this one."""
+    known = store.info.get("joined")  # which stores lack that an older version joined
+    own = {"store": store.path.resolve().name, "faces": len(store), "crop": store.info["crop"]}
+    return known if isinstance(known, list) else [own]
 
 
 def _check_columns(stores: Sequence[FaceStore]) -> None:
@@ -325,7 +351,7 @@ def _append(partial: Path, number: int, chunk: Chunk) -> None:
             rows.to_parquet(new)
 
 
-def _finish(partial: Path, crop: CropRecord, plan: str | None) -> None:
+def _finish(partial: Path, crop: CropRecord, plan: str | None, joined: list[dict[str, Any]] | None) -> None:
     """Make whole files of the parts. `store.json` comes last: with it, the store is complete."""
     rows, rejects = (
         pd.concat([pd.read_parquet(part) for part in sorted((partial / "parts").glob(f"{name}-*.parquet"))])
@@ -346,6 +372,7 @@ def _finish(partial: Path, crop: CropRecord, plan: str | None) -> None:
         info = {
             "format": 1,
             "crop": crop,
+            **({"joined": joined} if joined else {}),
             "plan": plan,
             "counts": {"faces": len(rows), "rejects": len(rejects)},
             "sha256": {name: _sha256(partial / name) for name in FILES},

@@ -25,6 +25,32 @@ def test_built_in_cards_name_their_data_terms_and_calibration(target):
     assert "UTKFace: 16,558 train, " in text
 
 
+def test_cards_tell_how_the_faces_of_each_data_set_were_cropped():
+    aligned = "detector finder; UTKFace as its makers aligned it\n"
+    for path, joined in [
+        (weights.pretrained("age"), True),
+        (weights.PRETRAINED / "utkface/age.safetensors", False),
+    ]:
+        card = weights.read_card(path)
+        assert (aligned in cards.model_card(path.name, card)) == joined
+    assert "- crop: kind cropped already, margin 0.0, shift 0.1\n" in cards.model_card(path.name, card)
+    assert "- crop: kind find\n" in cards.model_card("mine", {"crop": {"kind": "find"}})
+
+
+@pytest.mark.parametrize("target", ["age", "gender"])
+def test_a_card_points_to_its_last_table_if_it_has_one(target):
+    path = weights.pretrained(target)
+    alone = cards.model_card(path.name, weights.read_card(path))
+    assert "UTKFace alone; chapter 10 has the others." in alone
+    assert "Results by data set" not in alone
+    metric = "mae" if target == "age" else "accuracy"
+    row = {"source": "APPA-REAL", "faces": 1509, metric: 0.5, "intervals": {metric: None}}
+    with_table = cards.model_card(path.name, weights.read_card(path), data_sets=[row])
+    assert "UTKFace alone, but for the last table." in with_table
+    assert "chapter 10" not in with_table
+    assert with_table.splitlines()[-1].startswith("| APPA-REAL | 1,509 |")
+
+
 def test_groups_become_tables_worst_first(age_network, drawn_store):
     measured = metrics.evaluate(age_network, drawn_store, "test")
     text = cards.model_card("any", {}, measured)

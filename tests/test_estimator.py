@@ -86,8 +86,17 @@ def test_what_the_finder_hardly_takes_for_a_face_is_not_surely_one(estimator):
     assert estimator.predict(blurred, boxes) == readings
     unscored = [box._replace(score=None) for box in boxes]
     assert [reading.sure for reading in estimator.predict(blurred, unscored)] == [True, True]
-    by_haar = AgeGenderEstimator(detector="haar").predict(PHOTO)
+    with pytest.warns(UserWarning, match="from faces that finder found; those that haar finds may be read"):
+        by_haar = AgeGenderEstimator(detector="haar").predict(PHOTO)
     assert [reading.sure for reading in by_haar] == [True]
+
+
+def test_a_detector_that_the_weights_name_or_do_not_forbid_gets_no_warning(tmp_path, recwarn):
+    crop = {"kind": "cropped already", "margin": 0.0, "shift": 0.1}
+    mine = weights.save(weights.load(weights.pretrained("age")), tmp_path / "age.safetensors", {"crop": crop})
+    AgeGenderEstimator(detector="finder")
+    AgeGenderEstimator(age=mine, detector="finder")
+    assert not [warning for warning in recwarn if warning.category is UserWarning]
 
 
 def test_no_face_is_an_empty_list(estimator):

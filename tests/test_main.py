@@ -519,6 +519,23 @@ def test_a_store_without_train_faces_is_evaluated(drawn_store, tmp_path):
     assert "have a margin of 0.4 and a shift of 0" in err
 
 
+@pytest.mark.parametrize(
+    ("by", "warns"), [({"detector": "haar"}, True), ({"detector": "finder"}, False), ({}, False)]
+)
+def test_faces_that_another_detector_found_are_measured_with_a_warning(by, warns, drawn_store, tmp_path):
+    parts = [(np.array(drawn_store.faces), drawn_store.rows.assign(split="validation"), NO_REJECTS)]
+    path = write_store(tmp_path / "mine", lambda _: parts, {"margin": 0.0, "shift": 0.1} | by).path
+    warning = f"{path} were found by haar, and {{}} expects those that finder finds: they may be read worse"
+    mine = shutil.copy(weights.pretrained("age"), tmp_path / "age.safetensors")
+    code, _, err = run("evaluate", "--store", path, "--weights", mine)
+    assert code == 0, err
+    assert (warning.format(mine) in err) == warns
+    code, _, err = run("calibrate", mine, "--store", path)
+    assert code == 0, err
+    assert (warning.format(mine) in err) == warns
+    assert err.count("warning:") == warns
+
+
 def test_a_card_takes_no_metrics_of_another_network(tmp_path):
     path = tmp_path / "gender.json"
     path.write_text(json.dumps({"metrics": {"target": "gender", "split": "test", "groups": {}}}))

@@ -25,6 +25,7 @@ case "$3 $4 $*" in
   tools.weights.publish*--store*) write "book/results/$4-mixture-runs.json" ;;
   tools.weights.publish*) write "book/results/$4-runs.json" ;;
   tools.weights.calibrate*) write "book/results/$4-test.json" ;;
+  tools.weights.pictures*) mkdir -p "$4" ;;
   tools.weights.cards*) write book/datasheet.md ;;
   tools.site.animate*) write book/results/film.json ;;
   benchmarks.accuracy*|benchmarks.webcam*|benchmarks.cold*|benchmarks.browser*)
@@ -113,10 +114,14 @@ MEASURES += [
     "tools.experiments.duplicates",
     "tools.experiments.intervals",
 ]
-MEASURES += ["tools.weights.utkface photos", "benchmarks.tilts three", "benchmarks.following three"]
-MEASURES += ["tools.experiments.attack_inputs --keras h5"]
+PEERS = "--peer mediapipe=mp/python --peer facenet-pytorch=fn/python"
+MEASURES += ["tools.weights.utkface photos", f"benchmarks.tilts three {PEERS}"]
+MEASURES += ["benchmarks.following three", "tools.experiments.attack_inputs --keras h5"]
 # It asks the finder, and no network for age or gender.
-OF_THE_FINDER = ["tools.weights.missed three"]
+PICTURES = "tools.weights.pictures data/unseen-pictures --unseen"
+COMPARISON = f"benchmarks.photos three --pictures data/unseen-pictures {PEERS}"
+PHOTOS_RECORD = "book/results/photos.json"
+OF_THE_FINDER = ["tools.weights.missed three", PICTURES, COMPARISON]
 SHOWS = ["tools.weights.cards", "tools.site.animate"]
 # They measure times, so they come last and in this order.
 TIMED = [
@@ -133,7 +138,8 @@ AFTER = [*MEASURES, *SHOWS, *LAST]
 EVERYTHING = ["ssrlib prepare utkface photos --out data/utkface", *BUILDS, *PUBLISHES, *JOINS]
 EVERYTHING += [*MIXTURES, *WITHOUT, *MIXTURE_PUBLISHES, *STRANGERS, *CALIBRATES, *EXPORTS]
 EVERYTHING += [*OF_THE_FINDER, *AFTER]
-DATA = ["UTKFACE=photos", "KERAS=h5", "PHOTOS=three"]
+OTHERS = "PEERS=mediapipe=mp/python facenet-pytorch=fn/python"
+DATA = ["UTKFACE=photos", "KERAS=h5", "PHOTOS=three", OTHERS]
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
 
@@ -149,8 +155,10 @@ def prepared(folder: Path) -> Path:
         shutil.copy(ROOT / name, folder)
     for name in ("tools", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "ssrlib").mkdir()
-    (folder / "ssrlib" / "cards.py").touch()
+    finder = "pretrained/finder/finder.safetensors"
+    for name in ("cards.py", "detectors.py", finder):
+        (folder / "ssrlib" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "ssrlib" / name).touch()
     for name in ("python", "jupytext", "jupyter"):
         (folder / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
         (folder / ".venv" / "bin" / name).write_text(STAND_IN)
@@ -174,13 +182,14 @@ def made(first_time, tmp_path) -> Path:
     return shutil.copytree(first_time[0], tmp_path / "made")
 
 
-def make(checkout: Path, *words: str, **environment: str) -> tuple[list[str], str]:
-    """Run `make weights`, and return the commands that it ran and what it said."""
+def make(checkout: Path, *words: str, goal="weights", **environment: str) -> tuple[list[str], str]:
+    """Run `make weights`, or another goal, and return the commands that it ran and what it said."""
     (checkout / "commands").write_text("")
     # What `make test UTKFACE=...` tells of this machine.
-    told = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "UTKFACE", "KERAS", "PHOTOS", "EPOCHS", "PYTHON"}
+    told = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "EPOCHS", "PYTHON"}
+    told |= {"UTKFACE", "KERAS", "PHOTOS", "PEERS"}
     kept = {name: value for name, value in os.environ.items() if name not in told}
-    command = ["make", "--no-print-directory", "--silent", "weights", *words]
+    command = ["make", "--no-print-directory", "--silent", goal, *words]
     done = subprocess.run(command, cwd=checkout, env=kept | environment, capture_output=True, text=True)
     lines = (checkout / "commands").read_text().splitlines()
     lines = [line.split()[0] if line.startswith(("jup", "tools.site.tidy")) else line for line in lines]
@@ -213,6 +222,8 @@ def test_together_they_come_in_an_order_that_works(checkout):
         (WITHOUT[3:], STRANGERS[0]),
         (STRANGERS, CALIBRATES[0]),
         (CALIBRATES, SHOWS[0]),
+        ([PICTURES], COMPARISON),
+        (OF_THE_FINDER, SHOWS[0]),
         *((EXPORTS, line) for line in lines if line.startswith(READ_ONNX)),
     ]:
         assert max(map(lines.index, before)) < lines.index(after)
@@ -225,6 +236,8 @@ def test_together_they_come_in_an_order_that_works(checkout):
         ("tools/weights/why.py", ["tools.weights.why", *CHAPTERS]),
         ("book/results/utkface.json", ["tools.weights.cards", *CHAPTERS]),
         ("tools/experiments/portable.py", CHAPTERS[-1:]),
+        ("ssrlib/pretrained/finder/finder.safetensors", [COMPARISON, SHOWS[0], *CHAPTERS]),
+        ("ssrlib/detectors.py", [COMPARISON, SHOWS[0], *CHAPTERS]),
         ("runs/1/gender/finished", [PUBLISHES[1], *MEASURES[:3], SHOWS[0], *CHAPTERS]),
         ("runs/taught-gender", [MIXTURE_PUBLISHES[1], CALIBRATES[1], EXPORTS[1], *AFTER]),
         (
@@ -258,12 +271,40 @@ def test_missing_data_ends_in_one_line(checkout):
     assert "make weights " in said
     assert "error: All-Age-Faces and APPA-REAL are needed" in make(checkout, "UTKFACE=photos")[1]
     assert "error: UTKFace's photos are needed" in make(checkout, "PHOTOS=three")[1]
-    make(checkout, "UTKFACE=photos", "PHOTOS=three")
+    make(checkout, "UTKFACE=photos", "PHOTOS=three", OTHERS)
     lines, said = make(checkout)
     assert lines == []
     assert said.count("\n") == 1
     assert "benchmark-accuracy.json stays as it is" in said
     assert make(checkout, "KERAS=h5")[1].startswith("error: UTKFace's photos are needed")
+
+
+def test_the_comparison_of_detectors_is_made_by_itself(checkout):
+    lines, said = make(checkout, "PHOTOS=three", OTHERS, goal=PHOTOS_RECORD)
+    assert lines == [PICTURES, COMPARISON], said
+    assert make(checkout, "PHOTOS=three", OTHERS, goal=PHOTOS_RECORD)[0] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["PHOTOS=three"],
+        ["PHOTOS=three", "PEERS=mediapipe=mp/python"],
+        ["PHOTOS=three", "PEERS=facenet-pytorch=fn/python"],
+        [OTHERS],
+    ],
+)
+def test_no_record_of_some_detectors_replaces_the_one_of_all(made, given):
+    for name in ("photos", "tilts"):
+        (made / "benchmarks" / f"{name}.py").touch()
+        lines, said = make(made, *given, goal=f"book/results/{name}.json")
+        assert lines == []
+        assert said.count("\n") == 1
+        assert said.startswith(f"book/results/{name}.json stays as it is: ")
+        assert f"make book/results/{name}.json PHOTOS=FOLDER PEERS='mediapipe=PYTHON facenet-py" in said
+    lines, said = make(made, "UTKFACE=photos", "KERAS=h5", *given)
+    assert lines == [], said
+    assert said.count("stays as it is") == 2
 
 
 def test_published_weights_can_be_measured_without_training(checkout):

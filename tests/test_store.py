@@ -307,6 +307,45 @@ def test_stores_join_with_all_rows_and_rejects_and_only_if_cropped_alike(tmp_pat
         store.join([one, wide], tmp_path / "all")
 
 
+def cropped(folder, **crop) -> FaceStore:
+    """Write a store of one face that was cut out in this way."""
+    made = {"margin": 0.0, "shift": 0.1} | crop
+    return store.write_store(folder, lambda _: [chunk([folder.name])], made)
+
+
+def test_faces_that_two_detectors_found_are_not_joined(tmp_path):
+    whole = cropped(tmp_path / "whole", kind="cropped already")
+    ours = cropped(tmp_path / "ours", kind="find", detector="finder")
+    haar = cropped(tmp_path / "haar", kind="find", detector="haar")
+    differ = "haar: its faces were found by haar, and those of .*ours by finder; prepare both with the same"
+    both = store.join([whole, ours], tmp_path / "both of ours")
+    for stores in ([ours, haar], [whole, ours, haar], [both, haar]):
+        with pytest.raises(ValueError, match=differ):
+            store.join(stores, tmp_path / "all")
+    assert not list(tmp_path.glob("all*"))
+
+
+def test_a_joined_store_keeps_how_the_faces_of_each_were_cropped(tmp_path):
+    whole = cropped(tmp_path / "whole", kind="cropped already")
+    ours = cropped(tmp_path / "ours", kind="find", detector="finder")
+    both = store.join([whole, ours], tmp_path / "both")
+    assert both.info["crop"] == ours.info["crop"], "or nobody would hear that other faces differ from them"
+    parts = [
+        {"store": "whole", "faces": 1, "crop": whole.info["crop"]},
+        {"store": "ours", "faces": 1, "crop": ours.info["crop"]},
+    ]
+    assert both.info["joined"] == parts
+    more = cropped(tmp_path / "more", kind="find", detector="finder")
+    again = store.join([both, more], tmp_path / "again")
+    assert again.info["joined"] == [*parts, {"store": "more", "faces": 1, "crop": more.info["crop"]}]
+    # What an older version joined lacks it, and counts as one store.
+    old = both.path / "store.json"
+    old.write_text(json.dumps({name: value for name, value in both.info.items() if name != "joined"}))
+    anew = store.join([FaceStore(both.path), more], tmp_path / "anew")
+    assert anew.info["joined"][0] == {"store": "both", "faces": 2, "crop": ours.info["crop"]}
+    assert anew.info["sha256"] == again.info["sha256"]
+
+
 def test_changed_labels_do_not_pass_for_the_ones_that_were_written(tmp_path):
     opened = store.write_store(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
     opened.rows.assign(age=31.0).to_parquet(opened.path / "rows.parquet", index=False)
