@@ -4,8 +4,7 @@
 SEEDS := 0 1 2
 MIXTURE_SEEDS := 0
 STORE := data/utkface/store.json
-# The finder's thresholds are in detectors.py.
-FINDER := ssrlib/pretrained/finder/finder.safetensors ssrlib/detectors.py
+FINDER := ssrlib/pretrained/finder/finder.safetensors
 FACES := data/faces/store.json
 RESULTS := book/results
 RUN := $(BIN)/python -m
@@ -36,6 +35,7 @@ SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json benchmark-browser.json)
 AFTER_NOTEBOOKS := $(addprefix $(RESULTS)/,notebooks.json site.json portable.json)
+FOUND := $(addprefix $(RESULTS)/,corruptions-photos.json missed.json photos.json tilts.json following.json film.json latency.json benchmark-webcam.json benchmark-cold.json benchmark-browser.json)
 UNREAD := $(addprefix $(RESULTS)/,film.json benchmark-webcam.json benchmark-cold.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
 READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
 
@@ -43,6 +43,9 @@ READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
 .PRECIOUS: $(STORE)
 
 weights: $(RESULTS)/gender-runs.json $(EXPORTED) $(MEASURED) $(SHOWN) $(TIMED) runs/notebooks $(AFTER_NOTEBOOKS)  ## new built-in weights: give UTKFACE= and PHOTOS=FOLDER
+
+# They show or measure what the finder finds.
+$(FOUND): $(FINDER)
 
 NEEDS_UTKFACE = @[ -n "$(UTKFACE)" ] || { echo "error: UTKFace's photos are needed: get its aligned and cropped faces at \
 	https://susanqq.github.io/UTKFace/, and say where they lie: make weights UTKFACE=FOLDER" >&2; exit 1; }
@@ -55,7 +58,8 @@ $(STORE): | $(READY)
 	$(NEEDS_UTKFACE)
 	$(RUN) ssrlib prepare utkface "$(UTKFACE)" --out $(@D)
 
-data/aaf/store.json data/appa/store.json: data/%/store.json: | $(READY)
+# Its faces are those that the finder finds and aligns.
+data/aaf/store.json data/appa/store.json: data/%/store.json: $(FINDER) | $(READY)
 	$(NEEDS_PHOTOS)
 	$(RUN) ssrlib prepare $* "$(PHOTOS)/$*/$*.tar" --out $(@D)
 
@@ -179,7 +183,8 @@ endif
 
 # The finder is compared with both others: without one of them a record would lack what its readers need.
 $(RESULTS)/tilts.json: benchmarks/tilts.py $(EXPORTED)
-$(RESULTS)/photos.json: benchmarks/photos.py benchmarks/peers.py $(FINDER)
+# The finder's thresholds are in detectors.py.
+$(RESULTS)/photos.json: benchmarks/photos.py benchmarks/peers.py ssrlib/detectors.py
 ifneq ($(and $(PHOTOS),$(filter mediapipe=%,$(PEERS)),$(filter facenet-pytorch=%,$(PEERS))),)
 $(RESULTS)/tilts.json:
 	$(RUN) benchmarks.tilts "$(PHOTOS)" $(PEERS:%=--peer "%")
@@ -200,7 +205,7 @@ runs/unseen-pictures: | $(READY)
 $(RESULTS)/attack-inputs.json: tools/experiments/attack_inputs.py $(EXPORTED)
 	$(RUN) tools.experiments.attack_inputs $(if $(KERAS),--keras "$(KERAS)")
 
-book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(addprefix $(RESULTS)/,utkface.json away.json missed.json photos.json)
+book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(addprefix $(RESULTS)/,utkface.json away.json missed.json photos.json) $(wildcard $(RESULTS)/finder-threshold.json)
 	$(RUN) tools.weights.cards
 
 $(RESULTS)/film.json: tools/site/animate.py $(EXPORTED)

@@ -236,7 +236,13 @@ def test_together_they_come_in_an_order_that_works(checkout):
         ("tools/weights/why.py", ["tools.weights.why", *CHAPTERS]),
         ("book/results/utkface.json", ["tools.weights.cards", *CHAPTERS]),
         ("tools/experiments/portable.py", CHAPTERS[-1:]),
-        ("ssrlib/pretrained/finder/finder.safetensors", [COMPARISON, SHOWS[0], *CHAPTERS]),
+        (
+            "ssrlib/pretrained/finder/finder.safetensors",
+            [
+                *(*JOINS, *MIXTURES, *WITHOUT, *MIXTURE_PUBLISHES, *STRANGERS, *CALIBRATES, *EXPORTS),
+                *(OF_THE_FINDER[0], COMPARISON, *AFTER),
+            ],
+        ),
         ("ssrlib/detectors.py", [COMPARISON, SHOWS[0], *CHAPTERS]),
         ("runs/1/gender/finished", [PUBLISHES[1], *MEASURES[:3], SHOWS[0], *CHAPTERS]),
         ("runs/taught-gender", [MIXTURE_PUBLISHES[1], CALIBRATES[1], EXPORTS[1], *AFTER]),

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
-from ssrlib import results, weights
+from ssrlib import detectors, results, weights
 from testing.lab import CHROMIUM, Lab, open_browser, open_page, run_jupyter, write_video
 
 CELL = "from ssrlib.widgets import WebcamDemo\ndemo = WebcamDemo()\ndemo"
@@ -74,7 +74,8 @@ def main() -> None:
     print(f"{PATH}: {len(shots)} pictures of {shots[0].size}, {PATH.stat().st_size / 1e6:.2f} MB")
     measured = {"pictures": len(shots), "sha256": hashlib.sha256(PATH.read_bytes()).hexdigest()}
     data = "a zoom and pan over scikit-image's astronaut, 640 x 480"
-    results.record("book/results/film.json", measured, weights=weights.built_in(), data=data)
+    finder = detectors.finder_sha256()
+    results.record("book/results/film.json", measured, weights=weights.built_in(), finder=finder, data=data)
 
 
 def pictures(video: Path) -> list[str]:
