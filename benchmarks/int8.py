@@ -34,7 +34,7 @@ def main(store: FaceStore) -> None:
             measured[target.name] = errors | sizes
             print(target.name, measured[target.name])
     data = f"UTKFace, test split, {len(faces)} faces"
-    results.record("book/results/int8.json", measured, weights=weights.built_in(), store=store, data=data)
+    results.record("book/results/int8.json", measured, weights=weights.built_in(), stores=[store], data=data)
 
 
 if __name__ == "__main__":

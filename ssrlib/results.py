@@ -55,7 +55,7 @@ def record(
     metrics: dict[str, Any] | list[dict[str, Any]],
     *,
     weights: Sequence[Path],
-    store: FaceStore | None = None,
+    stores: Sequence[FaceStore] = (),
     **origin: Any,
 ) -> None:
     """Write metrics to a JSON file, with what is needed to get them again.
@@ -68,7 +68,7 @@ def record(
         path: the file to write.
         metrics: what was measured.
         weights: the weights files that it was measured with; none, say so with `()`.
-        store: the prepared store whose faces were read, if one was.
+        stores: the prepared stores whose faces were read.
         origin: what else matters, such as the data in words and the seeds.
     """
     if _trial:
@@ -80,9 +80,8 @@ def record(
         origin["weights"] = {Path(file).name: weights_sha256(file) for file in weights}
     else:
         origin["weights"] = {}
-    if store is not None:
-        checksums = {name: store.info["sha256"][name] for name in ("faces.npy", "rows.parquet")}
-        origin["store"] = {store.path.resolve().name: checksums}
+    if stores:
+        origin["store"] = {store.path.resolve().name: _checksums(store) for store in stores}
     origin |= {
         "command": shlex.join(["python", *map(_plain, sys.orig_argv[1:])]),
         "commit": _began or commit(),
@@ -93,6 +92,10 @@ def record(
         origin["uncommitted"] = {"files": changed, "why": os.environ.get("UNCOMMITTED", "")}
     with atomic_write(path) as partial:
         partial.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
+
+
+def _checksums(store: FaceStore) -> dict[str, str]:
+    return {name: store.info["sha256"][name] for name in ("faces.npy", "rows.parquet")}
 
 
 def commit() -> str:

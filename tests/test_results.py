@@ -40,7 +40,7 @@ def recorded(folder, **origin) -> dict:
 def test_a_result_says_which_weights_store_code_and_machine_made_it(checkout, drawn_store):
     path = weights.pretrained("age")
     results.check_committed()
-    origin = recorded(checkout, weights=[path], store=drawn_store, seed=3)
+    origin = recorded(checkout, weights=[path], stores=[drawn_store], seed=3)
     assert origin["weights"] == {"age.safetensors": weights.weights_sha256(path)}
     known = drawn_store.info["sha256"]
     assert origin["store"] == {"drawn": {name: known[name] for name in ("faces.npy", "rows.parquet")}}

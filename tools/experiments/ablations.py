@@ -89,7 +89,7 @@ def main(store: FaceStore, folder: Path, seeds: list[int]) -> None:
     for row in measured:
         print(f"{row['mae']:6.2f} years  {row['parameters']:7,} parameters  {row['network']}")
     origin = {"data": "UTKFace, validation", "seeds": seeds, "epochs": EPOCHS}
-    results.record("book/results/ablations.json", measured, weights=(), store=store, **origin)
+    results.record("book/results/ablations.json", measured, weights=(), stores=[store], **origin)
 
 
 if __name__ == "__main__":

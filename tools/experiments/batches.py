@@ -38,7 +38,7 @@ def main(store: Path, runs: Path, jobs: int) -> None:
         rows.append({"batch": size, "rule": rule, "mae": min(maes), "epochs": maes})
         print(f"batches of {size:5}, {rule:6}: {min(maes):.2f} years", flush=True)
     data, faces = "UTKFace, validation", FaceStore(store)
-    results.record("book/results/batches.json", rows, weights=[START], store=faces, data=data, seed=0)
+    results.record("book/results/batches.json", rows, weights=[START], stores=[faces], data=data, seed=0)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main(whole: FaceStore, folder: Path) -> None:
     for name, values in errors.items():
         print(f"after {name:12} {np.mean(values):5.2f} years ({', '.join(f'{v:.2f}' for v in values)})")
     origin = {"data": "drawn faces and UTKFace", "seeds": SEEDS}
-    results.record("book/results/chain.json", measured, weights=(), store=whole, **origin)
+    results.record("book/results/chain.json", measured, weights=(), stores=[whole], **origin)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def main(store: FaceStore) -> None:
     for source in sorted(store.rows["source"].unique()):
         measured[source] = of_source(source, pairs, store, tables)
         print(source, measured[source])
-    results.record("book/results/duplicates.json", measured, weights=[path], store=store)
+    results.record("book/results/duplicates.json", measured, weights=[path], stores=[store])
 
 
 if __name__ == "__main__":

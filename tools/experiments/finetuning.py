@@ -84,7 +84,13 @@ def main(home: Path, away: Path, runs: Path, seeds: list[int], jobs: int) -> Non
     print(pd.DataFrame(rows).groupby(["faces", "way"])[["away", "home"]].mean().round(2), start)
     found = {"before": start, "runs": rows}
     origin = {"data": "UTKFace, then All-Age-Faces, validation", "seeds": seeds}
-    results.record("book/results/finetuning.json", found, weights=[START], store=FaceStore(away), **origin)
+    results.record(
+        "book/results/finetuning.json",
+        found,
+        weights=[START],
+        stores=[FaceStore(home), FaceStore(away)],
+        **origin,
+    )
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def main(store: FaceStore) -> None:
         "book/results/intervals.json",
         measured,
         weights=[path],
-        store=store,
+        stores=[store],
         data="validation splits, cut in half at random",
         seeds=list(range(SPLITS)),
     )

@@ -161,4 +161,4 @@ def run(race: Race, name: str, description: str | None) -> None:
             f"{row['split']:10} {row['mae']:5.2f} years  {row['parameters']:9,} parameters  {row['network']}"
         )
     start = [asked.start] if asked.start else []
-    results.record(place, rows, weights=start, store=FaceStore(asked.store), **origin)
+    results.record(place, rows, weights=start, stores=[FaceStore(asked.store)], **origin)

@@ -85,7 +85,7 @@ def main() -> None:
         "book/results/away.json",
         found,
         weights=weights.built_in(),
-        store=store,
+        stores=[store],
         split="test",
         other=others,
     )

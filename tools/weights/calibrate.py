@@ -36,7 +36,7 @@ def calibrate(target: Target, faces: FaceStore, store: FaceStore) -> dict:
     origin["trained by"] = card.get("command", "unknown")
     for split, found in measured.items():
         place = Path("book/results") / f"{target.name}-{split}.json"
-        results.record(place, found, weights=[path], store=store, **origin)
+        results.record(place, found, weights=[path], stores=[store], **origin)
     return measured["test"]
 
 

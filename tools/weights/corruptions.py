@@ -184,7 +184,7 @@ def main() -> None:
         f"book/results/corruptions{'-validation' if arguments.rival else ''}.json",
         rows,
         weights=weights.built_in(),
-        store=store,
+        stores=[store],
         data=f"UTKFace, {split}",
         faces=len(faces),
         other={target: weights.weights_sha256(path) for target, path in files.items()},

@@ -56,6 +56,7 @@ def main() -> None:
         "book/results/missed.json",
         measured,
         weights=(),
+        stores=[FaceStore(Path("data") / folder) for _, folder, _ in SOURCES],
         finder=detectors.finder_sha256(),
         data="All-Age-Faces and APPA-REAL, test splits",
     )

@@ -104,7 +104,7 @@ def publish(target: Target, folders: list[Path], store: FaceStore) -> None:
         print({key: run[key] for key in ("run", "validation", "validation, without flip")})
     origin = {"data": card["data"], "trained by": card["command"]}
     place = Path("book/results") / f"{target.name}-{'runs' if alone else 'mixture-runs'}.json"
-    results.record(place, measured, weights=[published], store=store, **origin)
+    results.record(place, measured, weights=[published], stores=[store], **origin)
 
 
 def _in_words(counts: pd.Series) -> str:

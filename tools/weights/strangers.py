@@ -115,7 +115,7 @@ def main() -> None:
         "book/results/strangers.json",
         found,
         weights=(),
-        store=store,
+        stores=[store],
         split="validation",
         other={f"without {source}": weights.weights_sha256(path) for source, path in others.items()},
     )

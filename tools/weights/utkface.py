@@ -103,7 +103,7 @@ if __name__ == "__main__":
         "book/results/utkface.json",
         measured,
         weights=[weights.pretrained("age")],
-        store=store,
+        stores=[store],
         data="UTKFace",
         seed=0,
     )

@@ -154,7 +154,7 @@ def main(store: FaceStore) -> None:
         "book/results/why.json",
         measured,
         weights=[path],
-        store=store,
+        stores=[store],
         data="UTKFace, validation; single ages: all splits",
         seed=0,
     )
