@@ -13,7 +13,7 @@ from ssrlib import FACE_SIZE, runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
 from ssrlib.detectors import DETECTORS, SURE, Box, detector_named, find
-from ssrlib.face_crop import MAX_SIDE, check_square, crop_face, read_photo, resize
+from ssrlib.face_crop import MAX_SIDE, check_landmarks, check_square, crop_face, read_photo, resize
 from ssrlib.inference import flip_average
 
 AMBER, WHITE = (255, 190, 60), (255, 255, 255)
@@ -108,7 +108,7 @@ class AgeGenderEstimator:
             FileNotFoundError: there is no such file.
             TypeError: the photo is neither a path nor an array.
             ValueError: the file is not an image, the array breaks the contract above, a box is empty, lies
-                outside the photo or has other than five landmarks, or the detector cannot search at any
+                outside the photo or has landmarks that are no face's, or the detector cannot search at any
                 angle.
         """
         photo = _pixels(photo)
@@ -118,6 +118,8 @@ class AgeGenderEstimator:
             places = [_checked_box(box) for box in boxes]
             for place in places:
                 check_square(photo, self.crop.square(place))
+                if place.landmarks:
+                    check_landmarks(photo, place.landmarks)
         if not places:
             return []
         found = np.stack([crop_face(photo, place, self.crop) for place in places])

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, detectors, face_crop, weights
+from ssrlib import AgeGenderEstimator, detectors, face_crop, landmarks, weights
 from ssrlib.estimator import Reading, draw
 
 PHOTO = data.astronaut()
@@ -162,6 +162,22 @@ def test_what_is_no_box_is_refused(estimator, box):
 def test_landmarks_other_than_five_points_are_refused(estimator, landmarks):
     with pytest.raises(ValueError, match="landmarks must be five points"):
         estimator.predict(PHOTO, [detectors.Box(200, 60, 90, 90, landmarks)])
+
+
+@pytest.mark.parametrize("landmarks", [((9.0,),) * 5, ((1, 2), (3,), (4, 5), (6, 7), (8, 9))])
+def test_points_without_a_second_number_are_refused(estimator, landmarks):
+    with pytest.raises(ValueError, match="landmarks must be five points"):
+        estimator.predict(PHOTO, [detectors.Box(200, 60, 90, 90, landmarks)])
+
+
+NOWHERE = [np.ones((5, 2)), landmarks.TEMPLATE + 9e9, landmarks.TEMPLATE / 100, landmarks.TEMPLATE * 9e200]
+
+
+@pytest.mark.parametrize("points", [*NOWHERE, landmarks.TEMPLATE - [70, 0], landmarks.TEMPLATE * 500])
+def test_landmarks_that_no_face_of_the_photo_has_are_refused(estimator, points):
+    box = detectors.Box(173, 61, 100, 100, tuple(map(tuple, points.tolist())))
+    with pytest.raises(ValueError, match=r"no face's in a photo of 512 x 512 pixels; give its eyes, nose"):
+        estimator.predict(PHOTO, [box])
 
 
 def test_a_photo_of_another_library_is_refused_with_what_to_do(estimator):
