@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ssrlib.files import cache_folder
-from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, square, warp
+from ssrlib.landmarks import MIDDLE, TEMPLATE, placed, similarity, square, warp
 
 # OpenCV's second detector also finds the eyes, the nose and the corners of the mouth. It needs a file
 # that no package ships: face_detection_yunet_2023mar.onnx of https://github.com/opencv/opencv_zoo, which
@@ -44,6 +44,8 @@ SMALLEST_COPY = 48
 POSSIBLE, CERTAIN, STILL = 0.25, 0.7, 0.5
 # What is found below this score is doubted: `estimator.Reading.sure`. tools/weights/threshold.py chose it.
 SURE = 0.75
+# A face on its side, sought in its other turns: in squares so much wider, since its middle is known badly.
+WIDER = 1.25
 # Two finds that share more than this part of what they cover together are one face.
 SAME = 0.35
 
@@ -245,6 +247,30 @@ def sees_face(photo: np.ndarray, box: Box) -> bool:
     """
     _, scores = _second_look(photo, points_of(box)[None])
     return bool(scores[0] >= STILL)
+
+
+def lies_otherwise(photo: np.ndarray, boxes: Sequence[Box]) -> list[bool]:
+    """Whether each face looks at least as much like one when it is turned by 90, 180 or 270 degrees.
+
+    A search that is not for any angle finds some faces that lie on their side or stand on their head, at a
+    turn that is wrong. Then the second look, twice at each other turn, sees more of a face than at this one.
+
+    Args:
+        photo: uint8, height x width x 3, RGB.
+        boxes: where the faces are; a box without landmarks is taken for an upright face.
+
+    >>> lies_otherwise(np.zeros((100, 100, 3), np.uint8), [])
+    []
+    """
+    if not boxes:
+        return []
+    points = np.stack([points_of(box) for box in boxes])
+    centers, sides, rolls = square(points)
+    turned = [placed(centers, WIDER * sides, rolls + turn) for turn in (90, 180, 270)]
+    seen, scores = _second_look(photo, np.concatenate([points, *turned]))
+    _, others = _second_look(photo, seen[len(boxes) :])
+    doubted: list[bool] = (others.reshape(3, -1).max(0) >= scores[: len(boxes)]).tolist()
+    return doubted
 
 
 def _boxes(points: np.ndarray, scores: np.ndarray) -> list[tuple[Box, float]]:

@@ -12,7 +12,7 @@ import numpy as np
 from ssrlib import FACE_SIZE, runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import DETECTORS, SURE, Box, detector_named, find
+from ssrlib.detectors import DETECTORS, SURE, Box, detector_named, find, lies_otherwise
 from ssrlib.face_crop import MAX_SIDE, check_landmarks, check_square, crop_face, read_photo, resize
 from ssrlib.inference import flip_average
 
@@ -120,11 +120,24 @@ class AgeGenderEstimator:
                 check_square(photo, self.crop.square(place))
                 if place.landmarks:
                     check_landmarks(photo, place.landmarks)
+        return self._read(photo, places, self._sure(photo, places))
+
+    def predict_again(self, photo: np.ndarray, boxes: Sequence[Box]) -> list[Reading]:
+        """Return one reading per face that was found again, in the order of the boxes.
+
+        It does not ask how sure it is that each is a face, which takes time: `sure` is False. The search that
+        found them has said so.
+
+        >>> AgeGenderEstimator().predict_again(np.zeros((100, 100, 3), np.uint8), [])
+        []
+        """
+        return self._read(photo, boxes, [False] * len(boxes))
+
+    def _read(self, photo: np.ndarray, places: Sequence[Box], sure: list[bool]) -> list[Reading]:
         if not places:
             return []
         found = np.stack([crop_face(photo, place, self.crop) for place in places])
         columns = [values.tolist() for values in self.predict_faces(found)]
-        sure = [self._is_sure(photo, place) for place in places]
         return [Reading(*values) for values in zip(places, *columns, sure, strict=True)]
 
     def predict_whole(self, photo: np.ndarray | str | Path) -> Reading:
@@ -143,8 +156,18 @@ class AgeGenderEstimator:
         sure = not sees_face or sees_face(face, Box(0, 0, FACE_SIZE, FACE_SIZE, points))
         return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
 
-    def _is_sure(self, photo: np.ndarray, place: Box) -> bool:
-        """Whether there surely is a face in a box. One with landmarks is its detector's, as is its score."""
+    def _sure(self, photo: np.ndarray, places: Sequence[Box]) -> list[bool]:
+        """Whether there surely is a face in each box, and not at another turn."""
+        sure = [self._is_face(photo, place) for place in places]
+        if DETECTORS[self.crop.detector].sees_face:
+            asked = [number for number, is_face in enumerate(sure) if is_face]
+            otherwise = lies_otherwise(photo, [places[number] for number in asked])
+            for number, doubted in zip(asked, otherwise, strict=True):
+                sure[number] = not doubted
+        return sure
+
+    def _is_face(self, photo: np.ndarray, place: Box) -> bool:
+        """Whether there is a face in a box. One with landmarks is its detector's, as is its score."""
         sees_face = DETECTORS[self.crop.detector].sees_face
         if sees_face and not place.landmarks:
             return sees_face(photo, place)

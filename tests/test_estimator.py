@@ -90,6 +90,22 @@ def test_what_the_finder_hardly_takes_for_a_face_is_not_surely_one(estimator):
     assert [reading.sure for reading in by_haar] == [True]
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_face_on_its_side_is_doubted_unless_it_was_looked_for(estimator, quarters):
+    lying = np.ascontiguousarray(np.rot90(PHOTO, quarters))
+    assert not any(reading.sure for reading in estimator.predict(lying))
+    (reading,) = estimator.predict(lying, any_angle=True)
+    assert reading.sure
+    # The finds themselves stay, with their scores.
+    assert [reading.box for reading in estimator.predict(lying)] == detectors.find(lying)
+    assert detectors.find(np.rot90(PHOTO, 1).copy())[0].score > detectors.SURE
+
+
+def test_a_face_whose_box_is_given_again_is_doubted_again(estimator):
+    lying = np.ascontiguousarray(np.rot90(PHOTO))
+    assert estimator.predict(lying, detectors.find(lying)) == estimator.predict(lying)
+
+
 def test_no_face_is_an_empty_list(estimator):
     assert estimator.predict(data.coffee()) == []
 

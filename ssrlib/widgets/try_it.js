@@ -2,7 +2,7 @@
 
 import { ageInterval, likelierGender, probability } from "./calibration.js";
 import { Camera, watchTab } from "./camera.js";
-import { FACE, MIDDLE, mirrorImage } from "./face.js";
+import { FACE, mirrorImage } from "./face.js";
 import {
   button,
   clamp,
@@ -20,12 +20,13 @@ import {
   shell,
 } from "./dom.js";
 import {
-  apply,
   findFaces,
   inverse,
   lookAgain,
+  matrixOf,
   scaled,
   similarity,
+  toPicture,
   unpackFinder,
   viewBy,
   warp,
@@ -34,7 +35,7 @@ import { forward, unpack } from "./network.js";
 import { drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
-/** @import { Found, Matrix, Pixels, View, XY } from "./finder.js" */
+/** @import { Found, Pixels, View, XY } from "./finder.js" */
 /** @import { AgeCalibration, GenderCalibration } from "./calibration.js" */
 /** @import { Network } from "./network.js" */
 /** @import { Terms } from "./stages.js" */
@@ -184,7 +185,7 @@ class TryIt {
     if (this.drawn) return true;
     if (!this.byHand) return this.isFace;
     const points = this.template.map((point) => toPicture(view, point));
-    return lookAgain(this.finder, pixels, [{ points, score: 1 }]).length > 0;
+    return lookAgain(this.finder, pixels, [{ points, score: 1, sure: true }]).length > 0;
   }
 
   /** Search the picture, and show its largest face, or say that there is none. */
@@ -204,7 +205,7 @@ class TryIt {
     const small = shrunk(picture, side);
     const scale = picture.width / small.width;
     const found = findFaces(this.finder, pixelsOf(small));
-    return found.map(({ points, score }) => ({ points: scaled(points, scale), score }));
+    return found.map((face) => ({ ...face, points: scaled(face.points, scale) }));
   }
 
   /** @param {Found} face */
@@ -219,7 +220,7 @@ class TryIt {
 
   /** @param {Found} face that the finder found, or found again */
   showFace(face) {
-    this.isFace ||= face.score >= this.finder.rules.sure;
+    this.isFace ||= face.sure;
     this.oval.moveTo(this.viewOf(face));
     this.pressFace(face);
   }
@@ -443,18 +444,6 @@ function build(model) {
 /** @param {HTMLCanvasElement} picture @returns {Pixels} */
 function pixelsOf(picture) {
   return pen(picture, { willReadFrequently: true }).getImageData(0, 0, picture.width, picture.height);
-}
-
-/** From the pixels of a picture to those of the face in a view. @param {View} view @returns {Matrix} */
-function matrixOf({ x, y, side, roll }) {
-  const scale = FACE / side;
-  const [a, b] = [scale * Math.cos(roll), scale * Math.sin(roll)];
-  return [a, b, MIDDLE - a * x - b * y, -b, a, MIDDLE + b * x - a * y];
-}
-
-/** From a point of the face in a view to the picture. @param {View} view @param {XY} point @returns {XY} */
-function toPicture(view, point) {
-  return apply(inverse(matrixOf(view)), point);
 }
 
 /** @param {TryIt} page */

@@ -228,9 +228,10 @@ def test_the_finder_sees_the_same_faces(call):
         cv2.GaussianBlur(PORTRAIT, (0, 0), 3),  # in which her suit is taken for a face, and doubted
         data.coffee()[::2, ::2],
         np.random.default_rng(0).integers(0, 256, (37, 53, 3)).astype(np.uint8),
+        *(np.ascontiguousarray(np.rot90(PORTRAIT, quarters)) for quarters in (1, 3)),
     ]
     sent = [[as_rgba(picture), picture.shape[1], picture.shape[0]] for picture in pictures]
-    finder, counts, doubts = pack_finder(), [], []
+    finder, counts, doubts, estimator = pack_finder(), [], [], AgeGenderEstimator(backend="onnx")
     for picture, (found, again) in zip(pictures, call(FIND, [finder, sent]), strict=True):
         expected = [box for box, score in detectors.look(picture) if score >= detectors.CERTAIN]
         expected.sort(key=lambda box: box.width, reverse=True)
@@ -241,7 +242,10 @@ def test_the_finder_sees_the_same_faces(call):
             assert [place["x"], place["y"], place["side"]] == pytest.approx(box[:3], abs=0.5)
             assert face["score"] == pytest.approx(box.score, abs=0.02)
         assert sorted(face["score"] for face in again) == sorted(face["score"] for face in found)
+        sure = [reading.sure for reading in estimator.predict(picture, expected)]
+        assert [face["sure"] for face in found] == sure
+        assert sorted(face["sure"] for face in again) == sorted(sure)
         counts.append(len(found))
-        doubts.append(sum(face["score"] < finder["rules"]["sure"] for face in found))
-    assert counts == [1, 1, 2, 2, 0, 0]
-    assert doubts == [0, 0, 0, 1, 0, 0]
+        doubts.append(sure.count(False))
+    assert counts[:6] == [1, 1, 2, 2, 0, 0]
+    assert doubts == [0, 0, 0, 1, 0, 0, *counts[6:]]

@@ -213,6 +213,14 @@ def test_what_the_finder_hardly_takes_for_a_face_is_doubted(page, opened, tmp_pa
     assert "not sure" not in lines.inner_text()
 
 
+def test_a_face_on_its_side_is_doubted(page, opened, tmp_path):
+    opened()
+    before = answer(page)
+    choose(page, tmp_path, np.rot90(PORTRAIT))
+    wait_for_other(page, before)
+    page.get_by_text("not sure that it is a face").wait_for()
+
+
 def test_without_a_face_there_is_no_answer_until_somebody_places_one(page, opened, tmp_path, screenshot):
     opened()
     choose(page, tmp_path, data.coffee())
