@@ -12,9 +12,10 @@ import numpy as np
 from ssrlib import FACE_SIZE, runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import DETECTORS, SURE, Box, detector_named, find, lies_otherwise
+from ssrlib.detectors import DETECTORS, OUTSIDE, SURE, Box, detector_named, find, lies_otherwise, points_of
 from ssrlib.face_crop import MAX_SIDE, check_landmarks, check_square, crop_face, read_photo, resize
 from ssrlib.inference import flip_average
+from ssrlib.landmarks import share_outside
 
 AMBER, WHITE = (255, 190, 60), (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -157,8 +158,12 @@ class AgeGenderEstimator:
         return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
 
     def _sure(self, photo: np.ndarray, places: Sequence[Box]) -> list[bool]:
-        """Whether there surely is a face in each box, and not at another turn."""
-        sure = [self._is_face(photo, place) for place in places]
+        """Whether there surely is a face in each box: most of it, and not at another turn."""
+        size = photo.shape[:2]
+        whole = [share_outside(points_of(place), *size) <= OUTSIDE for place in places]
+        sure = [
+            has_most and self._is_face(photo, place) for has_most, place in zip(whole, places, strict=True)
+        ]
         if DETECTORS[self.crop.detector].sees_face:
             asked = [number for number, is_face in enumerate(sure) if is_face]
             otherwise = lies_otherwise(photo, [places[number] for number in asked])

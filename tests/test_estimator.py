@@ -106,6 +106,28 @@ def test_a_face_whose_box_is_given_again_is_doubted_again(estimator):
     assert estimator.predict(lying, detectors.find(lying)) == estimator.predict(lying)
 
 
+def test_a_face_that_the_border_cuts_is_doubted(estimator):
+    cut = {
+        "chin up": PHOTO[110:],
+        "half": PHOTO[:, :220],
+        "little": PHOTO[80:],
+        "as little": PHOTO[:, :250],
+        "close": PHOTO[70:185, 160:290],
+    }
+    readings = {name: estimator.predict(np.ascontiguousarray(part)) for name, part in cut.items()}
+    sure = {name: [reading.sure for reading in found] for name, found in readings.items()}
+    assert sure == {
+        "chin up": [False],
+        "half": [False],
+        "little": [True],
+        "as little": [True],
+        "close": [True],
+    }
+    # Where her face is, we know: half of the square around it lies outside.
+    beyond = detectors.Box(*readings["half"][0].box[:4])
+    assert [reading.sure for reading in estimator.predict(cut["half"].copy(), [beyond])] == [False]
+
+
 def test_no_face_is_an_empty_list(estimator):
     assert estimator.predict(data.coffee()) == []
 

@@ -30,7 +30,7 @@ import { unpackNumbers } from "./network.js";
 /**
  * What detectors.py calls its constants, and both networks.
  * @typedef {object} FaceFinder
- * @property {Record<"stride" | "reach" | "lower" | "smallest_copy" | "possible" | "certain" | "sure" | "still" | "same" | "wider" | "patch" | "nudge", number>} rules
+ * @property {Record<"stride" | "reach" | "lower" | "smallest_copy" | "possible" | "certain" | "sure" | "still" | "same" | "outside" | "wider" | "patch" | "nudge", number>} rules
  * @property {XY[]} template of an aligned face of 64 x 64
  * @property {XY[]} upright of a patch
  * @property {Step[]} finder
@@ -55,9 +55,27 @@ export function findFaces(finder, picture) {
   return largestFirst(finder, faces.map((face) => ({ ...face, sure: isSure(finder, picture, face) })));
 }
 
-/** Whether there surely is a face, and not at another turn. @param {FaceFinder} finder @param {Pixels} picture @param {Look} face */
+/**
+ * Whether there surely is a face: most of it, and not at another turn.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {Look} face
+ */
 function isSure(finder, picture, { points, score }) {
-  return score >= finder.rules.sure && !liesOtherwise(finder, picture, points);
+  const { sure, outside } = finder.rules;
+  const isWhole = shareOutside(square(finder, points), picture) <= outside;
+  return score >= sure && isWhole && !liesOtherwise(finder, picture, points);
+}
+
+/** How much of a square lies outside a picture: a share of its area. @param {View} view @param {Pixels} picture */
+export function shareOutside(view, { width, height }) {
+  const back = inverse(matrixOf(view));
+  let outside = 0;
+  for (let i = 0; i < FACE * FACE; i++) {
+    const [x, y] = apply(back, [i % FACE, Math.floor(i / FACE)]);
+    if (!(x >= -0.5 && x <= width - 0.5 && y >= -0.5 && y <= height - 0.5)) outside += 1;
+  }
+  return outside / FACE ** 2;
 }
 
 /**

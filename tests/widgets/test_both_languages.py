@@ -25,7 +25,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
 from ssrlib.inference import predict
-from ssrlib.landmarks import MIDDLE, TEMPLATE
+from ssrlib.landmarks import MIDDLE, TEMPLATE, placed, share_outside
 from ssrlib.widgets.try_it import pack, pack_finder
 from testing.lab import as_rgba, open_modules, open_page
 
@@ -207,6 +207,26 @@ def test_straightened_faces(call, places, rule):
         assert (mirrored == face[:, ::-1]).all()
 
 
+OUTSIDE = """([template, width, height, all]) => all.map((points) =>
+    shareOutside(viewBy(similarity(template, points)), { width, height }))"""
+
+
+@many
+@given(
+    st.lists(
+        st.tuples(numbers(-50, 560), numbers(-50, 560), numbers(4, 400), numbers(-180, 180)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(1, 600),
+)
+def test_how_much_of_a_face_is_outside(call, places, width):
+    points = [placed(np.array([x, y]), side, roll) for x, y, side, roll in places]
+    found = call(OUTSIDE, [TEMPLATE.tolist(), width, 300, [five.tolist() for five in points]])
+    expected = [share_outside(five, 300, width) for five in points]
+    np.testing.assert_allclose(found, expected, atol=2 / 64)  # a row of places may lie just on the border
+
+
 FIND = """([packed, pictures]) => {
     const finder = unpackFinder(packed);
     return pictures.map(([rgba, width, height]) => {
@@ -229,6 +249,8 @@ def test_the_finder_sees_the_same_faces(call):
         data.coffee()[::2, ::2],
         np.random.default_rng(0).integers(0, 256, (37, 53, 3)).astype(np.uint8),
         *(np.ascontiguousarray(np.rot90(PORTRAIT, quarters)) for quarters in (1, 3)),
+        PORTRAIT[110:],
+        np.ascontiguousarray(PORTRAIT[:, :220]),
     ]
     sent = [[as_rgba(picture), picture.shape[1], picture.shape[0]] for picture in pictures]
     finder, counts, doubts, estimator = pack_finder(), [], [], AgeGenderEstimator(backend="onnx")
