@@ -79,7 +79,7 @@ class Detector:
             smaller faces, and take longer.
         search_any_angle: as `search`, also for faces that lie on their side or stand on their head.
         search_again: finds the faces that were at some boxes a moment ago, faster than a search nearby would.
-        sees_face: whether there is a face in a box.
+        straighten: sees a face in a box that somebody placed, and its points; None if there is none.
 
     What a detector cannot do is None. A new one is one more `Detector` in `DETECTORS`.
     """
@@ -89,7 +89,7 @@ class Detector:
     frame_side: int
     search_any_angle: Callable[[np.ndarray], list[Box]] | None = None
     search_again: Callable[[np.ndarray, Sequence[Box]], list[Box]] | None = None
-    sees_face: Callable[[np.ndarray, Box], bool] | None = None
+    straighten: Callable[[np.ndarray, Box], Box | None] | None = None
 
 
 def find(photo: np.ndarray, detector: str = "finder", any_angle: bool = False) -> list[Box]:
@@ -242,14 +242,19 @@ def look_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
     return [box_of(points[number], boxes[number].score) for number in kept]
 
 
-def sees_face(photo: np.ndarray, box: Box) -> bool:
-    """Whether the built-in finder's second look takes what is in a box for a face.
+def straightened(photo: np.ndarray, box: Box) -> Box | None:
+    """Return a box with the points of the face in it, as the built-in finder's second look sees them.
 
-    >>> sees_face(np.zeros((100, 100, 3), np.uint8), Box(10, 10, 60, 60))
-    False
+    It looks twice, the second time at the face as the first one saw it: a box tells little of how a face
+    lies. If the first sees no face, there is None.
+
+    >>> straightened(np.zeros((100, 100, 3), np.uint8), Box(10, 10, 60, 60))
     """
-    _, scores = _second_look(photo, points_of(box)[None])
-    return bool(scores[0] >= STILL)
+    points, scores = _second_look(photo, points_of(box)[None])
+    if scores[0] < STILL:
+        return None
+    points, _ = _second_look(photo, points)
+    return box._replace(landmarks=tuple(map(tuple, points[0].tolist())))
 
 
 def lies_otherwise(photo: np.ndarray, boxes: Sequence[Box]) -> list[bool]:
@@ -439,7 +444,9 @@ def finder_sha256() -> str:
 
 
 DETECTORS = {
-    "finder": Detector(_find_finder, partial(network, "finder"), 640, _find_any_angle, look_again, sees_face),
+    "finder": Detector(
+        _find_finder, partial(network, "finder"), 640, _find_any_angle, look_again, straightened
+    ),
     "haar": Detector(_find_haar, lambda: None, 320),
     "yunet": Detector(_find_yunet, _yunet, 640),
 }

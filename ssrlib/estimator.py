@@ -12,7 +12,17 @@ import numpy as np
 from ssrlib import FACE_SIZE, runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import DETECTORS, OUTSIDE, SURE, Box, detector_named, find, lies_otherwise, points_of
+from ssrlib.detectors import (
+    DETECTORS,
+    OUTSIDE,
+    SURE,
+    Box,
+    detector_named,
+    find,
+    lies_otherwise,
+    points_of,
+    straightened,
+)
 from ssrlib.face_crop import MAX_SIDE, check_landmarks, check_square, crop_face, read_photo, resize
 from ssrlib.inference import flip_average
 from ssrlib.landmarks import share_outside
@@ -102,7 +112,9 @@ class AgeGenderEstimator:
         Args:
             photo: a file, or an RGB image: uint8, height x width x 3, 0 to 255.
             boxes: where its faces are, if that is known, each a `Box` or left, top, width and height: then
-                they are not looked for, and the readings come in the order of the boxes.
+                they are not looked for, and the readings come in the order of the boxes. Where the finder
+                sees a face in a box without landmarks, it is turned upright by the points that it sees, and
+                they are in the reading's box; else the square is read as it is.
             any_angle: find faces that lie on their side or stand on their head, too; see `detectors.find`.
 
         Raises:
@@ -116,11 +128,7 @@ class AgeGenderEstimator:
         if boxes is None:
             places = find(photo, self.crop.detector, any_angle)
         else:
-            places = [_checked_box(box) for box in boxes]
-            for place in places:
-                check_square(photo, self.crop.square(place))
-                if place.landmarks:
-                    check_landmarks(photo, place.landmarks)
+            places = [self._placed(photo, box) for box in boxes]
         return self._read(photo, places, self._sure(photo, places))
 
     def predict_again(self, photo: np.ndarray, boxes: Sequence[Box]) -> list[Reading]:
@@ -152,31 +160,38 @@ class AgeGenderEstimator:
         photo = _pixels(photo)
         face, (height, width) = resize(photo), photo.shape[:2]
         age, low, high, p_male = (float(column[0]) for column in self.predict_faces(face[None]))
-        sees_face = DETECTORS[self.crop.detector].sees_face
         points = tuple((x, y) for x, y in self.crop.template().tolist())
-        sure = not sees_face or sees_face(face, Box(0, 0, FACE_SIZE, FACE_SIZE, points))
+        (sure,) = self._sure(face, [Box(0, 0, FACE_SIZE, FACE_SIZE, points)])
         return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
+
+    def _placed(self, photo: np.ndarray, box: Box | Sequence[float]) -> Box:
+        """A box that was given, checked, and with the points of the face that the finder sees in it."""
+        place = _checked_box(box)
+        check_square(photo, self.crop.square(place))
+        if place.landmarks:
+            check_landmarks(photo, place.landmarks)
+        straighten = DETECTORS[self.crop.detector].straighten
+        seen = None if place.landmarks or not straighten else straighten(photo, place)
+        return seen or place
 
     def _sure(self, photo: np.ndarray, places: Sequence[Box]) -> list[bool]:
         """Whether there surely is a face in each box: most of it, and not at another turn."""
-        size = photo.shape[:2]
-        whole = [share_outside(points_of(place), *size) <= OUTSIDE for place in places]
-        sure = [
-            has_most and self._is_face(photo, place) for has_most, place in zip(whole, places, strict=True)
-        ]
-        if DETECTORS[self.crop.detector].sees_face:
-            asked = [number for number, is_face in enumerate(sure) if is_face]
-            otherwise = lies_otherwise(photo, [places[number] for number in asked])
-            for number, doubted in zip(asked, otherwise, strict=True):
-                sure[number] = not doubted
-        return sure
+        likely = [self._is_likely(photo, place) for place in places]
+        if not DETECTORS[self.crop.detector].straighten:
+            return likely
+        seen = {number: self._seen(photo, places[number]) for number in np.flatnonzero(likely).tolist()}
+        faces = {number: face for number, face in seen.items() if face}
+        otherwise = dict(zip(faces, lies_otherwise(photo, list(faces.values())), strict=True))
+        return [otherwise.get(number) is False for number in range(len(places))]
 
-    def _is_face(self, photo: np.ndarray, place: Box) -> bool:
-        """Whether there is a face in a box. One with landmarks is its detector's, as is its score."""
-        sees_face = DETECTORS[self.crop.detector].sees_face
-        if sees_face and not place.landmarks:
-            return sees_face(photo, place)
-        return place.score is None or place.score >= SURE
+    def _is_likely(self, photo: np.ndarray, place: Box) -> bool:
+        inside = share_outside(points_of(place), *photo.shape[:2]) <= OUTSIDE
+        return inside and (place.score is None or place.score >= SURE)
+
+    def _seen(self, photo: np.ndarray, place: Box) -> Box | None:
+        """A face as its detector found it and scored it, or as the finder sees one there, if it does."""
+        scored = place.landmarks and place.score is not None
+        return place if scored else straightened(photo, place)
 
     def predict_faces(self, faces: np.ndarray) -> FaceReadings:
         """Return what the networks read from faces that are cropped already.

@@ -91,7 +91,7 @@ def open_modules(page, folder: Path) -> None:
     names = (
         "{ forward, unpack, softStagewiseRegression, ageInterval, probability, likelierGender, "
         "mirrorImage, AGES, FACE, warp, similarity, findFaces, lookAgain, boxOf, unpackFinder, "
-        "viewBy, shareOutside }"
+        "viewBy, shareOutside, straightened }"
     )
     modules = module("network.js", "calibration.js", "face.js", "finder.js")
     script = f"{modules}\nObject.assign(globalThis, {names});"

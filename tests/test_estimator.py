@@ -78,6 +78,28 @@ def test_a_high_box_is_asked_about_where_it_is_read(estimator):
     assert [reading.sure for reading in (square, *high)] == [True, True, False]
 
 
+@pytest.mark.parametrize("roll", [-30, 30])
+def test_a_box_on_a_tilted_face_is_read_at_the_points_that_the_finder_sees(estimator, roll):
+    (upright,) = estimator.predict(PHOTO)
+    x, y, side, _ = box = upright.box[:4]
+    turn = cv2.getRotationMatrix2D((x + side / 2, y + side / 2), roll, 1)
+    tilted = cv2.warpAffine(PHOTO, turn, PHOTO.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    (reading,) = estimator.predict(tilted, [box])
+    assert reading.sure
+    assert reading.box[:4] == box
+    assert reading.age == pytest.approx(upright.age, abs=3)
+    assert estimator.predict(tilted, [reading.box]) == [reading]
+
+
+def test_a_box_without_a_face_is_read_as_the_square_that_it_is(estimator):
+    box = detectors.Box(380, 300, 90, 90)
+    (reading,) = estimator.predict(PHOTO, [box])
+    assert reading.box == box
+    assert reading.age == estimator.predict_faces(face_crop.crop(PHOTO, box)[None]).age[0]
+    (scored,) = estimator.predict(PHOTO, [box._replace(score=0.9)])
+    assert not scored.sure
+
+
 def test_what_the_finder_hardly_takes_for_a_face_is_not_surely_one(estimator):
     blurred = cv2.GaussianBlur(PHOTO, (0, 0), 3)
     readings = estimator.predict(blurred)

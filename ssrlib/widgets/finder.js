@@ -67,6 +67,31 @@ function isSure(finder, picture, { points, score }) {
   return score >= sure && isWhole && !liesOtherwise(finder, picture, points);
 }
 
+/**
+ * The face that somebody placed, as the second look sees it there, and whether it surely is one; null if none is.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {XY[]} placed
+ */
+export function straightened(finder, picture, placed) {
+  const points = straighten(finder, picture, placed);
+  if (!points) return null;
+  const again = straighten(finder, picture, points);
+  const isWhole = shareOutside(square(finder, points), picture) <= finder.rules.outside;
+  return { points, sure: again !== null && isWhole && !liesOtherwise(finder, picture, again) };
+}
+
+/**
+ * The points of a face, seen twice: the second time as the first look saw it.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {XY[]} points
+ */
+function straighten(finder, picture, points) {
+  const [look] = secondLook(finder, picture, [{ points }]);
+  return look.score < finder.rules.still ? null : secondLook(finder, picture, [look])[0].points;
+}
+
 /** How much of a square lies outside a picture: a share of its area. @param {View} view @param {Pixels} picture */
 export function shareOutside(view, { width, height }) {
   const back = inverse(matrixOf(view));

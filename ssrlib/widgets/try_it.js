@@ -26,6 +26,7 @@ import {
   matrixOf,
   scaled,
   similarity,
+  straightened,
   toPicture,
   unpackFinder,
   viewBy,
@@ -78,7 +79,7 @@ const FOUND =
   "The face was found, and turned upright. Drag the picture, or tap both eyes, to place it yourself.";
 const NOBODY =
   "No face was found here. Drag and resize the picture until a face fills the oval, or tap both eyes.";
-const BY_HAND = "Placed by hand: the eyes belong on the marks.";
+const BY_HAND = "Placed by hand: the eyes belong on the marks. A face that is seen there is turned upright.";
 const LIVE = "The oval follows your face.";
 const NO_FACE = "No face yet";
 const ABSENT = "Nobody is seen. Look into the camera, with light on your face.";
@@ -159,8 +160,8 @@ class TryIt {
       this.again = false;
       const { readings, oval: { picture, view } } = this;
       const pixels = pixelsOf(picture);
-      const face = warp(pixels, matrixOf(view), FACE);
-      const sure = this.sure(pixels, view);
+      const { at, sure } = this.place(pixels, view);
+      const face = warp(pixels, matrixOf(at), FACE);
       const reading = await read(this.networks, face);
       if (this.ended || readings !== this.readings) continue;
       // Each place that somebody chose has an answer of its own. What was begun at the place before is still
@@ -180,12 +181,15 @@ class TryIt {
     this.isFace = false;
   }
 
-  /** Whether the finder is sure of what it found, or sees a face where somebody placed one. @param {Pixels} pixels @param {View} view */
-  sure(pixels, view) {
-    if (this.drawn) return true;
-    if (!this.byHand) return this.isFace;
-    const points = this.template.map((point) => toPicture(view, point));
-    return lookAgain(this.finder, pixels, [{ points, score: 1, sure: true }]).length > 0;
+  /**
+   * Where the face is, and whether it surely is one: as the finder found it, or as it sees one that somebody placed.
+   * @param {Pixels} pixels
+   * @param {View} view
+   */
+  place(pixels, view) {
+    if (this.drawn || !this.byHand) return { at: view, sure: this.drawn || this.isFace };
+    const seen = straightened(this.finder, pixels, this.template.map((point) => toPicture(view, point)));
+    return { at: seen ? this.viewOf(seen) : view, sure: seen?.sure ?? false };
   }
 
   /** Search the picture, and show its largest face, or say that there is none. */
@@ -225,7 +229,7 @@ class TryIt {
     this.pressFace(face);
   }
 
-  /** @param {Found} face @returns {View} */
+  /** @param {{ points: XY[] }} face @returns {View} */
   viewOf({ points }) {
     return viewBy(inverse(similarity(points, this.template)));
   }

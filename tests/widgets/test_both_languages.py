@@ -271,3 +271,28 @@ def test_the_finder_sees_the_same_faces(call):
         doubts.append(sure.count(False))
     assert counts[:6] == [1, 1, 2, 2, 0, 0]
     assert doubts == [0, 0, 0, 1, 0, 0, *counts[6:]]
+
+
+PLACE = """([packed, [rgba, width, height], all]) => {
+    const finder = unpackFinder(packed);
+    const data = Uint8ClampedArray.from(atob(rgba), (letter) => letter.charCodeAt(0));
+    return all.map((points) => straightened(finder, { data, width, height }, points));
+}"""
+
+
+def test_what_somebody_placed_is_seen_and_doubted_alike(call):
+    photo = np.hstack(
+        [PORTRAIT, np.rot90(PORTRAIT), PORTRAIT[:, :220]]
+    )  # upright, on her side, and half of her
+    boxes = [box._replace(landmarks=None, score=None) for box in detectors.find(photo)]
+    boxes += [Box(181, 50, 94, 104), Box(380, 300, 90, 90)]  # beside her, and on the rocket
+    points = [detectors.points_of(box).tolist() for box in boxes]
+    found = call(PLACE, [pack_finder(), [as_rgba(photo), photo.shape[1], photo.shape[0]], points])
+    seen = []
+    for one, reading in zip(found, AgeGenderEstimator(backend="onnx").predict(photo, boxes), strict=True):
+        assert (one is not None) == (reading.box.landmarks is not None)
+        assert (one is not None and one["sure"]) == reading.sure
+        if one:
+            np.testing.assert_allclose(one["points"], reading.box.landmarks, atol=0.5)
+        seen.append(None if one is None else one["sure"])
+    assert {True, False, None} <= set(seen)
