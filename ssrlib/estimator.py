@@ -25,8 +25,11 @@ from ssrlib.detectors import (
 )
 from ssrlib.face_crop import MAX_SIDE, check_landmarks, check_square, crop_face, read_photo, resize
 from ssrlib.inference import flip_average
-from ssrlib.landmarks import share_outside
+from ssrlib.landmarks import share_outside, square
 
+# A crop that is read as a whole is doubted if its face is turned by more degrees than the first, or is more
+# than the second beside where the networks know it, larger or smaller: a share of its size.
+ASKEW, OFF = 20.0, 0.25
 AMBER, WHITE = (255, 190, 60), (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -152,7 +155,9 @@ class AgeGenderEstimator:
     def predict_whole(self, photo: np.ndarray | str | Path) -> Reading:
         """Return the reading of a photo that is cropped already, to the square which the networks know.
 
-        Its box is the whole photo. See `predict` for what a photo may be, and what is raised.
+        Its box is the whole photo, and the pixels are read as they are. If the finder sees a face in it that
+        is turned by more than 20 degrees, or whose center or size is off by more than a quarter of its size,
+        it is not `sure`. See `predict` for what a photo may be, and what is raised.
 
         >>> AgeGenderEstimator().predict_whole(np.zeros((80, 80, 3), np.uint8)).sure
         False
@@ -160,9 +165,18 @@ class AgeGenderEstimator:
         photo = _pixels(photo)
         face, (height, width) = resize(photo), photo.shape[:2]
         age, low, high, p_male = (float(column[0]) for column in self.predict_faces(face[None]))
-        points = tuple((x, y) for x, y in self.crop.template().tolist())
-        (sure,) = self._sure(face, [Box(0, 0, FACE_SIZE, FACE_SIZE, points)])
-        return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
+        return Reading(Box(0, 0, width, height), age, low, high, p_male, self._is_cropped(face))
+
+    def _is_cropped(self, face: np.ndarray) -> bool:
+        """Whether there surely is a face in a square (64 x 64), and about where the networks know it."""
+        template = Box(0, 0, FACE_SIZE, FACE_SIZE, tuple((x, y) for x, y in self.crop.template().tolist()))
+        straighten = DETECTORS[self.crop.detector].straighten
+        seen = straighten(face, template) if straighten else template
+        if not seen or not all(self._sure(face, [template])):
+            return False
+        centers, sides, rolls = square(np.stack([points_of(template), points_of(seen)]))
+        off = [np.linalg.norm(centers[1] - centers[0]) / sides[0], abs(sides[1] / sides[0] - 1)]
+        return bool(max(off) <= OFF and abs(rolls[1]) <= ASKEW)
 
     def _placed(self, photo: np.ndarray, box: Box | Sequence[float]) -> Box:
         """A box that was given, checked, and with the points of the face that the finder sees in it."""

@@ -100,6 +100,23 @@ def test_a_box_without_a_face_is_read_as_the_square_that_it_is(estimator):
     assert not scored.sure
 
 
+def test_a_crop_is_doubted_that_is_none_of_those_which_the_networks_know(estimator):
+    assert not estimator.predict_whole(PHOTO).sure, "her portrait, in which her face is small"
+    (box,) = detectors.find(PHOTO)
+    center, side, roll = landmarks.square(np.array(box.landmarks))
+
+    def is_sure(right=0.0, size=1.0, turn=0.0) -> bool:
+        points = landmarks.placed(center + side * np.array([right, 0]), size * side, roll + turn)
+        return estimator.predict_whole(face_crop.align(PHOTO, points)).sure
+
+    assert all([is_sure(), is_sure(right=0.1), is_sure(size=1.15), is_sure(size=0.9), is_sure(turn=12)])
+    off = [is_sure(right=0.35), is_sure(size=1.5), is_sure(size=0.7), is_sure(turn=30)]
+    assert not any([*off, *(is_sure(turn=turn) for turn in (90, 180, 270))])
+    # Whatever it is called, the pixels are read as they are.
+    face = face_crop.align(PHOTO, landmarks.placed(center, side, roll + 90))
+    assert estimator.predict_whole(face).age == estimator.predict_faces(face[None]).age[0]
+
+
 def test_what_the_finder_hardly_takes_for_a_face_is_not_surely_one(estimator):
     blurred = cv2.GaussianBlur(PHOTO, (0, 0), 3)
     readings = estimator.predict(blurred)
