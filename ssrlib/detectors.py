@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from threading import local
 from typing import Any, NamedTuple
@@ -416,6 +417,12 @@ def _yunet() -> cv2.FaceDetectorYN:
         OWN.yunet = cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.8)
     detector: cv2.FaceDetectorYN = OWN.yunet
     return detector
+
+
+@cache
+def can_look() -> bool:
+    """Whether the built-in finder can be asked, whatever found a face: whether ONNX Runtime is installed."""
+    return find_spec("onnxruntime") is not None
 
 
 @cache

@@ -17,6 +17,7 @@ from ssrlib.detectors import (
     OUTSIDE,
     SURE,
     Box,
+    can_look,
     detector_named,
     find,
     lies_otherwise,
@@ -41,9 +42,11 @@ class Reading(NamedTuple):
     ages that the face is compatible with: in each decade of age, at least 90 % of people are meant
     to be inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
     without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
-    to 1. `sure` is False for a face that its detector gave a score below `detectors.SURE`, and for a box
-    that its user placed, or a crop read as a whole, in which the finder sees no face. Other detectors give no
-    score and cannot be asked about a box: with them it is True.
+    to 1. `sure` is False for a face that its detector gave a score below `detectors.SURE`; for a box
+    without a score, which another detector found or a user placed, and for a crop read as a whole, in which
+    the built-in finder sees no face; for one that looks at least as much like a face at another quarter turn;
+    and for one with more than a quarter of its square outside the photo. Without ONNX Runtime only scores and
+    borders are looked at.
     """
 
     box: Box
@@ -115,9 +118,9 @@ class AgeGenderEstimator:
         Args:
             photo: a file, or an RGB image: uint8, height x width x 3, 0 to 255.
             boxes: where its faces are, if that is known, each a `Box` or left, top, width and height: then
-                they are not looked for, and the readings come in the order of the boxes. Where the finder
-                sees a face in a box without landmarks, it is turned upright by the points that it sees, and
-                they are in the reading's box; else the square is read as it is.
+                they are not looked for, and the readings come in the order of the boxes. Where the
+                detector "finder" sees a face in a box without landmarks, the points that it sees turn it
+                upright, and are in the reading's box; else the square is read as it is.
             any_angle: find faces that lie on their side or stand on their head, too; see `detectors.find`.
 
         Raises:
@@ -170,8 +173,7 @@ class AgeGenderEstimator:
     def _is_cropped(self, face: np.ndarray) -> bool:
         """Whether there surely is a face in a square (64 x 64), and about where the networks know it."""
         template = Box(0, 0, FACE_SIZE, FACE_SIZE, tuple((x, y) for x, y in self.crop.template().tolist()))
-        straighten = DETECTORS[self.crop.detector].straighten
-        seen = straighten(face, template) if straighten else template
+        seen = straightened(face, template) if can_look() else template
         if not seen or not all(self._sure(face, [template])):
             return False
         centers, sides, rolls = square(np.stack([points_of(template), points_of(seen)]))
@@ -191,7 +193,7 @@ class AgeGenderEstimator:
     def _sure(self, photo: np.ndarray, places: Sequence[Box]) -> list[bool]:
         """Whether there surely is a face in each box: most of it, and not at another turn."""
         likely = [self._is_likely(photo, place) for place in places]
-        if not DETECTORS[self.crop.detector].straighten:
+        if not can_look():
             return likely
         seen = {number: self._seen(photo, places[number]) for number in np.flatnonzero(likely).tolist()}
         faces = {number: face for number, face in seen.items() if face}

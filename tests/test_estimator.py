@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -165,6 +167,41 @@ def test_a_face_that_the_border_cuts_is_doubted(estimator):
     # Where her face is, we know: half of the square around it lies outside.
     beyond = detectors.Box(*readings["half"][0].box[:4])
     assert [reading.sure for reading in estimator.predict(cut["half"].copy(), [beyond])] == [False]
+
+
+@pytest.fixture
+def by_haar(monkeypatch):
+    """An estimator whose detector finds her, and takes the rocket for a face."""
+    rocket = detectors.Box(380, 300, 90, 90)
+    haar = detectors.DETECTORS["haar"]
+    wrong = replace(haar, search=lambda photo: [*haar.search(photo), rocket])
+    monkeypatch.setitem(detectors.DETECTORS, "haar", wrong)
+    return AgeGenderEstimator(detector="haar")
+
+
+def test_the_finder_is_asked_about_what_another_detector_finds(by_haar):
+    readings = by_haar.predict(PHOTO)
+    assert [reading.sure for reading in readings] == [True, False]
+    assert all(reading.box.landmarks is None for reading in readings), "they are read as the squares they are"
+    boxes = [reading.box for reading in readings]
+    assert by_haar.predict(PHOTO, boxes) == readings
+    assert not by_haar.predict_whole(data.rocket()).sure
+
+
+def test_points_without_a_score_are_asked_about(estimator):
+    (found,) = detectors.find(PHOTO)
+    points = np.array(found.landmarks)
+    on_the_rocket = detectors.Box(
+        380, 300, 90, 90, tuple(map(tuple, (points + np.array([200, 230])).tolist()))
+    )
+    readings = estimator.predict(PHOTO, [found._replace(score=None), on_the_rocket])
+    assert [reading.sure for reading in readings] == [True, False]
+
+
+def test_without_onnx_runtime_another_detectors_finds_are_sure(by_haar, monkeypatch):
+    monkeypatch.setattr("ssrlib.estimator.can_look", lambda: False)
+    assert [reading.sure for reading in by_haar.predict(PHOTO)] == [True, True]
+    assert by_haar.predict_whole(PHOTO).sure
 
 
 def test_no_face_is_an_empty_list(estimator):
