@@ -97,10 +97,11 @@ def find(photo: np.ndarray, detector: str = "finder", any_angle: bool = False) -
     """Find the faces in a photo, the largest first.
 
     The built-in finder sees faces from about 24 pixels on, and from about an 85th of the photo's longer
-    side, tilted by up to 45 degrees, and their landmarks. OpenCV's Haar cascade sees faces from 24 pixels on
-    and from a thirtieth of the photo's longer side, loses most that are tilted by 30 degrees, and knows no
-    landmarks. Each misses faces, and now and then sees one in a pattern; the built-in finder's boxes have a
-    score, which is low where that is likelier.
+    side, tilted by up to 45 degrees, and their landmarks. Of faces tilted further it finds some, at a turn
+    that may be wrong: `estimator.Reading.sure` is False for most that lie on their side. OpenCV's Haar
+    cascade sees faces from 24 pixels on and from a thirtieth of the photo's longer side, loses most that are
+    tilted by 30 degrees, and knows no landmarks. Each misses faces, and now and then sees one in a pattern;
+    the built-in finder's boxes have a score, which is low where that is likelier.
 
     Args:
         photo: uint8, height x width x 3, RGB.
