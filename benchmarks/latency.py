@@ -135,7 +135,7 @@ def frame_runs() -> dict[str, Callable]:
         found[f"search all of the frame, {backend}"] = lambda e=estimator: draw(frame, e.predict(frame))
         boxes = [estimator.predict(frame)[0].box]
         found[f"follow the face, {backend}"] = lambda e=estimator, boxes=boxes: draw(
-            frame, e.predict(frame, find_again(frame, boxes))
+            frame, e.predict_again(frame, find_again(frame, boxes))
         )
     return found
 

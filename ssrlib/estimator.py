@@ -12,10 +12,25 @@ import numpy as np
 from ssrlib import FACE_SIZE, runtime
 from ssrlib.calibration import age_interval, probability
 from ssrlib.cards import crop_of
-from ssrlib.detectors import DETECTORS, SURE, Box, detector_named, find
-from ssrlib.face_crop import MAX_SIDE, check_square, crop_face, read_photo, resize
+from ssrlib.detectors import (
+    DETECTORS,
+    OUTSIDE,
+    SURE,
+    Box,
+    can_look,
+    detector_named,
+    find,
+    lies_otherwise,
+    points_of,
+    straightened,
+)
+from ssrlib.face_crop import MAX_SIDE, check_landmarks, check_square, crop_face, read_photo, resize
 from ssrlib.inference import flip_average
+from ssrlib.landmarks import share_outside, square
 
+# A crop that is read as a whole is doubted if its face is turned by more degrees than the first, or is more
+# than the second beside where the networks know it, larger or smaller: a share of its size.
+ASKEW, OFF = 20.0, 0.25
 AMBER, WHITE = (255, 190, 60), (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -27,9 +42,11 @@ class Reading(NamedTuple):
     ages that the face is compatible with: in each decade of age, at least 90 % of people are meant
     to be inside. `p_male` is the probability that an annotator would have labeled the face male. Weights
     without a calibration in their card give NaN for both bounds, and for `p_male` a mere score from 0
-    to 1. `sure` is False for a face that its detector gave a score below `detectors.SURE`, and for a box
-    that its user placed, or a crop read as a whole, in which the finder sees no face. Other detectors give no
-    score and cannot be asked about a box: with them it is True.
+    to 1. `sure` is False for a face that its detector gave a score below `detectors.SURE`; for a box
+    without a score, which another detector found or a user placed, and for a crop read as a whole, in which
+    the built-in finder sees no face; for one that looks at least as much like a face at another quarter turn;
+    and for one with more than a quarter of its square outside the photo. Without ONNX Runtime only scores and
+    borders are looked at.
     """
 
     box: Box
@@ -105,34 +122,49 @@ class AgeGenderEstimator:
         Args:
             photo: a file, or an RGB image: uint8, height x width x 3, 0 to 255.
             boxes: where its faces are, if that is known, each a `Box` or left, top, width and height: then
-                they are not looked for, and the readings come in the order of the boxes.
+                they are not looked for, and the readings come in the order of the boxes. Where the
+                detector "finder" sees a face in a box without landmarks, the points that it sees turn it
+                upright, and are in the reading's box; else the square is read as it is.
             any_angle: find faces that lie on their side or stand on their head, too; see `detectors.find`.
 
         Raises:
             FileNotFoundError: there is no such file.
             TypeError: the photo is neither a path nor an array.
             ValueError: the file is not an image, the array breaks the contract above, a box is empty, lies
-                outside the photo or has other than five landmarks, or the detector cannot search at any
+                outside the photo or has landmarks that are no face's, or the detector cannot search at any
                 angle.
         """
         photo = _pixels(photo)
         if boxes is None:
             places = find(photo, self.crop.detector, any_angle)
         else:
-            places = [_checked_box(box) for box in boxes]
-            for place in places:
-                check_square(photo, self.crop.square(place))
+            places = [self._placed(photo, box) for box in boxes]
+        return self._read(photo, places, self._sure(photo, places))
+
+    def predict_again(self, photo: np.ndarray, boxes: Sequence[Box]) -> list[Reading]:
+        """Return one reading per face that was found again, in the order of the boxes.
+
+        It does not ask how sure it is that each is a face, which takes time: `sure` is False. The search that
+        found them has said so.
+
+        >>> AgeGenderEstimator().predict_again(np.zeros((100, 100, 3), np.uint8), [])
+        []
+        """
+        return self._read(photo, boxes, [False] * len(boxes))
+
+    def _read(self, photo: np.ndarray, places: Sequence[Box], sure: list[bool]) -> list[Reading]:
         if not places:
             return []
         found = np.stack([crop_face(photo, place, self.crop) for place in places])
         columns = [values.tolist() for values in self.predict_faces(found)]
-        sure = [self._is_sure(photo, place) for place in places]
         return [Reading(*values) for values in zip(places, *columns, sure, strict=True)]
 
     def predict_whole(self, photo: np.ndarray | str | Path) -> Reading:
         """Return the reading of a photo that is cropped already, to the square which the networks know.
 
-        Its box is the whole photo. See `predict` for what a photo may be, and what is raised.
+        Its box is the whole photo, and the pixels are read as they are. If the finder sees a face in it that
+        is turned by more than 20 degrees, or whose center or size is off by more than a quarter of its size,
+        it is not `sure`. See `predict` for what a photo may be, and what is raised.
 
         >>> AgeGenderEstimator().predict_whole(np.zeros((80, 80, 3), np.uint8)).sure
         False
@@ -140,17 +172,46 @@ class AgeGenderEstimator:
         photo = _pixels(photo)
         face, (height, width) = resize(photo), photo.shape[:2]
         age, low, high, p_male = (float(column[0]) for column in self.predict_faces(face[None]))
-        sees_face = DETECTORS[self.crop.detector].sees_face
-        points = tuple((x, y) for x, y in self.crop.template().tolist())
-        sure = not sees_face or sees_face(face, Box(0, 0, FACE_SIZE, FACE_SIZE, points))
-        return Reading(Box(0, 0, width, height), age, low, high, p_male, sure)
+        return Reading(Box(0, 0, width, height), age, low, high, p_male, self._is_cropped(face))
 
-    def _is_sure(self, photo: np.ndarray, place: Box) -> bool:
-        """Whether there surely is a face in a box. One with landmarks is its detector's, as is its score."""
-        sees_face = DETECTORS[self.crop.detector].sees_face
-        if sees_face and not place.landmarks:
-            return sees_face(photo, place)
-        return place.score is None or place.score >= SURE
+    def _is_cropped(self, face: np.ndarray) -> bool:
+        """Whether there surely is a face in a square (64 x 64), and about where the networks know it."""
+        template = Box(0, 0, FACE_SIZE, FACE_SIZE, tuple((x, y) for x, y in self.crop.template().tolist()))
+        seen = straightened(face, template) if can_look() else template
+        if not seen or not all(self._sure(face, [template])):
+            return False
+        centers, sides, rolls = square(np.stack([points_of(template), points_of(seen)]))
+        off = [np.linalg.norm(centers[1] - centers[0]) / sides[0], abs(sides[1] / sides[0] - 1)]
+        return bool(max(off) <= OFF and abs(rolls[1]) <= ASKEW)
+
+    def _placed(self, photo: np.ndarray, box: Box | Sequence[float]) -> Box:
+        """A box that was given, checked, and with the points of the face that the finder sees in it."""
+        place = _checked_box(box)
+        check_square(photo, self.crop.square(place))
+        if place.landmarks:
+            check_landmarks(photo, place.landmarks)
+        straighten = DETECTORS[self.crop.detector].straighten
+        seen = None if place.landmarks or not straighten else straighten(photo, place)
+        return seen or place
+
+    def _sure(self, photo: np.ndarray, places: Sequence[Box]) -> list[bool]:
+        """Whether there surely is a face in each box: most of it, and not at another turn."""
+        likely = [self._is_likely(photo, place) for place in places]
+        if not can_look():
+            return likely
+        seen = {number: self._seen(photo, places[number]) for number in np.flatnonzero(likely).tolist()}
+        faces = {number: face for number, face in seen.items() if face}
+        otherwise = dict(zip(faces, lies_otherwise(photo, list(faces.values())), strict=True))
+        return [otherwise.get(number) is False for number in range(len(places))]
+
+    def _is_likely(self, photo: np.ndarray, place: Box) -> bool:
+        inside = share_outside(points_of(place), *photo.shape[:2]) <= OUTSIDE
+        return inside and (place.score is None or place.score >= SURE)
+
+    def _seen(self, photo: np.ndarray, place: Box) -> Box | None:
+        """A face as its detector found it and scored it, or as the finder sees one there, if it does."""
+        scored = place.landmarks and place.score is not None
+        return place if scored else straightened(photo, place)
 
     def predict_faces(self, faces: np.ndarray) -> FaceReadings:
         """Return what the networks read from faces that are cropped already.

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 from ssrlib import FACE_SIZE
 from ssrlib.detectors import LOWER, Box, find
 from ssrlib.files import atomic_write
-from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, warp
+from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, square, warp
 
 # The square that UTKFace shows, told from the box that Haar's cascade puts on the same face: rounded medians
 # from tools/weights/utkface.py, which writes them to book/results/utkface.json.
@@ -260,13 +260,17 @@ def align(photo: np.ndarray, landmarks: Sequence[Sequence[float]], rule: Crop | 
     >>> align(np.zeros((100, 100, 3), np.uint8), TEMPLATE + 10).shape
     (64, 64, 3)
     """
-    points = np.asarray(landmarks, float)
+    matrix = similarity(_five_points(landmarks), (rule or Crop()).template())
+    return warp(photo, matrix, FACE_SIZE)
+
+
+def _five_points(landmarks: Sequence[Sequence[float]]) -> np.ndarray:
+    points = np.array(landmarks, float) if {len(point) for point in landmarks} == {2} else np.zeros(0)
     if points.shape != TEMPLATE.shape or not np.isfinite(points).all():
         raise ValueError(
             f"landmarks must be five points x, y, of eyes, nose tip and mouth's corners, not {landmarks}"
         )
-    matrix = similarity(points, (rule or Crop()).template())
-    return warp(photo, matrix, FACE_SIZE)
+    return points
 
 
 def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHIFT) -> np.ndarray:
@@ -305,11 +309,35 @@ def check_square(photo: np.ndarray, square: Box) -> None:
 
     >>> check_square(np.zeros((50, 40, 3), np.uint8), Box(-5, 10, 30, 30))
     """
-    height, width = photo.shape[:2]
-    side = square.width
-    touches = -side < square.x < width and -side < square.y < height
-    if not (touches and side <= min(8 * max(width, height), MAX_SQUARE)):
+    if not _is_in(photo, square):
+        height, width = photo.shape[:2]
         raise ValueError(f"{square} lies outside a photo of {width} x {height} pixels, or is far larger")
+
+
+def check_landmarks(photo: np.ndarray, landmarks: Sequence[Sequence[float]]) -> None:
+    """Refuse landmarks that no face in a photo has: `check_square` for the square that `align` cuts by them.
+
+    Raises:
+        ValueError: they are not five points, all in one place, outside the photo or far larger than it.
+
+    >>> check_landmarks(np.zeros((100, 100, 3), np.uint8), TEMPLATE + 10)
+    """
+    with np.errstate(all="ignore"):  # numbers so large that their square is infinite fit no photo
+        center, length, _ = square(_five_points(landmarks))
+    (x, y), side = center.tolist(), float(length)
+    if not (side >= 1 and _is_in(photo, Box(x - side / 2, y - side / 2, side, side))):
+        height, width = photo.shape[:2]
+        raise ValueError(
+            f"landmarks {landmarks} are no face's in a photo of {width} x {height} pixels; "
+            "give its eyes, nose tip and mouth's corners in pixels, each pair from left to right"
+        )
+
+
+def _is_in(photo: np.ndarray, place: Box) -> bool:
+    height, width = photo.shape[:2]
+    side = place.width
+    touches = -side < place.x < width and -side < place.y < height
+    return touches and bool(side <= min(8 * max(width, height), MAX_SQUARE))
 
 
 def crop_face(photo: np.ndarray, box: Box, rule: Crop | None = None) -> np.ndarray:

@@ -171,9 +171,9 @@ class Following:
         """Take in the frame (uint8, height x width x 3, RGB) of the time `now` (s); return what it shows."""
         boxes = [track.latest.box for track in self.tracker.tracks]
         if 0 < len(boxes) <= FEW_FACES and now - self.searched < SEARCH_EVERY:
-            boxes = find_again(photo, boxes, estimator.crop.detector)
-        else:
-            boxes, self.searched = find_new(photo, estimator.crop.detector), now
+            again = find_again(photo, boxes, estimator.crop.detector)
+            return self.tracker.update(estimator.predict_again(photo, again), now)
+        boxes, self.searched = find_new(photo, estimator.crop.detector), now
         return self.tracker.update(estimator.predict(photo, boxes), now)
 
     def hint(self, photo: np.ndarray, now: float, detector: str = "finder") -> str:

@@ -14,7 +14,7 @@ from skimage import data
 
 from ssrlib import detectors, results
 from ssrlib.detectors import Box, iou
-from ssrlib.landmarks import square
+from ssrlib.landmarks import placed, square
 from ssrlib.scenes import Portrait, paste
 
 PHOTO = data.astronaut()
@@ -141,6 +141,20 @@ def test_a_find_carries_its_score_into_a_large_photo_and_through_a_second_look()
     large = cv2.resize(PHOTO, None, fx=3, fy=3)
     assert detectors.find(large)[0].score > 0.9
     assert [box.score for box in detectors.find(PHOTO, "haar")] == [None]
+
+
+def test_a_face_lies_as_it_was_found_or_otherwise():
+    assert detectors.lies_otherwise(PHOTO, []) == []
+    (upright,) = detectors.find(PHOTO)
+    center, side, roll = square(np.array(upright.landmarks))
+    turned = [
+        upright._replace(landmarks=tuple(map(tuple, placed(center, side, roll + turn).tolist())))
+        for turn in (0, 90, 180, 270)
+    ]
+    assert detectors.lies_otherwise(PHOTO, turned) == [False, True, True, True]
+    for roll in (-45, -20, 20, 45):
+        frame, _ = scene(100, roll)
+        assert detectors.lies_otherwise(frame, detectors.find(frame)) == [False]
 
 
 def test_a_box_and_its_landmarks_tell_the_same_place():

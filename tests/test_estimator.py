@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
-from ssrlib import AgeGenderEstimator, detectors, face_crop, weights
+from ssrlib import AgeGenderEstimator, detectors, face_crop, landmarks, weights
 from ssrlib.estimator import Reading, draw
 
 PHOTO = data.astronaut()
@@ -78,6 +80,45 @@ def test_a_high_box_is_asked_about_where_it_is_read(estimator):
     assert [reading.sure for reading in (square, *high)] == [True, True, False]
 
 
+@pytest.mark.parametrize("roll", [-30, 30])
+def test_a_box_on_a_tilted_face_is_read_at_the_points_that_the_finder_sees(estimator, roll):
+    (upright,) = estimator.predict(PHOTO)
+    x, y, side, _ = box = upright.box[:4]
+    turn = cv2.getRotationMatrix2D((x + side / 2, y + side / 2), roll, 1)
+    tilted = cv2.warpAffine(PHOTO, turn, PHOTO.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    (reading,) = estimator.predict(tilted, [box])
+    assert reading.sure
+    assert reading.box[:4] == box
+    assert reading.age == pytest.approx(upright.age, abs=3)
+    assert estimator.predict(tilted, [reading.box]) == [reading]
+
+
+def test_a_box_without_a_face_is_read_as_the_square_that_it_is(estimator):
+    box = detectors.Box(380, 300, 90, 90)
+    (reading,) = estimator.predict(PHOTO, [box])
+    assert reading.box == box
+    assert reading.age == estimator.predict_faces(face_crop.crop(PHOTO, box)[None]).age[0]
+    (scored,) = estimator.predict(PHOTO, [box._replace(score=0.9)])
+    assert not scored.sure
+
+
+def test_a_crop_is_doubted_that_is_none_of_those_which_the_networks_know(estimator):
+    assert not estimator.predict_whole(PHOTO).sure, "her portrait, in which her face is small"
+    (box,) = detectors.find(PHOTO)
+    center, side, roll = landmarks.square(np.array(box.landmarks))
+
+    def is_sure(right=0.0, size=1.0, turn=0.0) -> bool:
+        points = landmarks.placed(center + side * np.array([right, 0]), size * side, roll + turn)
+        return estimator.predict_whole(face_crop.align(PHOTO, points)).sure
+
+    assert all([is_sure(), is_sure(right=0.1), is_sure(size=1.15), is_sure(size=0.9), is_sure(turn=12)])
+    off = [is_sure(right=0.35), is_sure(size=1.5), is_sure(size=0.7), is_sure(turn=30)]
+    assert not any([*off, *(is_sure(turn=turn) for turn in (90, 180, 270))])
+    # Whatever it is called, the pixels are read as they are.
+    face = face_crop.align(PHOTO, landmarks.placed(center, side, roll + 90))
+    assert estimator.predict_whole(face).age == estimator.predict_faces(face[None]).age[0]
+
+
 def test_what_the_finder_hardly_takes_for_a_face_is_not_surely_one(estimator):
     blurred = cv2.GaussianBlur(PHOTO, (0, 0), 3)
     readings = estimator.predict(blurred)
@@ -97,6 +138,79 @@ def test_a_detector_that_the_weights_name_or_do_not_forbid_gets_no_warning(tmp_p
     AgeGenderEstimator(detector="finder")
     AgeGenderEstimator(age=mine, detector="finder")
     assert not [warning for warning in recwarn if warning.category is UserWarning]
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_face_on_its_side_is_doubted_unless_it_was_looked_for(estimator, quarters):
+    lying = np.ascontiguousarray(np.rot90(PHOTO, quarters))
+    assert not any(reading.sure for reading in estimator.predict(lying))
+    (reading,) = estimator.predict(lying, any_angle=True)
+    assert reading.sure
+    # The finds themselves stay, with their scores.
+    assert [reading.box for reading in estimator.predict(lying)] == detectors.find(lying)
+    assert detectors.find(np.rot90(PHOTO, 1).copy())[0].score > detectors.SURE
+
+
+def test_a_face_whose_box_is_given_again_is_doubted_again(estimator):
+    lying = np.ascontiguousarray(np.rot90(PHOTO))
+    assert estimator.predict(lying, detectors.find(lying)) == estimator.predict(lying)
+
+
+def test_a_face_that_the_border_cuts_is_doubted(estimator):
+    cut = {
+        "chin up": PHOTO[110:],
+        "half": PHOTO[:, :220],
+        "little": PHOTO[80:],
+        "as little": PHOTO[:, :250],
+        "close": PHOTO[70:185, 160:290],
+    }
+    readings = {name: estimator.predict(np.ascontiguousarray(part)) for name, part in cut.items()}
+    sure = {name: [reading.sure for reading in found] for name, found in readings.items()}
+    assert sure == {
+        "chin up": [False],
+        "half": [False],
+        "little": [True],
+        "as little": [True],
+        "close": [True],
+    }
+    # Where her face is, we know: half of the square around it lies outside.
+    beyond = detectors.Box(*readings["half"][0].box[:4])
+    assert [reading.sure for reading in estimator.predict(cut["half"].copy(), [beyond])] == [False]
+
+
+@pytest.fixture
+def by_haar(monkeypatch):
+    """An estimator whose detector finds her, and takes the rocket for a face."""
+    rocket = detectors.Box(380, 300, 90, 90)
+    haar = detectors.DETECTORS["haar"]
+    wrong = replace(haar, search=lambda photo: [*haar.search(photo), rocket])
+    monkeypatch.setitem(detectors.DETECTORS, "haar", wrong)
+    return AgeGenderEstimator(detector="haar")
+
+
+def test_the_finder_is_asked_about_what_another_detector_finds(by_haar):
+    readings = by_haar.predict(PHOTO)
+    assert [reading.sure for reading in readings] == [True, False]
+    assert all(reading.box.landmarks is None for reading in readings), "they are read as the squares they are"
+    boxes = [reading.box for reading in readings]
+    assert by_haar.predict(PHOTO, boxes) == readings
+    assert not by_haar.predict_whole(data.rocket()).sure
+
+
+def test_points_without_a_score_are_asked_about(estimator):
+    (found,) = detectors.find(PHOTO)
+    points = np.array(found.landmarks)
+    on_the_rocket = detectors.Box(
+        380, 300, 90, 90, tuple(map(tuple, (points + np.array([200, 230])).tolist()))
+    )
+    readings = estimator.predict(PHOTO, [found._replace(score=None), on_the_rocket])
+    assert [reading.sure for reading in readings] == [True, False]
+
+
+def test_without_onnx_runtime_another_detectors_finds_are_sure(by_haar, monkeypatch):
+    monkeypatch.setattr("ssrlib.estimator.can_look", lambda: False)
+    assert [reading.sure for reading in by_haar.predict(PHOTO)] == [True, True]
+    assert by_haar.predict_whole(PHOTO).sure
 
 
 def test_no_face_is_an_empty_list(estimator):
@@ -171,6 +285,22 @@ def test_what_is_no_box_is_refused(estimator, box):
 def test_landmarks_other_than_five_points_are_refused(estimator, landmarks):
     with pytest.raises(ValueError, match="landmarks must be five points"):
         estimator.predict(PHOTO, [detectors.Box(200, 60, 90, 90, landmarks)])
+
+
+@pytest.mark.parametrize("landmarks", [((9.0,),) * 5, ((1, 2), (3,), (4, 5), (6, 7), (8, 9))])
+def test_points_without_a_second_number_are_refused(estimator, landmarks):
+    with pytest.raises(ValueError, match="landmarks must be five points"):
+        estimator.predict(PHOTO, [detectors.Box(200, 60, 90, 90, landmarks)])
+
+
+NOWHERE = [np.ones((5, 2)), landmarks.TEMPLATE + 9e9, landmarks.TEMPLATE / 100, landmarks.TEMPLATE * 9e200]
+
+
+@pytest.mark.parametrize("points", [*NOWHERE, landmarks.TEMPLATE - [70, 0], landmarks.TEMPLATE * 500])
+def test_landmarks_that_no_face_of_the_photo_has_are_refused(estimator, points):
+    box = detectors.Box(173, 61, 100, 100, tuple(map(tuple, points.tolist())))
+    with pytest.raises(ValueError, match=r"no face's in a photo of 512 x 512 pixels; give its eyes, nose"):
+        estimator.predict(PHOTO, [box])
 
 
 def test_a_photo_of_another_library_is_refused_with_what_to_do(estimator):

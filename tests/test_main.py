@@ -146,9 +146,12 @@ def test_predict_reads_what_it_is_told_to(photo, tmp_path):
     (face,) = json.loads(answer)
     assert face["sure"]
     assert "not sure" not in said
-    assert (face["age"], face["p_male"]) == (boxed["age"], boxed["p_male"])
+    read = AgeGenderEstimator().predict_faces(face_crop.crop(data.astronaut(), detectors.Box(**place))[None])
+    assert face["age"] == pytest.approx(read.age[0], abs=0.051), "printed with one digit"
+    assert face["p_male"] == pytest.approx(read.p_male[0], abs=1e-3)
     assert (face["width"], face["height"]) == (side, side)
-    assert abs(boxed["age"] - found["age"]) < 12, "upright, a crop shows what an aligned face shows"
+    assert abs(face["age"] - found["age"]) < 12, "upright, a crop shows what an aligned face shows"
+    assert abs(boxed["age"] - found["age"]) < 3, "in a box, the finder sees the points that it finds"
     # A wider crop's points lie elsewhere: the finder is asked about those.
     wide = {"crop": {"kind": "find", "margin": 0.4, "shift": 0.1, "detector": "finder"}}
     weights.save(weights.load(weights.pretrained("age")), tmp_path / "wide.safetensors", wide)

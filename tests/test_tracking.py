@@ -177,6 +177,17 @@ def test_a_doubtful_face_is_still_doubted_where_it_is_found_again():
     assert [track.steady.sure for track in tracks] == [False, True]
 
 
+def test_a_followed_face_on_its_side_is_doubted_as_the_search_doubts_it(monkeypatch):
+    lying, following = np.ascontiguousarray(np.rot90(data.astronaut())), Following()
+    estimator = AgeGenderEstimator(backend="onnx")
+    asked = []
+    monkeypatch.setattr("ssrlib.estimator.lies_otherwise", lambda *seen: asked.append(seen) or [True])
+    for now in (0.0, 0.1, 0.2):
+        tracks = following.follow(lying, now, estimator)
+    assert [track.steady.sure for track in tracks] == [False]
+    assert len(asked) == 1, "a followed frame is not asked about"
+
+
 def test_two_tracks_near_one_face_find_it_once(frame):
     (box,) = find_new(frame)
     assert len(find_again(frame, [box, Box(box.x + 10, box.y, box.width, box.height)])) == 1

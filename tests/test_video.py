@@ -103,6 +103,8 @@ class Says:
         self.frames += 1
         return [Reading(box, age, age - 9, age + 10, 0.9, self.sure) for box in self.boxes]
 
+    predict_again = predict
+
 
 def drawn_frames(tmp_path, estimator, count: int = 6, size: tuple[int, int] = (640, 480)) -> list[np.ndarray]:
     """The frames of a gray video as a viewer gets them, from the first one on that shows faces."""

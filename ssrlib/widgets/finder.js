@@ -10,7 +10,8 @@ import { unpackNumbers } from "./network.js";
  * A square of a picture: its middle and side in the picture's pixels, its turn in radians.
  * @typedef {{ x: number, y: number, side: number, roll: number }} View
  */
-/** @typedef {{ points: XY[], score: number }} Found five points in the picture's pixels, a score from 0 to 1 */
+/** @typedef {{ points: XY[], score: number }} Look five points in the picture's pixels, a score from 0 to 1 */
+/** @typedef {Look & { sure: boolean }} Found by a search, which says whether it surely is a face */
 /** @typedef {{ data: Float32Array, channels: number, width: number, height: number }} Planes one per channel */
 /** @typedef {{ data: Uint8ClampedArray, width: number, height: number }} Pixels RGBA, as ImageData */
 
@@ -29,7 +30,7 @@ import { unpackNumbers } from "./network.js";
 /**
  * What detectors.py calls its constants, and both networks.
  * @typedef {object} FaceFinder
- * @property {Record<"stride" | "reach" | "lower" | "smallest_copy" | "possible" | "certain" | "sure" | "still" | "same" | "patch" | "nudge", number>} rules
+ * @property {Record<"stride" | "reach" | "lower" | "smallest_copy" | "possible" | "certain" | "sure" | "still" | "same" | "outside" | "wider" | "patch" | "nudge", number>} rules
  * @property {XY[]} template of an aligned face of 64 x 64
  * @property {XY[]} upright of a patch
  * @property {Step[]} finder
@@ -51,7 +52,72 @@ export function findFaces(finder, picture) {
   // How sure both are: the geometric mean of their chances.
   const both = second.map(({ points, score }, i) => ({ points, score: Math.sqrt(first[i].score * score) }));
   const faces = apart(finder, both).filter(({ score }) => score >= finder.rules.certain);
-  return largestFirst(finder, faces);
+  return largestFirst(finder, faces.map((face) => ({ ...face, sure: isSure(finder, picture, face) })));
+}
+
+/**
+ * Whether there surely is a face: most of it, and not at another turn.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {Look} face
+ */
+function isSure(finder, picture, { points, score }) {
+  const { sure, outside } = finder.rules;
+  const isWhole = shareOutside(square(finder, points), picture) <= outside;
+  return score >= sure && isWhole && !liesOtherwise(finder, picture, points);
+}
+
+/**
+ * The face that somebody placed, as the second look sees it there, and whether it surely is one; null if none is.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {XY[]} placed
+ */
+export function straightened(finder, picture, placed) {
+  const points = straighten(finder, picture, placed);
+  if (!points) return null;
+  const again = straighten(finder, picture, points);
+  const isWhole = shareOutside(square(finder, points), picture) <= finder.rules.outside;
+  return { points, sure: again !== null && isWhole && !liesOtherwise(finder, picture, again) };
+}
+
+/**
+ * The points of a face, seen twice: the second time as the first look saw it.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {XY[]} points
+ */
+function straighten(finder, picture, points) {
+  const [look] = secondLook(finder, picture, [{ points }]);
+  return look.score < finder.rules.still ? null : secondLook(finder, picture, [look])[0].points;
+}
+
+/** How much of a square lies outside a picture: a share of its area. @param {View} view @param {Pixels} picture */
+export function shareOutside(view, { width, height }) {
+  const back = inverse(matrixOf(view));
+  let outside = 0;
+  for (let i = 0; i < FACE * FACE; i++) {
+    const [x, y] = apply(back, [i % FACE, Math.floor(i / FACE)]);
+    if (!(x >= -0.5 && x <= width - 0.5 && y >= -0.5 && y <= height - 0.5)) outside += 1;
+  }
+  return outside / FACE ** 2;
+}
+
+/**
+ * Whether what is at five points looks at least as much like a face when it is turned by 90, 180 or 270 degrees.
+ * @param {FaceFinder} finder
+ * @param {Pixels} picture
+ * @param {XY[]} points
+ */
+function liesOtherwise(finder, picture, points) {
+  const [{ score }] = secondLook(finder, picture, [{ points }]);
+  const { x, y, side, roll } = square(finder, points);
+  const turned = [1, 2, 3].map((quarters) => {
+    const view = { x, y, side: finder.rules.wider * side, roll: roll + quarters * (Math.PI / 2) };
+    return { points: finder.template.map((point) => toPicture(view, point)) };
+  });
+  const others = secondLook(finder, picture, secondLook(finder, picture, turned));
+  return others.some((other) => other.score >= score);
 }
 
 /** @param {FaceFinder} finder @param {Found[]} faces */
@@ -60,8 +126,8 @@ function largestFirst(finder, faces) {
 }
 
 /**
- * Look once more at places where a face was seen: only what still is one comes back, with the score that it had.
- * The second look's alone is on another scale.
+ * Look once more at places where a face was seen: only what still is one comes back, with the score that it had:
+ * the second look's alone is on another scale. Whether it surely is one, only the search says.
  * @param {FaceFinder} finder
  * @param {Pixels} picture
  * @param {Found[]} seen
@@ -70,7 +136,7 @@ function largestFirst(finder, faces) {
 export function lookAgain(finder, picture, seen) {
   const looks = secondLook(finder, picture, seen);
   const again = apart(finder, looks).filter(({ score }) => score >= finder.rules.still);
-  const kept = again.map((look) => ({ points: look.points, score: seen[looks.indexOf(look)].score }));
+  const kept = again.map((look) => ({ ...seen[looks.indexOf(look)], points: look.points }));
   return largestFirst(finder, kept);
 }
 
@@ -78,8 +144,8 @@ export function lookAgain(finder, picture, seen) {
  * See each place turned upright and at one size: better points, and another score.
  * @param {FaceFinder} finder
  * @param {Pixels} picture
- * @param {Found[]} seen
- * @returns {Found[]}
+ * @param {{ points: XY[] }[]} seen
+ * @returns {Look[]}
  */
 function secondLook({ upright, refiner, rules: { patch, nudge } }, picture, seen) {
   return seen.map(({ points }) => {
@@ -95,7 +161,7 @@ function secondLook({ upright, refiner, rules: { patch, nudge } }, picture, seen
 
 /** @param {FaceFinder} finder @param {Pixels} picture */
 function firstLook(finder, picture) {
-  /** @type {Found[]} */
+  /** @type {Look[]} */
   const found = [];
   for (let scale = 1;; scale *= 2) {
     for (const { points, score } of peaks(finder, run(finder.finder, picture))) {
@@ -115,7 +181,7 @@ export function scaled(points, scale) {
  * Where an answer is surer than around.
  * @param {FaceFinder} finder
  * @param {Planes} answer
- * @returns {Found[]}
+ * @returns {Look[]}
  */
 function peaks({ rules: { stride, reach, possible } }, { data, width, height }) {
   const area = width * height;
@@ -151,9 +217,9 @@ function around(x, y, width, height) {
   return fields;
 }
 
-/** Keep the surest of the finds that mostly cover one another. @param {FaceFinder} finder @param {Found[]} found */
+/** Keep the surest of the finds that mostly cover one another. @param {FaceFinder} finder @param {Look[]} found */
 function apart(finder, found) {
-  /** @type {Found[]} */
+  /** @type {Look[]} */
   const kept = [];
   for (const one of [...found].sort((a, b) => b.score - a.score)) {
     if (kept.every((other) => overlap(finder, one, other) < finder.rules.same)) kept.push(one);
@@ -161,7 +227,7 @@ function apart(finder, found) {
   return kept;
 }
 
-/** Intersection over union of the upright squares. @param {FaceFinder} finder @param {Found} a @param {Found} b */
+/** Intersection over union of the upright squares. @param {FaceFinder} finder @param {Look} a @param {Look} b */
 function overlap(finder, a, b) {
   const [one, two] = [boxOf(finder, a.points), boxOf(finder, b.points)];
   const across = Math.min(one.x + one.side, two.x + two.side) - Math.max(one.x, two.x);
@@ -189,6 +255,18 @@ export function viewBy(matrix) {
   const [x, y] = apply(matrix, [MIDDLE, MIDDLE]);
   const [across, , , down] = matrix;
   return { x, y, side: FACE * Math.hypot(across, down), roll: Math.atan2(down, across) };
+}
+
+/** From the pixels of a picture to those of the face in a view. @param {View} view @returns {Matrix} */
+export function matrixOf({ x, y, side, roll }) {
+  const scale = FACE / side;
+  const [a, b] = [scale * Math.cos(roll), scale * Math.sin(roll)];
+  return [a, b, MIDDLE - a * x - b * y, -b, a, MIDDLE + b * x - a * y];
+}
+
+/** From a point of the face in a view to the picture. @param {View} view @param {XY} point @returns {XY} */
+export function toPicture(view, point) {
+  return apply(inverse(matrixOf(view)), point);
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { ageInterval, likelierGender, probability } from "./calibration.js";
 import { Camera, watchTab } from "./camera.js";
-import { FACE, MIDDLE, mirrorImage } from "./face.js";
+import { FACE, mirrorImage } from "./face.js";
 import {
   button,
   clamp,
@@ -20,12 +20,14 @@ import {
   shell,
 } from "./dom.js";
 import {
-  apply,
   findFaces,
   inverse,
   lookAgain,
+  matrixOf,
   scaled,
   similarity,
+  straightened,
+  toPicture,
   unpackFinder,
   viewBy,
   warp,
@@ -34,7 +36,7 @@ import { forward, unpack } from "./network.js";
 import { drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
-/** @import { Found, Matrix, Pixels, View, XY } from "./finder.js" */
+/** @import { Found, Pixels, View, XY } from "./finder.js" */
 /** @import { AgeCalibration, GenderCalibration } from "./calibration.js" */
 /** @import { Network } from "./network.js" */
 /** @import { Terms } from "./stages.js" */
@@ -77,7 +79,7 @@ const FOUND =
   "The face was found, and turned upright. Drag the picture, or tap both eyes, to place it yourself.";
 const NOBODY =
   "No face was found here. Drag and resize the picture until a face fills the oval, or tap both eyes.";
-const BY_HAND = "Placed by hand: the eyes belong on the marks.";
+const BY_HAND = "Placed by hand: the eyes belong on the marks. A face that is seen there is turned upright.";
 const LIVE = "The oval follows your face.";
 const NO_FACE = "No face yet";
 const ABSENT = "Nobody is seen. Look into the camera, with light on your face.";
@@ -158,8 +160,8 @@ class TryIt {
       this.again = false;
       const { readings, oval: { picture, view } } = this;
       const pixels = pixelsOf(picture);
-      const face = warp(pixels, matrixOf(view), FACE);
-      const sure = this.sure(pixels, view);
+      const { at, sure } = this.place(pixels, view);
+      const face = warp(pixels, matrixOf(at), FACE);
       const reading = await read(this.networks, face);
       if (this.ended || readings !== this.readings) continue;
       // Each place that somebody chose has an answer of its own. What was begun at the place before is still
@@ -179,12 +181,15 @@ class TryIt {
     this.isFace = false;
   }
 
-  /** Whether the finder is sure of what it found, or sees a face where somebody placed one. @param {Pixels} pixels @param {View} view */
-  sure(pixels, view) {
-    if (this.drawn) return true;
-    if (!this.byHand) return this.isFace;
-    const points = this.template.map((point) => toPicture(view, point));
-    return lookAgain(this.finder, pixels, [{ points, score: 1 }]).length > 0;
+  /**
+   * Where the face is, and whether it surely is one: as the finder found it, or as it sees one that somebody placed.
+   * @param {Pixels} pixels
+   * @param {View} view
+   */
+  place(pixels, view) {
+    if (this.drawn || !this.byHand) return { at: view, sure: this.drawn || this.isFace };
+    const seen = straightened(this.finder, pixels, this.template.map((point) => toPicture(view, point)));
+    return { at: seen ? this.viewOf(seen) : view, sure: seen?.sure ?? false };
   }
 
   /** Search the picture, and show its largest face, or say that there is none. */
@@ -204,7 +209,7 @@ class TryIt {
     const small = shrunk(picture, side);
     const scale = picture.width / small.width;
     const found = findFaces(this.finder, pixelsOf(small));
-    return found.map(({ points, score }) => ({ points: scaled(points, scale), score }));
+    return found.map((face) => ({ ...face, points: scaled(face.points, scale) }));
   }
 
   /** @param {Found} face */
@@ -219,12 +224,12 @@ class TryIt {
 
   /** @param {Found} face that the finder found, or found again */
   showFace(face) {
-    this.isFace ||= face.score >= this.finder.rules.sure;
+    this.isFace ||= face.sure;
     this.oval.moveTo(this.viewOf(face));
     this.pressFace(face);
   }
 
-  /** @param {Found} face @returns {View} */
+  /** @param {{ points: XY[] }} face @returns {View} */
   viewOf({ points }) {
     return viewBy(inverse(similarity(points, this.template)));
   }
@@ -443,18 +448,6 @@ function build(model) {
 /** @param {HTMLCanvasElement} picture @returns {Pixels} */
 function pixelsOf(picture) {
   return pen(picture, { willReadFrequently: true }).getImageData(0, 0, picture.width, picture.height);
-}
-
-/** From the pixels of a picture to those of the face in a view. @param {View} view @returns {Matrix} */
-function matrixOf({ x, y, side, roll }) {
-  const scale = FACE / side;
-  const [a, b] = [scale * Math.cos(roll), scale * Math.sin(roll)];
-  return [a, b, MIDDLE - a * x - b * y, -b, a, MIDDLE + b * x - a * y];
-}
-
-/** From a point of the face in a view to the picture. @param {View} view @param {XY} point @returns {XY} */
-function toPicture(view, point) {
-  return apply(inverse(matrixOf(view)), point);
 }
 
 /** @param {TryIt} page */

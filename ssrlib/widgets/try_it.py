@@ -113,6 +113,8 @@ def pack_finder() -> dict[str, Any]:
         "sure",
         "still",
         "same",
+        "outside",
+        "wider",
         "patch",
         "nudge",
     )

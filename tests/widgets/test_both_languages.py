@@ -25,7 +25,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
 from ssrlib.inference import predict
-from ssrlib.landmarks import MIDDLE, TEMPLATE
+from ssrlib.landmarks import MIDDLE, TEMPLATE, placed, share_outside
 from ssrlib.widgets.try_it import pack, pack_finder
 from testing.lab import as_rgba, open_modules, open_page
 
@@ -207,6 +207,26 @@ def test_straightened_faces(call, places, rule):
         assert (mirrored == face[:, ::-1]).all()
 
 
+OUTSIDE = """([template, width, height, all]) => all.map((points) =>
+    shareOutside(viewBy(similarity(template, points)), { width, height }))"""
+
+
+@many
+@given(
+    st.lists(
+        st.tuples(numbers(-50, 560), numbers(-50, 560), numbers(4, 400), numbers(-180, 180)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(1, 600),
+)
+def test_how_much_of_a_face_is_outside(call, places, width):
+    points = [placed(np.array([x, y]), side, roll) for x, y, side, roll in places]
+    found = call(OUTSIDE, [TEMPLATE.tolist(), width, 300, [five.tolist() for five in points]])
+    expected = [share_outside(five, 300, width) for five in points]
+    np.testing.assert_allclose(found, expected, atol=2 / 64)  # a row of places may lie just on the border
+
+
 FIND = """([packed, pictures]) => {
     const finder = unpackFinder(packed);
     return pictures.map(([rgba, width, height]) => {
@@ -228,9 +248,12 @@ def test_the_finder_sees_the_same_faces(call):
         cv2.GaussianBlur(PORTRAIT, (0, 0), 3),  # in which her suit is taken for a face, and doubted
         data.coffee()[::2, ::2],
         np.random.default_rng(0).integers(0, 256, (37, 53, 3)).astype(np.uint8),
+        *(np.ascontiguousarray(np.rot90(PORTRAIT, quarters)) for quarters in (1, 3)),
+        PORTRAIT[110:],
+        np.ascontiguousarray(PORTRAIT[:, :220]),
     ]
     sent = [[as_rgba(picture), picture.shape[1], picture.shape[0]] for picture in pictures]
-    finder, counts, doubts = pack_finder(), [], []
+    finder, counts, doubts, estimator = pack_finder(), [], [], AgeGenderEstimator(backend="onnx")
     for picture, (found, again) in zip(pictures, call(FIND, [finder, sent]), strict=True):
         expected = [box for box, score in detectors.look(picture) if score >= detectors.CERTAIN]
         expected.sort(key=lambda box: box.width, reverse=True)
@@ -241,7 +264,35 @@ def test_the_finder_sees_the_same_faces(call):
             assert [place["x"], place["y"], place["side"]] == pytest.approx(box[:3], abs=0.5)
             assert face["score"] == pytest.approx(box.score, abs=0.02)
         assert sorted(face["score"] for face in again) == sorted(face["score"] for face in found)
+        sure = [reading.sure for reading in estimator.predict(picture, expected)]
+        assert [face["sure"] for face in found] == sure
+        assert sorted(face["sure"] for face in again) == sorted(sure)
         counts.append(len(found))
-        doubts.append(sum(face["score"] < finder["rules"]["sure"] for face in found))
-    assert counts == [1, 1, 2, 2, 0, 0]
-    assert doubts == [0, 0, 0, 1, 0, 0]
+        doubts.append(sure.count(False))
+    assert counts[:6] == [1, 1, 2, 2, 0, 0]
+    assert doubts == [0, 0, 0, 1, 0, 0, *counts[6:]]
+
+
+PLACE = """([packed, [rgba, width, height], all]) => {
+    const finder = unpackFinder(packed);
+    const data = Uint8ClampedArray.from(atob(rgba), (letter) => letter.charCodeAt(0));
+    return all.map((points) => straightened(finder, { data, width, height }, points));
+}"""
+
+
+def test_what_somebody_placed_is_seen_and_doubted_alike(call):
+    photo = np.hstack(
+        [PORTRAIT, np.rot90(PORTRAIT), PORTRAIT[:, :220]]
+    )  # upright, on her side, and half of her
+    boxes = [box._replace(landmarks=None, score=None) for box in detectors.find(photo)]
+    boxes += [Box(181, 50, 94, 104), Box(380, 300, 90, 90)]  # beside her, and on the rocket
+    points = [detectors.points_of(box).tolist() for box in boxes]
+    found = call(PLACE, [pack_finder(), [as_rgba(photo), photo.shape[1], photo.shape[0]], points])
+    seen = []
+    for one, reading in zip(found, AgeGenderEstimator(backend="onnx").predict(photo, boxes), strict=True):
+        assert (one is not None) == (reading.box.landmarks is not None)
+        assert (one is not None and one["sure"]) == reading.sure
+        if one:
+            np.testing.assert_allclose(one["points"], reading.box.landmarks, atol=0.5)
+        seen.append(None if one is None else one["sure"])
+    assert {True, False, None} <= set(seen)

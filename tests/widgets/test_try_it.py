@@ -213,6 +213,27 @@ def test_what_the_finder_hardly_takes_for_a_face_is_doubted(page, opened, tmp_pa
     assert "not sure" not in lines.inner_text()
 
 
+def test_a_face_on_its_side_is_doubted(page, opened, tmp_path):
+    opened()
+    before = answer(page)
+    choose(page, tmp_path, np.rot90(PORTRAIT))
+    wait_for_other(page, before)
+    page.get_by_text("not sure that it is a face").wait_for()
+
+
+def test_a_face_that_was_placed_by_hand_is_read_upright(page, opened):
+    opened()
+    found = answer(page)
+    screen = page.get_by_role("application", name="The picture under the oval")
+    before = found
+    for _ in range(15):  # by 30 degrees
+        screen.press(",")
+        before = wait_for_other(page, before)
+    page.get_by_text("A face that is seen there is turned upright.").wait_for()
+    assert before["age"] == pytest.approx(found["age"], abs=3)
+    assert "not sure" not in page.locator(".ssr-lines").inner_text()
+
+
 def test_without_a_face_there_is_no_answer_until_somebody_places_one(page, opened, tmp_path, screenshot):
     opened()
     choose(page, tmp_path, data.coffee())
@@ -241,13 +262,18 @@ def test_a_picture_is_moved_resized_turned_and_found_again(page, opened, tmp_pat
     )
     # With the keys: to the right by three steps, and back.
     screen = page.get_by_role("application", name="The picture under the oval")
+    screen.press("ArrowRight")
+    right = wait_for_other(page, whole)
+    page.get_by_text("Placed by hand").wait_for()
+    screen.press("ArrowLeft")
+    placed = wait_for_other(page, right)
+    assert placed["age"] == pytest.approx(whole["age"], abs=1.5), "where it was found, she is seen again"
     for _ in range(3):
         screen.press("ArrowRight")
-    moved = wait_for_other(page, whole)
-    page.get_by_text("Placed by hand").wait_for()
+    moved = wait_for_other(page, placed)
     for _ in range(3):
         screen.press("ArrowLeft")
-    wait_for_age(page, whole["age"])
+    wait_for_age(page, placed["age"])
     size = page.get_by_role("slider", name="Size")
     smaller = float(size.input_value())
     screen.press("+")
