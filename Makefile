@@ -14,12 +14,13 @@ ifeq ($(shell test -w "$$HOME" || echo no),no)
 export HOME := $(shell mktemp -d)
 endif
 
-.PHONY: help writable book pdf slides lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers reset
+.PHONY: help book pdf slides lab test test-fast test-plain test-lowest portable check lint bench notebooks dist lock browsers reset
 
 # What `make` alone shows: each target's name and the words behind its ##.
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+.PHONY: writable
 writable:
 	@[ -w . ] || { echo "error: nothing can be written in $(CURDIR): copy the folder"; exit 1; }
 

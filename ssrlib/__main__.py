@@ -413,7 +413,7 @@ def evaluate(
     measured = metrics.evaluate(network, faces, split.value, known.get("calibration"))
     print(json.dumps(measured, indent=2) if as_json else cards.summary(measured))
     if out:
-        results.record(out, measured, weights=[weights], store=faces)
+        results.record(out, measured, weights=[weights], stores=[faces])
         written = [out]
         for name, picture in _pictures(measured).items():
             written.append(out.with_name(f"{out.stem}-{name}.png"))
