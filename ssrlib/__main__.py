@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
@@ -797,6 +798,8 @@ def main() -> None:
             signal.signal(number, stop)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    # One line, as for errors, without the place in the code.
+    warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
     try:
         app()
     except BaseException as error:

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -110,6 +111,14 @@ def test_predict_reads_folders_and_standard_input(photo, gender, tmp_path):
     result = CliRunner().invoke(__main__.app, ["predict", "-", "--json"], input=photo.read_bytes())
     (answer,) = json.loads(result.stdout)
     assert (answer["photo"], answer["gender"]) == ("-", gender)
+
+
+def test_a_warning_is_one_line_too(process, photo):
+    with warnings.catch_warnings(action="always"):
+        code, said = process("predict", photo, "--detector", "haar")
+    assert code == 0
+    assert said.startswith("warning: the network for age learned from faces that finder found; ")
+    assert said.count("\n") == 1
 
 
 def test_predict_reads_patterns_that_the_shell_left(photo, tmp_path):
