@@ -636,14 +636,14 @@ def on_the_cpu(precision):
 def losses_of_steps(monkeypatch, faces, recipe, folder=None, last=None):
     """Each step's loss, with whole float32 products on a GPU; `last` is the step to stop after."""
     monkeypatch.setattr(training, "STEPS_UNASKED", 1)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     told = []
 
     def watch(progress):
         told.append(progress.loss)
         return progress.step == last
 
-    with torch.backends.cudnn.flags(allow_tf32=False):
-        fit(new_network(recipe), faces, recipe, folder, watch)
+    fit(new_network(recipe), faces, recipe, folder, watch)
     return told
 
 
