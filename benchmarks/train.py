@@ -4,11 +4,12 @@
 
 The usual way is a `Dataset` that opens JPEGs with Pillow and changes each face by itself, a `DataLoader`
 with a process per core, and an eager network in float32 in PyTorch's usual memory layout. Each row below
-but the last adds one change to the row before it. The rows run in turn, each warmed up first, in three
-rounds or as many as you ask for; a round is a process, and a row's speed is the median. On a GPU, there are
-three rows more, on a processor without bfloat16 one less. The last row is `fit` with what `--fast` chooses,
-which does not compile on a processor with bfloat16. The result's file is named after the device, so that
-those of several devices lie side by side.
+adds one change to the row before it, up to `fit` with what `--fast` chooses. The rows run in turn, each
+warmed up first, in three rounds or as many as you ask for; a round is a process, and a row's speed is the
+median. All run on the device that `fit` takes. Without bfloat16 there is a row less; a loop in float16 would
+have to scale its losses, and only `fit` does. On a GPU there are more rows, `fit` with large batches among
+them, and none compiled if it cannot be. The result's file is named after the device, so that those of
+several devices lie side by side.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -34,13 +36,25 @@ from torch.utils.data import DataLoader, Dataset
 from ssrlib import FaceStore, Recipe, fit, results
 from ssrlib.augment import MILD, augment
 from ssrlib.datasets import synthetic
+from ssrlib.store import join
 from ssrlib.training import fast, keep_memory, new_network
 
 ROUNDS = 3
 WARM_UP, TIMED = 20, 100  # steps
 BATCH = 64
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 LARGE = 2048
+DEVICE = Fabric(devices=1).device
+ON_GPU = DEVICE.type != "cpu"
+
+# A processor without bfloat16 would only imitate it, several times more slowly.
+BITS = ["bfloat16"] if fast()["precision"] == "bf16-mixed" else []
+COMPILED = ["compiled"] if fast()["compile"] or not ON_GPU else []
+GRAPHS = ["CUDA graphs"] if COMPILED and DEVICE.type == "cuda" else []
+PLACE, PATIENCE, LARGER = "faces on the GPU", "nobody waits", f"batches of {LARGE:,}"
+CHANGES = ["packed faces", "channels last", *BITS, "memory kept", "fused optimizer", *COMPILED]
+CHANGES += [PLACE, PATIENCE, *GRAPHS, LARGER] if ON_GPU else []
+FITS = {"ssrlib.fit": BATCH} | ({f"ssrlib.fit, {LARGER}": LARGE} if ON_GPU else {})
+ROWS = ["the usual way", *CHANGES, *FITS]
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
@@ -99,15 +113,16 @@ def loop(batches: Batches, changes: list[str]) -> Callable[[], Tensor]:
     last = torch.channels_last if "channels last" in changes else torch.contiguous_format
     network = new_network(Recipe()).to(DEVICE).train()
     network.to(memory_format=last)  # type: ignore[call-overload]
-    model = torch.compile(network) if "compiled" in changes else network
+    mode = "reduce-overhead" if "CUDA graphs" in changes else None
+    model = torch.compile(network, mode=mode) if "compiled" in changes else network
     optimizer = torch.optim.Adam(network.parameters(), 0.005, fused="fused optimizer" in changes)
     precise = "bfloat16" not in changes
 
     def step() -> Tensor:
         faces, ages = next(batches)
+        optimizer.zero_grad()  # before: a CUDA graph writes the next gradients to the same place
         with nullcontext() if precise else torch.autocast(DEVICE.type, dtype=torch.bfloat16):
             loss = (model(faces.contiguous(memory_format=last)) - ages).abs().mean()
-        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -115,61 +130,65 @@ def loop(batches: Batches, changes: list[str]) -> Callable[[], Tensor]:
     return step
 
 
-# A processor without bfloat16 would only imitate it, several times more slowly.
-BITS = ["bfloat16"] if fast()["precision"] != "32-true" else []
-CHANGES = ["packed faces", "channels last", *BITS, "memory kept", "fused optimizer", "compiled"]
-ON_GPU = ["faces on the GPU", "nobody waits", f"batches of {LARGE:,}"]
-ROWS = ["the usual way", *CHANGES, *(ON_GPU if DEVICE.type == "cuda" else []), "ssrlib.fit"]
-
-
 def one_round(store: FaceStore) -> None:
     """Print each row and its faces a second, as JSON. Memory that is kept from one row on stays kept."""
     for row in ROWS:
         torch._dynamo.reset()
-        print(json.dumps([row, fitted(store) if row == "ssrlib.fit" else speed(store, row)]), flush=True)
+        faces = fitted(store, FITS[row]) if row in FITS else speed(store, row)
+        print(json.dumps([row, faces]), flush=True)
 
 
 def speed(store: FaceStore, row: str) -> float:
     """Faces a second of one row."""
-    order = [*CHANGES, *ON_GPU]
-    changes = order[: order.index(row) + 1] if row in order else []
-    size = LARGE if ON_GPU[2] in changes else BATCH
+    changes = CHANGES[: CHANGES.index(row) + 1] if row in CHANGES else []
+    size = LARGE if LARGER in changes else BATCH
     if "memory kept" in changes:
         keep_memory()
-    place = DEVICE if ON_GPU[0] in changes else torch.device("cpu")
+    place = DEVICE if PLACE in changes else torch.device("cpu")
     step = loop(packed(store, place, size) if changes else loaded(store), changes)
     for number in range(WARM_UP + TIMED):
         if number == WARM_UP:
             start = settled()
         loss = step()
-        if ON_GPU[1] not in changes:
+        if PATIENCE not in changes:
             loss.item()
     return TIMED * size / (settled() - start)
 
 
 def settled() -> float:
     """The time when all work is done."""
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
+    if ON_GPU:
+        torch.accelerator.synchronize()
     return time.perf_counter()
 
 
-def fitted(store: FaceStore) -> float:
+def fitted(store: FaceStore, size: int) -> float:
     """`fit` with `--fast`, which does more: averaged weights, a schedule, a watcher; without validation."""
-    recipe = Recipe(epochs=3, batch_size=BATCH, **fast())
+    recipe = Recipe(epochs=3, batch_size=size, **fast())
     told: list[tuple[int, float]] = []
-    fit(
-        new_network(recipe),
-        store,
-        recipe,
-        watch=lambda progress: told.append((progress.step, time.perf_counter())),
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        if size == LARGE:  # the same faces many times: an epoch needs many steps, for few are told of
+            store = join([store] * 50, Path(folder) / "often")
+        fit(
+            new_network(recipe),
+            store,
+            recipe,
+            watch=lambda progress: told.append((progress.step, time.perf_counter())),
+        )
     an_epoch = told[-1][0] // recipe.epochs
     steps, seconds = 0, 0.0
     for (before, begin), (after, end) in pairwise(told):
         if before > an_epoch and after % an_epoch and before % an_epoch:
             steps, seconds = steps + after - before, seconds + end - begin
-    return steps * BATCH / seconds
+    return steps * size / seconds
+
+
+def device_name() -> str:
+    if DEVICE.type == "cuda":
+        return torch.cuda.get_device_name()
+    if ON_GPU:
+        return f"GPU of {results.processor()}"
+    return f"{results.processor()} {'with' if BITS else 'without'} bfloat16"
 
 
 def main(rounds: int) -> None:
@@ -187,8 +206,7 @@ def main(rounds: int) -> None:
                     print(f"{faces:10,.0f} faces a second: {row}", flush=True)
             if measuring.returncode:
                 raise SystemExit(measuring.returncode)
-    on_cpu = f"{results.processor()} {'with' if BITS else 'without'} bfloat16"
-    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else on_cpu
+    device = device_name()
     speeds = {row: float(np.median(measured)) for row, measured in times.items()}
     for row, faces in speeds.items():
         print(f"{faces:10,.0f} faces a second, {faces / speeds['the usual way']:6.1f} times: {row}")

@@ -294,7 +294,7 @@ def train(
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="multiply in 16 bits and compile, each where it pays here; compiling needs C++"
+            "--fast", help="multiply in 16 bits and compile, as suits this device; compiling needs C++"
         ),
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also log for TensorBoard")] = False,

@@ -161,10 +161,12 @@ def blurred(faces: Tensor) -> Tensor:
 
 
 def sent(numbers: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device; nobody waits for a GPU to have it, since its work comes after in any case.
+    """Return a CPU's tensor on a device; nobody waits for a GPU to have it: its work comes after in any case.
 
     >>> sent(torch.ones(2), torch.device("cpu"))
     tensor([1., 1.])
     """
-    # On Apple's GPUs such a copy could read memory that is free again.
-    return numbers.to(device, non_blocking=device.type == "cuda")
+    if device.type != "cuda":  # on Apple's GPUs such a copy could read memory that is free again
+        return numbers.to(device)
+    # From memory that the system may move, the copy itself could wait for all that is in line.
+    return numbers.contiguous().pin_memory().to(device, non_blocking=True)

@@ -25,6 +25,8 @@ from ssrlib.store import FaceStore
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 UNREADABLE = ": not a checkpoint, or damaged; remove it to start anew"
 RECIPES = "the recipe's"
+# What asks a process to end. Windows has no SIGHUP.
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
 
 
@@ -182,9 +184,10 @@ def save(folder: Path, job: Job, parts: dict[str, Any], run: Run) -> None:
 
 @contextmanager
 def signals_kept() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, so that there is time to save; in the end they do what they always do.
+    """Collect what asks to end, so that there is time to save; in the end it does what it always does.
 
-    The second one of a kind does so at once. Signals reach the main thread only.
+    That is Ctrl-C, SIGTERM, and, where a system has it, SIGHUP, which comes when a terminal closes. The
+    second one of a kind does so at once. Signals reach the main thread only.
     """
     kept: list[int] = []
     handlers: dict[int, Any] = {}
@@ -194,7 +197,7 @@ def signals_kept() -> Iterator[list[int]]:
         signal.signal(number, handlers[number])
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 handlers[number] = signal.signal(number, keep)
     try:

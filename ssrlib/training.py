@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,13 @@ BATCH_NORM_FACES = 2048
 SAVE_EVERY = 60.0
 # How many steps a GPU works through before the CPU asks it for their losses, and waits.
 STEPS_UNASKED = 16
+# Errors of PyTorch's compiler, by name or first words, and what to do. Triton is what it asks for GPUs.
+NOT_COMPILED = {
+    "InvalidCxxCompiler": "no working C++ compiler is here: install one, or ",
+    "Failed to find C compiler": "no C compiler is here: install one, or ",
+    "TritonMissing": "no working Triton is here: install it, or ",
+    "GPUTooOldForTriton": "Triton does not know so old a GPU: ",
+}
 
 
 class Progress(NamedTuple):
@@ -188,11 +196,11 @@ def fit(
     After each epoch the network meets the validation split. The best epoch is the one with the
     lowest mean absolute error there, for gender the highest accuracy. The test split is never read.
 
-    With a folder, the state is saved there every minute, after every epoch, and before Ctrl-C or SIGTERM
-    does what it does. A run that was stopped at any moment goes on when it is started again the same way,
-    and ends with the same weights, bit for bit on the same machine (but in float16, whose scale of losses
-    begins anew). A run that was finished is not run
-    again. Of the last two states one is always whole.
+    With a folder, the state is saved there every minute, after every epoch, and before Ctrl-C, SIGTERM or
+    SIGHUP does what it does. A run that was stopped at any moment goes on when it is started again the same
+    way, and ends with the same weights: bit for bit on the same machine's CPU; on a GPU, up to the order in
+    which it adds, and in float16 the scale of losses begins anew. A run that was finished is not run again.
+    Of the last two states one is always whole.
 
     Started with `torchrun`, the processes share each batch and its statistics, so that they learn what one
     process would. A run may go on with another number of them.
@@ -407,18 +415,20 @@ def tensorboard(folder: str | Path) -> Callable[[Progress], None]:
 
 
 def fast() -> dict[str, Any]:
-    """Return what makes a `Recipe` fast here: 16 bits and a compiled network, each where it helps.
+    """Return what should make a `Recipe` fast here: 16 bits and a compiled network.
 
-    Those are bfloat16, which needs no scaling of losses, or float16 on GPUs that lack it. A CPU that lacks it
-    computes it several times slower than 32 bits. In 32 bits a CPU gained a quarter by compiling, and in
-    bfloat16 one lost a sixth (the book's chapter "On a GPU"); on GPUs it was not measured.
+    A CPU gets each where it was measured to help. One without bfloat16 computes it several times slower than
+    32 bits. In 32 bits a CPU gained a quarter by compiling, and in bfloat16 one lost a sixth (the book's
+    chapter "On a GPU"). On GPUs neither was measured: they get bfloat16, which needs no scaling of losses, or
+    float16 if they lack it, and a compiled network if Triton is here and knows the GPU.
 
     >>> sorted(fast())
     ['compile', 'precision']
     """
     if torch.cuda.is_available():
         has_it = torch.cuda.is_bf16_supported(including_emulation=False)
-        return {"precision": "bf16-mixed" if has_it else "16-mixed", "compile": True}
+        compiles = torch.cuda.get_device_capability() >= (7, 0) and find_spec("triton") is not None
+        return {"precision": "bf16-mixed" if has_it else "16-mixed", "compile": compiles}
     if torch.backends.mps.is_available():
         return {"precision": "bf16-mixed", "compile": True}
     # What PyTorch's own compiler asks.
@@ -442,17 +452,19 @@ def keep_memory() -> None:
 
 @contextmanager
 def _compiling() -> Iterator[None]:
-    """Say in one sentence that there is no C++ compiler; PyTorch says so at the first step, at length."""
+    """Say in one sentence what is missing to compile; PyTorch says so at the first step, at length."""
     try:
         yield
     except RuntimeError as error:
         # It comes wrapped in other errors of PyTorch's, which tell its name.
-        if "InvalidCxxCompiler" not in f"{type(error).__name__} {error}":
-            raise
-        raise OSError(
-            "the network cannot be compiled, for no working C++ compiler is here: "
-            "install one, or train without --fast, with Recipe(compile=False)"
-        ) from error
+        said = f"{type(error).__name__} {error}"
+        for name, reason in NOT_COMPILED.items():
+            if name in said:
+                raise OSError(
+                    f"the network cannot be compiled, for {reason}train without --fast, "
+                    "with Recipe(compile=False)"
+                ) from error
+        raise
 
 
 def _check_fit(
@@ -670,7 +682,7 @@ def _reader(store: FaceStore, rows: np.ndarray, device: torch.device) -> Callabl
     if device.type == "cuda" and len(rows) * store.faces[0].nbytes < torch.cuda.mem_get_info()[0] / 2:
         kept = torch.from_numpy(store.faces[rows]).to(device)
         return lambda batch: kept[sent(batch, device)].permute(0, 3, 1, 2)
-    return lambda batch: torch.from_numpy(store.faces[rows[batch.numpy()]]).to(device).permute(0, 3, 1, 2)
+    return lambda batch: sent(torch.from_numpy(store.faces[rows[batch.numpy()]]), device).permute(0, 3, 1, 2)
 
 
 def _crowd(

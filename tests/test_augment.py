@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ssrlib.augment import MILD, PAPER, STRONG, augment
+from ssrlib.augment import MILD, PAPER, STRONG, augment, sent
 
 FACES = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -121,3 +121,11 @@ def test_shear_leans_a_bar_as_far_as_asked():
     lean = augment(bar, generator(), shear=0.3)[:, 0]
     x = (lean * torch.arange(64.0)).sum(2) / lean.sum(2)
     assert 0.25 < ((x[:, 60] - x[:, 3]).abs() / 57).max() <= 0.31
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_is_sent_to_a_gpu_arrives_whole_or_in_part():
+    numbers = torch.arange(6.0)
+    for part in (numbers, numbers[::2]):
+        assert sent(part, torch.device("cuda")).cpu().equal(part)

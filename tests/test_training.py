@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning_fabric import Fabric
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch._inductor.exc import GPUTooOldForTriton, TritonMissing
 
 from ssrlib import FaceStore, Recipe, SSRNet, fit, processes, store, training, weights
 from ssrlib.datasets import synthetic
@@ -30,7 +32,7 @@ from ssrlib.training import (
     tensorboard,
 )
 
-from .conftest import taken
+from .conftest import POSIX, taken
 
 ROOT = Path(__file__).parents[1]
 QUICK = Recipe(epochs=2, batch_size=16)
@@ -358,6 +360,29 @@ def test_ctrl_c_saves_first_and_pressed_twice_does_not(few_faces, tmp_path):
     assert same_weights(network.state_dict(), whole.state_dict())
 
 
+HUNG_UP = """
+import signal, sys
+from ssrlib import FaceStore, Recipe, fit, new_network
+
+def watch(progress):
+    if progress.step == 3:
+        signal.raise_signal(signal.SIGHUP)
+
+recipe = Recipe(epochs=2, batch_size=16)
+fit(new_network(recipe), FaceStore(sys.argv[1]), recipe, sys.argv[2], watch)
+"""
+
+
+@POSIX
+def test_a_closed_terminal_ends_a_run_once_it_is_saved(few_faces, tmp_path):
+    command = [sys.executable, "-c", HUNG_UP, few_faces.path, tmp_path]
+    ended = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == -signal.SIGHUP, ended.stderr
+    seen = []
+    fit(new_network(QUICK), few_faces, QUICK, tmp_path, lambda progress: seen.append(progress.step))
+    assert seen == list(range(4, 11))
+
+
 def test_the_second_run_in_a_folder_says_so_and_touches_nothing(few_faces, tmp_path):
     run = tmp_path / "run"
     fit(new_network(QUICK), few_faces, QUICK, run, lambda progress: progress.step == 2)
@@ -597,13 +622,67 @@ def test_nobody_waits_for_a_gpu_but_where_losses_are_asked_for(few_faces, monkey
     assert [progress.faces for progress in told] == [80, 80]
 
 
+NEEDS_A_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+# Larger steps make rounding grow: two devices that compute the same would part by percents.
+SMALL_STEPS = replace(QUICK, learning_rate=1e-4)
+
+
+def on_the_cpu(precision):
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def losses_of_steps(monkeypatch, faces, recipe, folder=None, last=None):
+    """Each step's loss, with whole float32 products on a GPU; `last` is the step to stop after."""
+    monkeypatch.setattr(training, "STEPS_UNASKED", 1)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    told = []
+
+    def watch(progress):
+        told.append(progress.loss)
+        return progress.step == last
+
+    fit(new_network(recipe), faces, recipe, folder, watch)
+    return told
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
-def test_a_gpu_learns_what_a_cpu_does(few_faces, precision):
+@NEEDS_A_GPU
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("32-true", 1e-3), ("bf16-mixed", 0.03), ("16-mixed", 0.03)]
+)
+def test_a_gpu_learns_what_a_cpu_does(few_faces, precision, tolerance, monkeypatch):
     recipe = replace(QUICK, precision=precision)
     history = fit(new_network(recipe), few_faces, recipe, watch=lambda _: None)
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    on_gpu = losses_of_steps(monkeypatch, few_faces, replace(SMALL_STEPS, precision=precision))
+    monkeypatch.setattr(processes, "fabric_here", on_the_cpu)
+    on_cpu = losses_of_steps(monkeypatch, few_faces, SMALL_STEPS)
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=tolerance)
+
+
+@pytest.mark.gpu
+@NEEDS_A_GPU
+def test_a_gpu_learns_the_same_from_a_compiled_network(few_faces, monkeypatch):
+    if not training.fast()["compile"]:
+        pytest.skip("needs a GPU that Triton knows")
+    eager, compiled = (
+        losses_of_steps(monkeypatch, few_faces, replace(SMALL_STEPS, compile=choice))
+        for choice in (False, True)
+    )
+    np.testing.assert_allclose(compiled, eager, rtol=1e-3)
+
+
+@pytest.mark.gpu
+@NEEDS_A_GPU
+def test_a_run_that_was_stopped_on_a_gpu_goes_on_in_the_middle_of_an_epoch(few_faces, tmp_path, monkeypatch):
+    recipe = replace(SMALL_STEPS, dropout=0.2)
+    whole = losses_of_steps(monkeypatch, few_faces, recipe)
+    before = losses_of_steps(monkeypatch, few_faces, recipe, tmp_path, last=7)
+    after = losses_of_steps(monkeypatch, few_faces, recipe, tmp_path)
+    assert (len(before), len(after)) == (7, 3)
+    np.testing.assert_allclose(before + after, whole, rtol=1e-3)
 
 
 def test_what_a_file_may_be_used_for_is_said_of_all_that_learned_from_it(few_faces, tmp_path):
@@ -665,6 +744,28 @@ def test_without_a_compiler_one_sentence_says_so(few_faces, monkeypatch):
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/nonexistent/g++"))
     monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
     with pytest.raises(OSError, match=r"no working C\+\+ compiler is here"):
+        fit(new_network(QUICK), few_faces, replace(QUICK, compile=True))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("Failed to find C compiler."), "no C compiler is here: install one, or train without"),
+        (TritonMissing(None), "no working Triton is here: install it, or train without --fast"),
+        (
+            GPUTooOldForTriton(SimpleNamespace(name="an old one", major=6, minor=1), None),
+            "Triton does not know so old a GPU: train without --fast",
+        ),
+    ],
+)
+def test_a_gpu_that_nothing_can_be_compiled_for_is_told_in_one_sentence(
+    error, reason, few_faces, monkeypatch
+):
+    def step(*_):
+        raise error
+
+    monkeypatch.setattr(training, "_step", step)
+    with pytest.raises(OSError, match=f"the network cannot be compiled, for {reason}"):
         fit(new_network(QUICK), few_faces, replace(QUICK, compile=True))
 
 
@@ -928,3 +1029,20 @@ def test_fast_compiles_on_a_cpu_where_numbers_keep_32_bits(bfloat16, monkeypatch
     monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: bfloat16)
     assert training.fast() == {"precision": "bf16-mixed" if bfloat16 else "32-true", "compile": not bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("capability", "triton", "bfloat16", "expected"),
+    [
+        ((9, 0), True, True, {"precision": "bf16-mixed", "compile": True}),
+        ((9, 0), False, True, {"precision": "bf16-mixed", "compile": False}),
+        ((7, 0), True, False, {"precision": "16-mixed", "compile": True}),
+        ((6, 1), True, False, {"precision": "16-mixed", "compile": False}),
+    ],
+)
+def test_fast_compiles_on_a_gpu_that_triton_knows(capability, triton, bfloat16, expected, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: bfloat16)
+    monkeypatch.setattr(training, "find_spec", lambda _: object() if triton else None)
+    assert training.fast() == expected
