@@ -418,7 +418,7 @@ def fast() -> dict[str, Any]:
     """Return what should make a `Recipe` fast here: 16 bits and a compiled network.
 
     A CPU gets each where it was measured to help. One without bfloat16 computes it several times slower than
-    32 bits. In 32 bits a CPU gained a quarter by compiling, and in bfloat16 one lost a sixth (the book's
+    32 bits. In 32 bits a CPU gained a quarter by compiling, and in bfloat16 one lost a fifth (the book's
     chapter "On a GPU"). On GPUs neither was measured: they get bfloat16, which needs no scaling of losses, or
     float16 if they lack it, and a compiled network if Triton is here and knows the GPU.
 
