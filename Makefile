@@ -20,11 +20,9 @@ endif
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: writable
-writable:
-	@[ -w . ] || { echo "error: nothing can be written in $(CURDIR): copy the folder"; exit 1; }
-
-$(READY): requirements.lock pyproject.toml | writable
+WRITABLE = @[ -w . ] || { echo "error: nothing can be written in $(CURDIR): copy the folder"; exit 1; }
+$(READY): requirements.lock pyproject.toml
+	$(WRITABLE)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
@@ -74,7 +72,8 @@ portable: $(READY)  ## the chapters under every setting that could change what t
 test-fast: $(READY)  ## the tests that need no browser and no notebook
 	$(ALONE) $(BIN)/python -m pytest $(FAST) -n auto --dist loadfile
 
-test-lowest: writable  ## test-fast with the lowest versions that pyproject.toml allows: give PYTHON=python3.11
+test-lowest:  ## test-fast with the lowest versions that pyproject.toml allows: give PYTHON=python3.11
+	$(WRITABLE)
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python tools/lowest.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/constraints.txt --editable ".[$(EXTRAS)]"
@@ -115,7 +114,8 @@ reset: $(READY)  ## for a class: the chapters without outputs and answers, in ex
 	$(BIN)/python -m tools.site.blank
 
 # Both files are installed as by a stranger, and read the astronaut of the README's film.
-dist: writable  ## wheel and sdist for PyPI, each tried
+dist:  ## wheel and sdist for PyPI, each tried
+	$(WRITABLE)
 	rm -rf dist
 	$(PYTHON) -m venv --clear .venv-dist
 	.venv-dist/bin/python -m pip install --quiet build twine
@@ -127,7 +127,8 @@ dist: writable  ## wheel and sdist for PyPI, each tried
 	  (cd .venv-dist && bin/ssrlib predict ../book/images/demo.webp --out drawn && ls drawn/demo.png) || exit 1; \
 	done
 
-lock: writable  ## requirements.lock anew: the newest versions of everything but torch
+lock:  ## requirements.lock anew: the newest versions of everything but torch
+	$(WRITABLE)
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable ".[$(EXTRAS)]"
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock

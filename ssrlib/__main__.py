@@ -433,12 +433,12 @@ def _compare_crops(weights: Path, card: "Card", store: "FaceStore") -> None:
             f"{here.shift:g}, and {weights} knows {known.margin:g} and {known.shift:g}: "
             "they are read worse than they need be"
         )
-    # Faces that others had cropped already were found by nobody.
-    found_by = store.info["crop"].get("detector", known.detector)
-    if found_by != known.detector:
+    # Faces that others had cropped already were found by nobody, here or there.
+    found_by, expected = (crop.get("detector") for crop in (store.info["crop"], card.get("crop", {})))
+    if found_by and expected and found_by != expected:
         _say(
             f"warning: the faces in {store.path} were found by {found_by}, and {weights} expects those that "
-            f"{known.detector} finds: they may be read worse than they need be"
+            f"{expected} finds: they may be read worse than they need be"
         )
 
 

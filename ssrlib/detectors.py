@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from threading import local
 from typing import Any, NamedTuple
@@ -422,8 +421,12 @@ def _yunet() -> cv2.FaceDetectorYN:
 
 @cache
 def can_look() -> bool:
-    """Whether the built-in finder can be asked, whatever found a face: whether ONNX Runtime is installed."""
-    return find_spec("onnxruntime") is not None
+    """Whether the built-in finder can be asked, whatever found a face: whether ONNX Runtime works here."""
+    try:
+        network("refiner")
+    except ImportError:
+        return False
+    return True
 
 
 @cache

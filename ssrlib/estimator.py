@@ -142,10 +142,10 @@ class AgeGenderEstimator:
         return self._read(photo, places, self._sure(photo, places))
 
     def predict_again(self, photo: np.ndarray, boxes: Sequence[Box]) -> list[Reading]:
-        """Return one reading per face that was found again, in the order of the boxes.
+        """Return one reading per face of a frame soon after one that `predict` has read, in the boxes' order.
 
-        It does not ask how sure it is that each is a face, which takes time: `sure` is False. The search that
-        found them has said so.
+        It does not ask whether each surely is a face, which takes time: `sure` is False. `predict` has said
+        so, or will.
 
         >>> AgeGenderEstimator().predict_again(np.zeros((100, 100, 3), np.uint8), [])
         []
@@ -176,9 +176,11 @@ class AgeGenderEstimator:
 
     def _is_cropped(self, face: np.ndarray) -> bool:
         """Whether there surely is a face in a square (64 x 64), and about where the networks know it."""
+        if not can_look():
+            return True
         template = Box(0, 0, FACE_SIZE, FACE_SIZE, tuple((x, y) for x, y in self.crop.template().tolist()))
-        seen = straightened(face, template) if can_look() else template
-        if not seen or not all(self._sure(face, [template])):
+        seen = straightened(face, template)
+        if not seen or any(lies_otherwise(face, [seen])):
             return False
         centers, sides, rolls = square(np.stack([points_of(template), points_of(seen)]))
         off = [np.linalg.norm(centers[1] - centers[0]) / sides[0], abs(sides[1] / sides[0] - 1)]

@@ -265,7 +265,10 @@ def align(photo: np.ndarray, landmarks: Sequence[Sequence[float]], rule: Crop | 
 
 
 def _five_points(landmarks: Sequence[Sequence[float]]) -> np.ndarray:
-    points = np.array(landmarks, float) if {len(point) for point in landmarks} == {2} else np.zeros(0)
+    try:
+        points = np.array(landmarks, float)
+    except (TypeError, ValueError):  # ragged, or no numbers
+        points = np.zeros(0)
     if points.shape != TEMPLATE.shape or not np.isfinite(points).all():
         raise ValueError(
             f"landmarks must be five points x, y, of eyes, nose tip and mouth's corners, not {landmarks}"

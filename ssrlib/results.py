@@ -81,7 +81,9 @@ def record(
     else:
         origin["weights"] = {}
     if stores:
-        origin["store"] = {store.path.resolve().name: _checksums(store) for store in stores}
+        names = [store.path.resolve().name for store in stores]
+        unlike = [name if names.count(name) == 1 else f"{i} {name}" for i, name in enumerate(names, start=1)]
+        origin["store"] = dict(zip(unlike, map(_checksums, stores), strict=True))
     origin |= {
         "command": shlex.join(["python", *map(_plain, sys.orig_argv[1:])]),
         "commit": _began or commit(),

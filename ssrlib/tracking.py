@@ -164,7 +164,7 @@ class Following:
     """
 
     def __init__(self) -> None:
-        self.tracker, self.searched = Tracker(), -math.inf
+        self.tracker, self.searched, self.asked = Tracker(), -math.inf, -math.inf
         self.turned, self.lies = -math.inf, False
 
     def follow(self, photo: np.ndarray, now: float, estimator: AgeGenderEstimator) -> list[Track]:
@@ -174,6 +174,10 @@ class Following:
             again = find_again(photo, boxes, estimator.crop.detector)
             return self.tracker.update(estimator.predict_again(photo, again), now)
         boxes, self.searched = find_new(photo, estimator.crop.detector), now
+        # Many faces are sought in each frame. Whether they surely are faces is asked as often as of few.
+        if self.tracker.tracks and now - self.asked < SEARCH_EVERY:
+            return self.tracker.update(estimator.predict_again(photo, boxes), now)
+        self.asked = now
         return self.tracker.update(estimator.predict(photo, boxes), now)
 
     def hint(self, photo: np.ndarray, now: float, detector: str = "finder") -> str:

@@ -90,7 +90,7 @@ def open_modules(page, folder: Path) -> None:
 
     names = (
         "{ forward, unpack, softStagewiseRegression, ageInterval, probability, likelierGender, "
-        "mirrorImage, AGES, FACE, warp, similarity, findFaces, lookAgain, boxOf, unpackFinder, "
+        "mirrorImage, AGES, FACE, warp, similarity, findFaces, isSure, lookAgain, boxOf, unpackFinder, "
         "viewBy, shareOutside, straightened }"
     )
     modules = module("network.js", "calibration.js", "face.js", "finder.js")

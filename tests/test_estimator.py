@@ -208,9 +208,22 @@ def test_points_without_a_score_are_asked_about(estimator):
 
 
 def test_without_onnx_runtime_another_detectors_finds_are_sure(by_haar, monkeypatch):
-    monkeypatch.setattr("ssrlib.estimator.can_look", lambda: False)
+    def broken(name):
+        raise ImportError("DLL load failed")
+
+    monkeypatch.setattr(detectors, "network", broken)
+    detectors.can_look.cache_clear()
     assert [reading.sure for reading in by_haar.predict(PHOTO)] == [True, True]
     assert by_haar.predict_whole(PHOTO).sure
+    detectors.can_look.cache_clear()
+
+
+@pytest.mark.parametrize("crop", [(-0.2, 0.1), (0.3, 0.1), (0.0, 0.4), (0.0, -0.2)])
+def test_a_whole_crop_is_sure_where_its_network_knows_the_face(crop, estimator, monkeypatch):
+    (found,) = detectors.find(PHOTO)
+    monkeypatch.setattr(estimator, "crop", face_crop.Crop(*crop))
+    assert estimator.predict_whole(face_crop.crop_face(PHOTO, found, estimator.crop)).sure
+    assert not estimator.predict_whole(PHOTO).sure
 
 
 def test_no_face_is_an_empty_list(estimator):
@@ -287,7 +300,7 @@ def test_landmarks_other_than_five_points_are_refused(estimator, landmarks):
         estimator.predict(PHOTO, [detectors.Box(200, 60, 90, 90, landmarks)])
 
 
-@pytest.mark.parametrize("landmarks", [((9.0,),) * 5, ((1, 2), (3,), (4, 5), (6, 7), (8, 9))])
+@pytest.mark.parametrize("landmarks", [((9.0,),) * 5, ((1, 2), (3,), (4, 5), (6, 7), (8, 9)), range(10)])
 def test_points_without_a_second_number_are_refused(estimator, landmarks):
     with pytest.raises(ValueError, match="landmarks must be five points"):
         estimator.predict(PHOTO, [detectors.Box(200, 60, 90, 90, landmarks)])

@@ -546,6 +546,11 @@ def test_faces_that_another_detector_found_are_measured_with_a_warning(by, warns
     assert code == 0, err
     assert (warning.format(mine) in err) == warns
     assert err.count("warning:") == warns
+    # Weights whose faces nobody found expect nobody's.
+    alone = weights.save(
+        weights.load(mine), tmp_path / "alone.safetensors", {"crop": drawn_store.info["crop"]}
+    )
+    assert warning.format(alone) not in run("evaluate", "--store", path, "--weights", alone)[2]
 
 
 def test_a_card_takes_no_metrics_of_another_network(tmp_path):

@@ -43,7 +43,10 @@ def test_a_result_says_which_weights_store_code_and_machine_made_it(checkout, dr
     origin = recorded(checkout, weights=[path], stores=[drawn_store], seed=3)
     assert origin["weights"] == {"age.safetensors": weights.weights_sha256(path)}
     known = drawn_store.info["sha256"]
-    assert origin["store"] == {"drawn": {name: known[name] for name in ("faces.npy", "rows.parquet")}}
+    checksums = {name: known[name] for name in ("faces.npy", "rows.parquet")}
+    assert origin["store"] == {"drawn": checksums}
+    both = recorded(checkout, weights=[path], stores=[drawn_store, drawn_store])
+    assert both["store"] == {"1 drawn": checksums, "2 drawn": checksums}
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True).stdout
     assert head.startswith(origin["commit"])
     assert len(origin["commit"]) >= 7

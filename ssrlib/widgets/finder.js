@@ -11,7 +11,6 @@ import { unpackNumbers } from "./network.js";
  * @typedef {{ x: number, y: number, side: number, roll: number }} View
  */
 /** @typedef {{ points: XY[], score: number }} Look five points in the picture's pixels, a score from 0 to 1 */
-/** @typedef {Look & { sure: boolean }} Found by a search, which says whether it surely is a face */
 /** @typedef {{ data: Float32Array, channels: number, width: number, height: number }} Planes one per channel */
 /** @typedef {{ data: Uint8ClampedArray, width: number, height: number }} Pixels RGBA, as ImageData */
 
@@ -44,24 +43,23 @@ import { unpackNumbers } from "./network.js";
  * Find the faces in a picture, the largest first.
  * @param {FaceFinder} finder
  * @param {Pixels} picture
- * @returns {Found[]}
+ * @returns {Look[]}
  */
 export function findFaces(finder, picture) {
   const first = apart(finder, firstLook(finder, picture));
   const second = secondLook(finder, picture, first);
   // How sure both are: the geometric mean of their chances.
   const both = second.map(({ points, score }, i) => ({ points, score: Math.sqrt(first[i].score * score) }));
-  const faces = apart(finder, both).filter(({ score }) => score >= finder.rules.certain);
-  return largestFirst(finder, faces.map((face) => ({ ...face, sure: isSure(finder, picture, face) })));
+  return largestFirst(finder, apart(finder, both).filter(({ score }) => score >= finder.rules.certain));
 }
 
 /**
- * Whether there surely is a face: most of it, and not at another turn.
+ * Whether a find surely is a face: most of one, and not at another turn.
  * @param {FaceFinder} finder
  * @param {Pixels} picture
  * @param {Look} face
  */
-function isSure(finder, picture, { points, score }) {
+export function isSure(finder, picture, { points, score }) {
   const { sure, outside } = finder.rules;
   const isWhole = shareOutside(square(finder, points), picture) <= outside;
   return score >= sure && isWhole && !liesOtherwise(finder, picture, points);
@@ -120,18 +118,19 @@ function liesOtherwise(finder, picture, points) {
   return others.some((other) => other.score >= score);
 }
 
-/** @param {FaceFinder} finder @param {Found[]} faces */
+/** @template {Look} T @param {FaceFinder} finder @param {T[]} faces @returns {T[]} */
 function largestFirst(finder, faces) {
   return faces.sort((a, b) => square(finder, b.points).side - square(finder, a.points).side);
 }
 
 /**
  * Look once more at places where a face was seen: only what still is one comes back, with the score that it had:
- * the second look's alone is on another scale. Whether it surely is one, only the search says.
+ * the second look's alone is on another scale.
+ * @template {Look} T
  * @param {FaceFinder} finder
  * @param {Pixels} picture
- * @param {Found[]} seen
- * @returns {Found[]}
+ * @param {T[]} seen
+ * @returns {T[]}
  */
 export function lookAgain(finder, picture, seen) {
   const looks = secondLook(finder, picture, seen);

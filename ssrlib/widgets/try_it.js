@@ -22,6 +22,7 @@ import {
 import {
   findFaces,
   inverse,
+  isSure,
   lookAgain,
   matrixOf,
   scaled,
@@ -36,12 +37,13 @@ import { forward, unpack } from "./network.js";
 import { drawStages } from "./stages.js";
 
 /** @import { Model } from "./dom.js" */
-/** @import { Found, Pixels, View, XY } from "./finder.js" */
+/** @import { Look, Pixels, View, XY } from "./finder.js" */
 /** @import { AgeCalibration, GenderCalibration } from "./calibration.js" */
 /** @import { Network } from "./network.js" */
 /** @import { Terms } from "./stages.js" */
 
 /**
+ * @typedef {Look & { isSure: () => boolean }} Found of a search, in the pixels of the picture that is shown
  * @typedef {{ name: string, note: string, image: string, drawn: boolean }} Preset
  * @typedef {{ x: number, y: number, rx: number, ry: number, eyes: [number, number][], points: XY[] }} Guide
  * @typedef {{ networks: Record<"age" | "gender", Network>, age: AgeCalibration | null, gender: GenderCalibration | null }} Built
@@ -208,8 +210,14 @@ class TryIt {
     const { picture } = this.oval;
     const small = shrunk(picture, side);
     const scale = picture.width / small.width;
-    const found = findFaces(this.finder, pixelsOf(small));
-    return found.map((face) => ({ ...face, points: scaled(face.points, scale) }));
+    const pixels = pixelsOf(small);
+    return findFaces(this.finder, pixels).map((face) => {
+      /** @type {boolean | undefined} */
+      let sure;
+      // Asked only of the face that is shown: it takes time.
+      const asked = () => sure ??= isSure(this.finder, pixels, face);
+      return { points: scaled(face.points, scale), score: face.score, isSure: asked };
+    });
   }
 
   /** @param {Found} face */
@@ -224,7 +232,7 @@ class TryIt {
 
   /** @param {Found} face that the finder found, or found again */
   showFace(face) {
-    this.isFace ||= face.sure;
+    this.isFace ||= face.isSure();
     this.oval.moveTo(this.viewOf(face));
     this.pressFace(face);
   }

@@ -231,8 +231,10 @@ FIND = """([packed, pictures]) => {
     const finder = unpackFinder(packed);
     return pictures.map(([rgba, width, height]) => {
         const data = Uint8ClampedArray.from(atob(rgba), (letter) => letter.charCodeAt(0));
-        const found = findFaces(finder, { data, width, height });
-        const again = lookAgain(finder, { data, width, height }, found);
+        const picture = { data, width, height };
+        const asked = (face) => ({ ...face, sure: isSure(finder, picture, face) });
+        const found = findFaces(finder, picture).map(asked);
+        const again = lookAgain(finder, picture, found);
         const boxed = (face) => ({ ...face, box: boxOf(finder, face.points) });
         return [found, again].map((faces) => faces.map(boxed));
     });
