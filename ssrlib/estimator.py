@@ -201,10 +201,11 @@ class AgeGenderEstimator:
         likely = [self._is_likely(photo, place) for place in places]
         if not can_look():
             return likely
-        seen = {number: self._seen(photo, places[number]) for number in np.flatnonzero(likely).tolist()}
-        faces = {number: face for number, face in seen.items() if face}
-        otherwise = dict(zip(faces, lies_otherwise(photo, list(faces.values())), strict=True))
-        return [otherwise.get(number) is False for number in range(len(places))]
+        seen = [
+            self._seen(photo, place) if is_one else None for place, is_one in zip(places, likely, strict=True)
+        ]
+        otherwise = iter(lies_otherwise(photo, [face for face in seen if face]))
+        return [face is not None and not next(otherwise) for face in seen]
 
     def _is_likely(self, photo: np.ndarray, place: Box) -> bool:
         inside = share_outside(points_of(place), *photo.shape[:2]) <= OUTSIDE

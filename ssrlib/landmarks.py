@@ -45,24 +45,30 @@ def square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return center, 64 * np.abs(factor), np.degrees(np.angle(factor))
 
 
-def placed(center: np.ndarray, side: float | np.ndarray, roll: float | np.ndarray) -> np.ndarray:
-    """Return the points of the template in a square: what `square` tells, the other way round.
+def placed(
+    center: np.ndarray,
+    side: float | np.ndarray,
+    roll: float | np.ndarray,
+    points: np.ndarray = TEMPLATE,
+) -> np.ndarray:
+    """Return where points of an aligned face lie in a picture: what `square` tells, the other way round.
 
     Args:
         center: ... x 2, pixels.
         side: ..., pixels.
         roll: ..., degrees, positive where the head is turned clockwise in the picture.
+        points: N x 2, in the 64 x 64 pixels of the aligned face.
 
     Returns:
-        ... x 5 x 2.
+        ... x N x 2.
 
     >>> placed(np.array([31.5, 31.5]), 64.0, 90.0)[0].round(1)
     array([44.2, 19.5])
     """
     factor = np.asarray(side / 64 * np.exp(1j * np.radians(roll)))
-    away = factor[..., None] * ((TEMPLATE - MIDDLE) @ [1, 1j])
-    points: np.ndarray = np.asarray(center)[..., None, :] + np.stack([away.real, away.imag], -1)
-    return points
+    away = factor[..., None] * ((points - MIDDLE) @ [1, 1j])
+    there: np.ndarray = np.asarray(center)[..., None, :] + np.stack([away.real, away.imag], -1)
+    return there
 
 
 def share_outside(points: np.ndarray, height: int, width: int) -> float:
@@ -75,13 +81,10 @@ def share_outside(points: np.ndarray, height: int, width: int) -> float:
     >>> share_outside(TEMPLATE, 64, 64), share_outside(TEMPLATE, 48, 64), share_outside(TEMPLATE - 99, 64, 64)
     (0.0, 0.25, 1.0)
     """
-    center, side, roll = square(points)
-    turn = np.exp(1j * np.radians(roll))
-    # As many places in it as an aligned face has pixels.
-    places = ((np.arange(64) - MIDDLE) + 1j * (np.arange(64) - MIDDLE)[:, None]) * side / 64 * turn
-    x, y = center[0] + places.real, center[1] + places.imag
-    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-    return float(1 - inside.mean())
+    pixels = np.argwhere(np.ones((64, 64)))
+    places = placed(*square(points), pixels)
+    inside = (places >= -0.5) & (places <= [width - 0.5, height - 0.5])
+    return float(1 - inside.all(-1).mean())
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
 from ssrlib.estimator import Reading
 from ssrlib.inference import predict
-from ssrlib.landmarks import MIDDLE, TEMPLATE, placed, share_outside
+from ssrlib.landmarks import TEMPLATE, placed, share_outside
 from ssrlib.widgets.try_it import pack, pack_finder
 from testing.lab import as_rgba, open_modules, open_page
 
@@ -33,6 +33,8 @@ PORTRAIT = data.astronaut()
 # A call of the browser takes many inputs at once.
 numbers = functools.partial(st.floats, allow_subnormal=False)
 many = settings(max_examples=15, derandomize=True)
+# Of a face: its center, its side in pixels, and its turn in degrees.
+PLACES = st.tuples(st.tuples(numbers(-50, 560), numbers(-50, 560)), numbers(4, 400), numbers(-180, 180))
 
 
 @pytest.fixture(scope="module")
@@ -186,19 +188,11 @@ def aligned(call, photo: np.ndarray, faces: list[np.ndarray], template: np.ndarr
 
 @many
 @given(
-    st.lists(
-        st.tuples(numbers(-50, 560), numbers(-50, 560), numbers(4, 400), numbers(-180, 180)),
-        min_size=1,
-        max_size=6,
-    ),
+    st.lists(PLACES, min_size=1, max_size=6),
     st.sampled_from([face_crop.Crop(), face_crop.Crop(margin=0.4, shift=0.0)]),
 )
 def test_straightened_faces(call, places, rule):
-    faces = []
-    for x, y, side, roll in places:
-        turn = np.radians(roll)
-        matrix = side / 64 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        faces.append((TEMPLATE - MIDDLE) @ matrix.T + [x, y])
+    faces = [placed(np.array(center), side, roll) for center, side, roll in places]
     for points, (face, mirrored) in zip(faces, aligned(call, PORTRAIT, faces, rule.template()), strict=True):
         # OpenCV rounds places to a 32nd of a pixel, and colors in between.
         apart = np.abs(face.astype(int) - face_crop.align(PORTRAIT, points, rule))
@@ -213,15 +207,11 @@ OUTSIDE = """([template, width, height, all]) => all.map((points) =>
 
 @many
 @given(
-    st.lists(
-        st.tuples(numbers(-50, 560), numbers(-50, 560), numbers(4, 400), numbers(-180, 180)),
-        min_size=1,
-        max_size=30,
-    ),
+    st.lists(PLACES, min_size=1, max_size=30),
     st.integers(1, 600),
 )
 def test_how_much_of_a_face_is_outside(call, places, width):
-    points = [placed(np.array([x, y]), side, roll) for x, y, side, roll in places]
+    points = [placed(np.array(center), side, roll) for center, side, roll in places]
     found = call(OUTSIDE, [TEMPLATE.tolist(), width, 300, [five.tolist() for five in points]])
     expected = [share_outside(five, 300, width) for five in points]
     np.testing.assert_allclose(found, expected, atol=2 / 64)  # a row of places may lie just on the border
