@@ -1,6 +1,7 @@
 """A video in, its faces out: as a table, or drawn in a copy of the video."""
 
 import csv
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -54,7 +55,8 @@ def read_video(
     Raises:
         FileNotFoundError: there is no such video.
         OSError: `out` cannot be written, or another process is writing it.
-        ValueError: it is not a video, or `out` is the same file or ends in something else.
+        ValueError: it is not a video, no frame of it can be read, or `out` is the same file or ends in
+            something else.
     """
     path, out = Path(path), Path(out)
     kinds = {".csv": _table, ".mp4": _copy}
@@ -73,6 +75,8 @@ def read_video(
         for done, (seconds, photo) in enumerate(_frames(video), start=1):
             take(seconds, photo, following.follow(photo, seconds, estimator))
             watch(done, frames)
+        if not done:  # before anything gets its name
+            raise ValueError(f"{path}: no frame of it can be read")
     if done < WHOLE * frames:
         warnings.warn(f"{path}: ends after {done} of {frames} frames; the file may be cut off", stacklevel=2)
 
@@ -99,12 +103,25 @@ def _silent() -> Iterator[None]:
 
 
 def _frames(video: cv2.VideoCapture) -> Iterator[tuple[float, np.ndarray]]:
-    """The frames of a video, each with its time in seconds: phones do not take them at even distances."""
+    """The frames of a video, each with its time in seconds: phones do not take them at even distances.
+
+    The time never goes back. Where two clips were joined, the clock begins anew, and ours goes on.
+    """
+    now, ahead = -math.inf, 0.0
     while True:
         there, frame = video.read()
         if not there:
             return
-        yield video.get(cv2.CAP_PROP_POS_MSEC) / 1000, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        told = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if told + ahead < now:
+            ahead = now + 1 / _rate(video) - told
+        now = told + ahead
+        yield now, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def _rate(video: cv2.VideoCapture) -> float:
+    """How many frames a video has in a second, or how many most have."""
+    return video.get(cv2.CAP_PROP_FPS) or 25.0
 
 
 @contextmanager
@@ -145,7 +162,7 @@ def _copy(path: Path, video: cv2.VideoCapture) -> Iterator[Take]:
     size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
     # MPEG-4 is the one that every OpenCV can write.
     codec = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), codec, video.get(cv2.CAP_PROP_FPS) or 25.0, size)
+    writer = cv2.VideoWriter(str(path), codec, _rate(video), size)
 
     def take(_seconds: float, photo: np.ndarray, tracks: list[Track]) -> None:
         write_labels(photo, [track.smooth.box for track in tracks], [_texts(track) for track in tracks])

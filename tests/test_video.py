@@ -251,3 +251,32 @@ def test_a_video_that_was_cut_off_is_told_of(video, tmp_path):
     with pytest.warns(UserWarning, match="frames; the file may be cut off"):
         read_video(tmp_path / "half.avi", tmp_path / "a.csv", AgeGenderEstimator(backend="onnx"))
     assert (tmp_path / "a.csv").read_text().count("\n") > 1
+
+
+@pytest.mark.parametrize("end", ["csv", "mp4"])
+def test_a_video_without_a_frame_is_refused_and_leaves_nothing(estimator, tmp_path, end):
+    film = tmp_path / "film.mp4"
+    write_video(film, "mp4v")
+    whole = film.read_bytes()
+    begins, ends = whole.index(b"mdat") + 4, whole.index(b"moov") - 4
+    film.write_bytes(whole[:begins] + bytes(ends - begins) + whole[ends:])
+    with pytest.raises(ValueError, match=r"film\.mp4: no frame of it can be read$"):
+        read_video(film, tmp_path / f"out.{end}", estimator)
+    assert list(tmp_path.iterdir()) == [film]
+
+
+def test_where_two_clips_were_joined_the_time_goes_on(estimator, tmp_path):
+    clip, both = tmp_path / "clip.ts", tmp_path / "both.ts"
+    write_video(clip, "mp4v")
+    both.write_bytes(clip.read_bytes() * 2)
+    read_video(both, tmp_path / "both.csv", estimator)
+    with (tmp_path / "both.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    times = [float(row["seconds"]) for row in rows]
+    assert times == sorted(set(times))
+    half = (2 * THERE + AWAY) / RATE
+    later = [row["face"] for row, time in zip(rows, times, strict=True) if time >= half]
+    # She jumps where the second clip begins, so she may be missed for half a second.
+    assert set(later) == {"3", "4"}
+    assert len(later) >= 2 * (THERE - 1) - 5
+    assert times[-1] == pytest.approx(2 * half - 1 / RATE)
