@@ -15,6 +15,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -102,12 +103,18 @@ class FaceStore:
 
     def _table(self, name: str, count: int) -> pd.DataFrame:
         try:
-            table = pd.read_parquet(self.path / f"{name}.parquet")
+            content = (self.path / f"{name}.parquet").read_bytes()
+            table = pd.read_parquet(BytesIO(content))
         except Exception as error:  # of a damaged file, the reader raises whatever it meets
             raise ValueError(f"{self.path}: {name}.parquet cannot be read; prepare it again") from error
         if len(table) != count:
             raise ValueError(
                 f"{self.path}: {name}.parquet has {len(table)} rows instead of {count}; prepare it again"
+            )
+        if hashlib.sha256(content).hexdigest() != self._checksums[f"{name}.parquet"]:
+            raise ValueError(
+                f"{self.path}: {name}.parquet is not the one that was there when the store was opened; "
+                "open it again, or prepare it again if that does not help"
             )
         return table
 
@@ -279,7 +286,7 @@ def _crop_of_all(stores: Sequence[FaceStore]) -> CropRecord:
 
 def _parts(store: FaceStore) -> list[dict[str, Any]]:
     """What `store.json` says of the stores that this one was joined from, or else of this one."""
-    known = store.info.get("joined")  # which stores lack that an older version joined
+    known = store.info.get("joined")  # only a store that was joined has it
     own = {"store": store.path.resolve().name, "faces": len(store), "crop": store.info["crop"]}
     return known if isinstance(known, list) else [own]
 

@@ -353,6 +353,18 @@ def test_changed_labels_do_not_pass_for_the_ones_that_were_written(tmp_path):
         FaceStore(opened.path).verify()
 
 
+def test_old_faces_do_not_get_the_labels_of_a_store_that_took_their_place(tmp_path):
+    opened = store.write_store(tmp_path / "faces", lambda _: [chunk(["a", "b"])], {})
+    store.write_store(tmp_path / "faces", lambda _: [chunk(["c", "d"])], {})
+    for name in ("rows", "rejects"):
+        changed = rf"faces: {name}\.parquet is not the one .* when the store was opened; open it again"
+        if name == "rejects":
+            pd.DataFrame({"path": [], "reason": [], "why": []}).to_parquet(opened.path / "rejects.parquet")
+        with pytest.raises(ValueError, match=changed):
+            getattr(opened, name)
+    assert list(FaceStore(tmp_path / "faces").rows["path"]) == ["c", "d"]
+
+
 def abc_and_more(tmp_path) -> list[FaceStore]:
     refused = pd.DataFrame({"path": ["bad"], "reason": ["damaged"]})
     return [
