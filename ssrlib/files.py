@@ -13,9 +13,10 @@ def atomic_write(path: str | Path, ending: str = ".partial") -> Iterator[Path]:
     """Give a place beside `path` to write a file to; in the end it is moved to `path` in whole.
 
     Whatever stops the writing, even a power failure, `path` has all of the new content or all of the old.
+    Two that write it at once have one such place, and spoil each other's: `alone` keeps them apart.
 
     Args:
-        path: the file.
+        path: the file; of a link, the file that it leads to.
         ending: what is added to its name for that place.
 
     Raises:
@@ -29,6 +30,8 @@ def atomic_write(path: str | Path, ending: str = ".partial") -> Iterator[Path]:
     'all of it'
     """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()
     partial = path.with_name(path.name + ending)
     with naming(path.parent):
         try:

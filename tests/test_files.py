@@ -10,6 +10,8 @@ import pytest
 
 from ssrlib import files
 
+from .conftest import POSIX
+
 HOLD = """
 import sys
 from ssrlib import files
@@ -165,3 +167,18 @@ def test_a_name_promises_only_what_is_on_the_disk(tmp_path, monkeypatch):
     with files.atomic_write(tmp_path / "note.txt") as partial:
         partial.write_text("whole")
     assert calls == ["fsync", "replace"]
+
+
+@POSIX
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path, there):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "note.txt", tmp_path / "note.txt"
+    if there:
+        target.write_text("old")
+    link.symlink_to("elsewhere/note.txt")
+    with files.atomic_write(link) as partial:
+        partial.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
