@@ -96,6 +96,24 @@ def test_ages_without_variety_still_give_intervals(ages):
     assert inside(fitted, ages + np.linspace(-5, 5, 200), np.ones(200), ages).mean() >= 0.88
 
 
+def test_faces_that_come_in_rotation_are_no_hindrance():
+    """Every fifth is a child: folds that were dealt in the faces' order would have no child outside one."""
+    ages, differences, truth = readings(1000, seed=3)
+    grown = np.flatnonzero(truth >= 20)[:300]
+    ages, differences, truth = ages[grown], differences[grown], truth[grown]
+    noise = np.random.default_rng(4).normal(0, 2, 60)
+    truth[::5], ages[::5] = 5.0, 8.0 + noise
+    fitted = calibration.fit(AGE, ages, differences, truth)
+    held = inside(fitted, ages, differences, truth)
+    assert 0.85 <= held.mean() <= 0.97
+    assert 0.85 <= held[::5].mean() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_answers_far_outside_are_certain():
+    assert calibration.probability(None, np.array([-1e3, 0.5, 1e3])).tolist() == [0.0, 0.5, 1.0]
+
+
 def gender_scores(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 2, count).astype(float)
