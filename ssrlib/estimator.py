@@ -190,10 +190,11 @@ class AgeGenderEstimator:
         """A box that was given, checked, and with the points of the face that the finder sees in it."""
         place = _checked_box(box)
         check_square(photo, self.crop.square(place))
-        if place.landmarks:
+        if place.landmarks is not None:
             check_landmarks(photo, place.landmarks)
+            return place._replace(landmarks=tuple(map(tuple, np.array(place.landmarks, float).tolist())))
         straighten = DETECTORS[self.crop.detector].straighten
-        seen = None if place.landmarks or not straighten else straighten(photo, place)
+        seen = straighten(photo, place) if straighten else None
         return seen or place
 
     def _sure(self, photo: np.ndarray, places: Sequence[Box]) -> list[bool]:
@@ -213,7 +214,7 @@ class AgeGenderEstimator:
 
     def _seen(self, photo: np.ndarray, place: Box) -> Box | None:
         """A face as its detector found it and scored it, or as the finder sees one there, if it does."""
-        scored = place.landmarks and place.score is not None
+        scored = place.landmarks is not None and place.score is not None
         return place if scored else straightened(photo, place)
 
     def predict_faces(self, faces: np.ndarray) -> FaceReadings:

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -77,13 +77,11 @@ def record(
     if weights:
         from ssrlib.weights import weights_sha256  # it needs PyTorch, which reading results does not
 
-        origin["weights"] = {Path(file).name: weights_sha256(file) for file in weights}
+        origin["weights"] = _by_name(weights, map(weights_sha256, weights))
     else:
         origin["weights"] = {}
     if stores:
-        names = [store.path.resolve().name for store in stores]
-        unlike = [name if names.count(name) == 1 else f"{i} {name}" for i, name in enumerate(names, start=1)]
-        origin["store"] = dict(zip(unlike, map(_checksums, stores), strict=True))
+        origin["store"] = _by_name([store.path.resolve() for store in stores], map(_checksums, stores))
     origin |= {
         "command": shlex.join(["python", *map(_plain, sys.orig_argv[1:])]),
         "commit": _began or commit(),
@@ -94,6 +92,13 @@ def record(
         origin["uncommitted"] = {"files": changed, "why": os.environ.get("UNCOMMITTED", "")}
     with atomic_write(path) as partial:
         partial.write_text(json.dumps({"metrics": metrics, "origin": origin}, indent=2) + "\n")
+
+
+def _by_name(paths: Sequence[Path], checksums: Iterable[Any]) -> dict[str, Any]:
+    """Checksums by the last part of each path; where two have the same, it begins with a number."""
+    names = [Path(path).name for path in paths]
+    unlike = [name if names.count(name) == 1 else f"{i} {name}" for i, name in enumerate(names, start=1)]
+    return dict(zip(unlike, checksums, strict=True))
 
 
 def _checksums(store: FaceStore) -> dict[str, str]:

@@ -102,6 +102,14 @@ def test_a_box_without_a_face_is_read_as_the_square_that_it_is(estimator):
     assert not scored.sure
 
 
+@pytest.mark.parametrize("score", [None, 0.99])
+def test_points_may_be_an_array(estimator, score):
+    (found,) = detectors.find(PHOTO)
+    box = found._replace(score=score)
+    (expected,) = estimator.predict(PHOTO, [box])
+    assert estimator.predict(PHOTO, [box._replace(landmarks=np.array(box.landmarks))]) == [expected]
+
+
 def test_a_crop_is_doubted_that_is_none_of_those_which_the_networks_know(estimator):
     assert not estimator.predict_whole(PHOTO).sure, "her portrait, in which her face is small"
     (box,) = detectors.find(PHOTO)

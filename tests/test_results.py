@@ -47,6 +47,9 @@ def test_a_result_says_which_weights_store_code_and_machine_made_it(checkout, dr
     assert origin["store"] == {"drawn": checksums}
     both = recorded(checkout, weights=[path], stores=[drawn_store, drawn_store])
     assert both["store"] == {"1 drawn": checksums, "2 drawn": checksums}
+    path = weights.save(weights.load(path), checkout / "runs" / "age" / "age.safetensors")
+    two = recorded(checkout, weights=[weights.pretrained("gender"), weights.pretrained("age"), path])
+    assert list(two["weights"]) == ["gender.safetensors", "2 age.safetensors", "3 age.safetensors"]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True).stdout
     assert head.startswith(origin["commit"])
     assert len(origin["commit"]) >= 7
