@@ -2,10 +2,10 @@
 
     python -m tools.weights.teach gender --store data/faces --jobs 4
 
-Three large residual networks (`ssrlib.trunks`) are the teachers, in runs/teacher-SEED/TARGET. Then some
-students learn from the labels and from what the teachers say about each changed face, for a long time
-(Beyer, 2022), in runs/taught-AUGMENTATION-SEED/TARGET. The best is published with tools/weights/publish.py.
-Stopped, the same command goes on. It is for a GPU: two cores would take days.
+Three large residual networks (tools/experiments/trunks.py) are the teachers, in runs/teacher-SEED/TARGET.
+Then some students learn from the labels and from what the teachers say about each changed face, for a long
+time (Beyer, 2022), in runs/taught-AUGMENTATION-SEED/TARGET. The best is published with
+tools/weights/publish.py. Stopped, the same command goes on. It is for a GPU: two cores would take days.
 
 Gender gained by it. Age did not: its teachers, 6.3 years off on validation, were no better than the network
 that they should have taught.
@@ -22,8 +22,8 @@ from ssrlib import FaceStore, Recipe, fit
 from ssrlib.network import FaceNetwork
 from ssrlib.targets import TARGETS
 from ssrlib.training import fast, new_network
-from ssrlib.trunks import Trunk, loss_of
 from tools.experiments.race import in_parallel
+from tools.experiments.trunks import Trunk, loss_of
 
 BATCH = 256
 TEACHERS = 3
