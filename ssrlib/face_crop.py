@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 
 from ssrlib import FACE_SIZE
 from ssrlib.detectors import LOWER, Box, find
-from ssrlib.files import atomic_write
+from ssrlib.files import atomic_write, naming
 from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, square, warp
 
 # The square that UTKFace shows, told from the box that Haar's cascade puts on the same face: rounded medians
@@ -151,7 +151,8 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
     """Decode a photo from a file or from a file's bytes: uint8, height x width x 3, RGB, upright.
 
     All that Pillow reads, and HEIC with `pip install 'ssrlib[heic]'`. Gray, 16-bit, CMYK and RGBA images
-    are converted; EXIF rotation is applied; alpha is dropped.
+    are converted; EXIF rotation is applied; alpha is dropped. Gray of 32 bits may count up to 255 or to
+    65535, and in floating-point numbers up to 1.
 
     Args:
         source: a path, or the bytes of an image file.
@@ -161,8 +162,8 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
 
     Raises:
         FileNotFoundError: there is no such file.
-        PhotoError: a ValueError; it is a folder, not an image, damaged, or larger than 100 million pixels
-            or 32,766 on a side.
+        PhotoError: a ValueError; it is a folder, not an image, damaged, of 32 bits that are no shades of
+            gray, or larger than 100 million pixels or 32,766 on a side.
     """
     if isinstance(source, str | Path):
         name, source = str(source), _bytes(Path(source))
@@ -175,6 +176,8 @@ def read_photo(source: str | Path | bytes, name: str = "photo", at_least: int | 
                 return _decoded(image, source, at_least)
     except Image.DecompressionBombError:
         pass
+    except PhotoError as error:
+        raise PhotoError(f"{name}: {error}") from None
     except Exception as error:  # each decoder has errors of its own, and a damaged file meets them all
         if unknown:
             heic = "perhaps a HEIC photo; to read those, pip install 'ssrlib[heic]'"
@@ -213,7 +216,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _decoded(image: Image.Image, source: bytes, at_least: int | None) -> np.ndarray:
-    """The pixels of an opened image: only decoders and conversions, whose errors `read_photo` catches."""
+    """The pixels of an opened image: only decoders and conversions, whose errors `read_photo` names."""
     if image.format in PROGRAMS:
         raise OSError(f"{image.format} is a program, not a photo")
     if at_least and image.format == "JPEG" and source.endswith(JPEG_END):
@@ -224,9 +227,24 @@ def _decoded(image: Image.Image, source: bytes, at_least: int | None) -> np.ndar
     # ImageOps.exif_transpose would write the EXIF data again, too, and fail where one odd tag is in it.
     turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     image = image if turn is None else image.transpose(turn)
-    if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would cut off at 255
-        image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+    if image.mode[0] in "IF":  # more than 8 bits of gray, which Pillow would cut off at 255
+        image = Image.fromarray(_in_8_bits(np.asarray(image), image.mode))
     return np.asarray(image.convert("RGB"))
+
+
+def _in_8_bits(gray: np.ndarray, mode: str) -> np.ndarray:
+    """Shades of gray from 0 to 255, of which all that were given tell how far up they count."""
+    most = 65535 if mode.startswith("I;16") else gray.max()
+    if not (gray.min() >= 0 and most <= 65535):
+        raise PhotoError(
+            f"its 32-bit values go from {gray.min():g} to {most:g}, and are no shades of gray; "
+            "save it with 8 or 16 bits"
+        )
+    if most > 255:
+        gray = gray // 256
+    elif mode == "F" and most <= 1:
+        gray = np.rint(gray * 255)
+    return gray.astype(np.uint8)
 
 
 def _read_reduced(jpeg: bytes, reduction: int) -> np.ndarray | None:
@@ -353,7 +371,7 @@ def crop_face(photo: np.ndarray, box: Box, rule: Crop | None = None) -> np.ndarr
         ValueError: the square does not touch the photo, or is far larger; or the landmarks are not five.
     """
     rule = rule or Crop()
-    if box.landmarks:
+    if box.landmarks is not None:
         return align(photo, box.landmarks, rule)
     return crop(photo, box, rule.margin, rule.shift)
 
@@ -407,13 +425,22 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
     """
     path = Path(path)
     content = _encoded(photo, path)
-    for number in count(1):
-        place = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-        try:
-            _write_new(content, place)
-        except FileExistsError:
-            continue
-        return place
+    with naming(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            place = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+            try:
+                file = place.open("xb")
+            except FileExistsError:
+                continue
+            with file:
+                try:
+                    file.write(content)
+                    file.flush()
+                except BaseException:
+                    place.unlink()
+                    raise
+            return place
     raise AssertionError  # `count` has no end
 
 
@@ -430,23 +457,3 @@ def _encoded(photo: np.ndarray, path: Path) -> bytes:
             f"{path}: OpenCV cannot write this picture as {path.suffix}; take another, such as .png"
         )
     return content.tobytes()
-
-
-def _write_new(content: bytes, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{path}: not saved, for its folder cannot be made ({error.strerror})"
-        raise OSError(message) from error
-    try:
-        with path.open("xb") as file:
-            try:
-                file.write(content)
-                file.flush()
-            except OSError:
-                path.unlink()
-                raise
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise OSError(f"{path}: not saved ({error.strerror})") from error

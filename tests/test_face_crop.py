@@ -104,6 +104,34 @@ def test_sixteen_bits_of_gray_are_turned_upright_too():
     assert np.array_equal(face_crop.read_photo(file.getvalue())[..., 0], np.rot90(gray, -1))
 
 
+def tiff(values: np.ndarray) -> bytes:
+    file = BytesIO()
+    Image.fromarray(values).save(file, "TIFF")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [(np.uint16, 65535), (np.int32, 65535), (np.int32, 255), *((np.float32, n) for n in (65535, 255, 1))],
+)
+def test_shades_of_more_bits_count_as_far_up_as_they_do(kind, most):
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    read = face_crop.read_photo(tiff((gray * (most / 255)).astype(kind)))
+    assert np.array_equal(read, np.repeat(gray[..., None], 3, 2))
+
+
+def test_a_dark_photo_of_sixteen_bits_stays_dark():
+    assert face_crop.read_photo(tiff(np.full((9, 9), 600, np.uint16))).max() == 2
+
+
+@pytest.mark.parametrize("odd", [-1, 65536, 1e9, np.nan, np.inf])
+def test_values_that_are_no_shades_are_refused(odd):
+    values = np.full((9, 9), 20, np.int32 if odd in (-1, 65536) else np.float32)
+    values[4, 4] = odd
+    with pytest.raises(face_crop.PhotoError, match=r"^a\.tif: its 32-bit values go from .*8 or 16 bits$"):
+        face_crop.read_photo(tiff(values), "a.tif")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_photo_becomes_upright_rgb(kind):
     photo = face_crop.read_photo(KINDS[kind])
@@ -299,6 +327,30 @@ def test_a_photo_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space left"):
         face_crop.write_photo(PHOTO, tmp_path / "a.png")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def test_a_new_photo_takes_the_next_free_name_and_a_full_disk_leaves_none(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.png").write_bytes(b"somebody's")
+    places = [face_crop.write_new_photo(PHOTO, tmp_path / "deep" / "a.png") for _ in range(2)]
+    assert [path.name for path in places] == ["a-2.png", "a-3.png"]
+    assert all(np.array_equal(face_crop.read_photo(path), PHOTO) for path in places)
+    before = {path: path.read_bytes() for path in (tmp_path / "deep").iterdir()}
+    opened = Path.open
+
+    class Full(BytesIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def on_a_full_disk(path, mode):
+        opened(path, mode).close()
+        return Full()
+
+    monkeypatch.setattr(Path, "open", on_a_full_disk)
+    with pytest.raises(OSError, match=r"deep: cannot be written \(No space left"):
+        face_crop.write_new_photo(PHOTO, tmp_path / "deep" / "a.png")
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in (tmp_path / "deep").iterdir()} == before
 
 
 @pytest.mark.parametrize("write", [face_crop.write_photo, face_crop.write_new_photo])
