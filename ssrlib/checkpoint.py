@@ -122,8 +122,7 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
         # Each part takes what it needs to its device. On a GPU, Adam would wait for its count of steps.
         # (A tensor would take a word for an index, with a warning of its own; no dict can be made of it.)
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
-        # Checkpoints of before did not tell their loss.
-        theirs, run = {"loss": job["loss"]} | _named(state["job"]), Run(**state["run"])
+        theirs, run = _named(state["job"]), Run(**state["run"])
     for name, value in _named(job).items():
         if theirs.get(name) != value:
             raise ValueError(

@@ -238,7 +238,9 @@ def to_ncnn(
         param = folder / Path(path).name
         made = [param, param.with_suffix(".bin")]
         _run_pnnx(networks, *made)
-        param.with_suffix(".json").write_text(json.dumps({"targets": [], "cards": []}))
+        stub = {"sha256": _checksums(made), "targets": [], "cards": []}
+        stub["cards_sha256"] = runtime.cards_sha256(stub)
+        param.with_suffix(".json").write_text(json.dumps(stub))
         checked = _check_values(runtime.open_ncnn(param).read, networks)
         return _deliver(made, path, networks, cards, NCNN_CONTRACT | {"checked": checked})
 
@@ -330,12 +332,13 @@ def _workshop(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """The exporters warn of old ways in each other's code, and of packages that nobody needs here."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def _onnx_bytes(networks: Sequence[SSRNet], cards: Sequence[Card]) -> bytes:
@@ -456,6 +459,10 @@ def _values(networks: Sequence[SSRNet], faces: np.ndarray) -> np.ndarray:
     return np.stack([predict(network, faces) for network in networks], axis=1)
 
 
+def _checksums(made: Sequence[Path]) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in made}
+
+
 def _deliver(
     made: Sequence[Path],
     path: str | Path,
@@ -467,7 +474,7 @@ def _deliver(
     crop = crop_of(cards[0])
     packages = ("ssrlib", "torch", "onnx", "onnxruntime", "pnnx", "ncnn")
     description = {
-        "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in made},
+        "sha256": _checksums(made),
         **facts,
         "targets": [target_of(network).name for network in networks],
         "weights": [network_sha256(network) for network in networks],

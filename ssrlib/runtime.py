@@ -73,7 +73,7 @@ def open_network(
             message = "the backend 'torch' needs PyTorch: pip install 'ssrlib[train]', or use backend='onnx'"
             raise ImportError(message) from error
         path = path or weights.pretrained(target)
-        network, card = weights.load(path), weights.read_card(path)
+        network, card = weights.load_with_card(path)
         _refuse_others(path, target, [target_of(network).name])
         return network, partial(predict, network), card
     if backend != "onnx":
@@ -108,14 +108,15 @@ def open_onnx(path: str | Path, threads: int = 1) -> Exported:
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such ONNX file")
-    _refuse_damage(path, *onnx_checksums(Path(path).read_bytes()))
+    content = Path(path).read_bytes()
+    _refuse_damage(path, *onnx_checksums(content))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
         # What it would fall back to is the same provider, with a message on standard output.
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
     except Exception as error:  # its errors have no common class but this
         raise ValueError(
@@ -124,6 +125,7 @@ def open_onnx(path: str | Path, threads: int = 1) -> Exported:
     try:
         metadata = session.get_modelmeta().custom_metadata_map
         facts = {name: json.loads(metadata[name]) for name in ("targets", "cards")}
+        metadata["sha256"]  # without it, nothing tells whether the rest is whole
     except (KeyError, ValueError, RecursionError) as error:
         message = f"{path}: an ONNX file, but not one that `python -m ssrlib export` made"
         raise ValueError(message) from error
@@ -132,14 +134,14 @@ def open_onnx(path: str | Path, threads: int = 1) -> Exported:
     def read(faces: np.ndarray) -> np.ndarray:
         batches = (faces[i : i + BATCH].transpose(0, 3, 1, 2) for i in range(0, len(faces), BATCH))
         values = [session.run(None, {"faces": np.ascontiguousarray(batch)})[0] for batch in batches]
-        return np.concatenate(values) if values else np.empty((0, session.get_outputs()[0].shape[1]))
+        return np.concatenate(values) if values else np.empty((0, len(facts["targets"])), np.float32)
 
     return Exported(read, facts["targets"], facts["cards"])
 
 
-def _check_facts(path: str | Path, facts: Any) -> None:
+def _check_facts(path: str | Path, facts: dict[str, Any]) -> None:
     """Refuse what a file says of its targets and cards, if it is not a list of each that can be used."""
-    targets, cards = (facts.get(name) if isinstance(facts, dict) else None for name in ("targets", "cards"))
+    targets, cards = facts.get("targets"), facts.get("cards")
     if not isinstance(targets, list) or not isinstance(cards, list) or len(targets) != len(cards):
         raise ValueError(f"{path}: does not say what its network reads; export it again")
     if unknown := [target for target in targets if target not in list(TARGETS)]:
@@ -151,10 +153,9 @@ def _check_facts(path: str | Path, facts: Any) -> None:
 def onnx_checksums(content: bytes) -> tuple[str, str]:
     """Return the checksum that an ONNX file carries, and the one that it should carry.
 
-    That is the SHA-256 of the file with zeros in the checksum's place. Files that were written before
-    there were checksums carry none: then both are empty.
+    That is the SHA-256 of the file with zeros in the checksum's place. If it carries none, both are empty.
 
-    >>> onnx_checksums(b"of an earlier version")
+    >>> onnx_checksums(b"a foreign file")
     ('', '')
     """
     found = CHECKSUM.search(content)
@@ -192,18 +193,19 @@ def open_ncnn(path: str | Path, threads: int = 1, exact: bool = True) -> Exporte
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such file; ncnn needs the .param, the .bin and the .json")
     try:
-        facts = json.loads(description.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+        facts = dict(json.loads(description.read_text("utf-8")))
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{description}: damaged, or not a JSON file; export the network again") from error
-    if isinstance(facts, dict) and "cards_sha256" in facts:
-        _refuse_damage(description, facts["cards_sha256"], cards_sha256(facts))
+    _refuse_damage(description, facts.get("cards_sha256"), cards_sha256(facts))
     _check_facts(description, facts)
-    if not isinstance(checksums := facts.get("sha256", {}), dict):
+    checksums = facts.get("sha256")
+    if not isinstance(checksums, dict) or len(checksums) != 2:
         raise ValueError(
-            f"{description}: damaged, for its checksums lack the names of files; export the network again"
+            f"{description}: damaged, for it must have checksums for the names of two files; "
+            "export the network again"
         )
     # By their order, not by their names, which the user may have changed.
-    for file, carried in zip((param, weights), checksums.values(), strict=False):
+    for file, carried in zip((param, weights), checksums.values(), strict=True):
         _refuse_damage(file, carried, hashlib.sha256(file.read_bytes()).hexdigest())
     network = ncnn.Net()
     network.opt.num_threads = threads

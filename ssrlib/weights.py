@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, deserialize, safe_open
+from safetensors import SafetensorError, deserialize
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -25,6 +25,9 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 # What a network can compute with.
 RANGES = {"value_range": (1e-3, 1e4), "lambda_eta": (0, 1e3), "lambda_delta": (0, 1e3), "dropout": (0, 1)}
 MOST_BINS = 1000
+
+# What a file's metadata hold: the settings, the card, and a checksum for each.
+METADATA = ("ssrnet", "card", "sha256", "card_sha256")
 
 FOREIGN = ": a safetensors file, but not of an SSRNet saved by ssrlib"
 
@@ -51,13 +54,27 @@ def save(network: FaceNetwork, path: str | Path, card: Card | None = None) -> Pa
 def load(path: str | Path) -> SSRNet:
     """Read a network, ready for inference, from a file that `save` wrote.
 
-    Files from before there were checksums are read, too.
-
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or it is not an SSR-Net of this project.
     """
+    return _network(path, *_read(path))
+
+
+def load_with_card(path: str | Path) -> tuple[SSRNet, Card]:
+    """Return what `load` and `read_card` do, of one file, even if another process saves it anew meanwhile.
+
+    >>> network, card = load_with_card(pretrained("age"))
+    >>> network.settings["target"], card["calibration"]["coverage"]
+    ('age', 0.9)
+    """
     settings, metadata, tensors = _read(path)
+    return _network(path, settings, metadata, tensors), _checked_card(path, settings, metadata)
+
+
+def _network(
+    path: str | Path, settings: dict[str, Any], metadata: dict[str, str], tensors: dict[str, Tensor]
+) -> SSRNet:
     try:
         network = SSRNet(**settings)
         check_tensors(tensors, network.state_dict())
@@ -81,11 +98,8 @@ def _settings(text: str) -> dict[str, Any]:
     bins = settings.get("bins", [3])
     if not isinstance(bins, list) or not all(type(s) is int and 0 < s <= MOST_BINS for s in bins):
         raise ValueError(f"its bins must be whole numbers from 1 to {MOST_BINS}, not {bins!r}")
-    # The first files did not name their target.
-    of_range = [name for name, target in TARGETS.items() if target.value_range == settings.get("value_range")]
-    target = settings.setdefault("target", [*of_range, "age"][0])
-    if target not in list(TARGETS):
-        raise ValueError(f"its target must be one of {', '.join(TARGETS)}, not {target!r}")
+    if settings.get("target") not in list(TARGETS):
+        raise ValueError(f"its target must be one of {', '.join(TARGETS)}, not {settings.get('target')!r}")
     return settings
 
 
@@ -118,7 +132,10 @@ def read_card(path: str | Path) -> Card:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or its card is none that can be computed with.
     """
-    settings, metadata, _ = _read(path)
+    return _checked_card(path, *_read(path)[:2])
+
+
+def _checked_card(path: str | Path, settings: dict[str, Any], metadata: dict[str, str]) -> Card:
     card = _card(path, metadata)
     check_card(path, settings["target"], card)
     return card
@@ -126,7 +143,7 @@ def read_card(path: str | Path) -> Card:
 
 def _card(path: str | Path, metadata: dict[str, str]) -> Card:
     try:
-        card: Card = json.loads(metadata.get("card", "{}"))
+        card: Card = json.loads(metadata["card"])
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: its card cannot be used: it is not JSON") from error
     if not isinstance(card, dict):
@@ -148,7 +165,7 @@ def weights_sha256(path: str | Path) -> str:
     True
     """
     _, metadata, _ = _read(path)
-    return _checksum(metadata["ssrnet"], Path(path).read_bytes())
+    return metadata["sha256"]  # `_read` has compared it
 
 
 def network_sha256(network: FaceNetwork) -> str:
@@ -212,10 +229,16 @@ def _write(path: str | Path, tensors: dict[str, Tensor], settings: str, card: Ca
 
 def _in_one_order(content: bytes) -> bytes:
     """Safetensors writes its metadata in a random order: sorted, the same weights are the same bytes."""
-    size = int.from_bytes(content[:8], "little")
-    text = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    head, tensors = _parts(content)
+    text = json.dumps(head, sort_keys=True, separators=(",", ":"))
     header = text.ljust(-(-len(text) // 8) * 8).encode()
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
+    return len(header).to_bytes(8, "little") + header + tensors
+
+
+def _parts(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The head of a safetensors file, behind its length in eight bytes, and the tensors' bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), content[end:]
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, str], dict[str, Tensor]]:
@@ -224,16 +247,17 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, str], dict[str, T
         raise FileNotFoundError(f"{path}: no such weights file")
     content = Path(path).read_bytes()
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        tensors = from_bytes(content)
+        tensors = from_bytes(content)  # which refuses a head that is none
     except SafetensorError as error:
         raise ValueError(f"{path}: damaged, or not a safetensors file ({error})") from error
-    weights, card = _checksum(metadata.get("ssrnet", ""), content), _sha256(metadata.get("card", ""))
-    if metadata.get("sha256", weights) != weights or metadata.get("card_sha256", card) != card:
+    metadata = _parts(content)[0].get("__metadata__") or {}
+    if missing := [name for name in METADATA if name not in metadata]:
+        raise ValueError(f"{path}{FOREIGN}: it has no {missing[0]}")
+    weights, card = _checksum(metadata["ssrnet"], content), _sha256(metadata["card"])
+    if (metadata["sha256"], metadata["card_sha256"]) != (weights, card):
         raise ValueError(f"{path}: damaged, for it differs from its checksum; get the file again")
     try:
-        return _settings(metadata.get("ssrnet", "null")), metadata, tensors
+        return _settings(metadata["ssrnet"]), metadata, tensors
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}{FOREIGN}: {error}") from error
 

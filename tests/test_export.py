@@ -1,5 +1,6 @@
 import hashlib
 import json
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -192,6 +193,17 @@ def test_a_file_that_differs_is_not_written(to, name, networks, tmp_path, monkey
     with pytest.raises(ValueError, match="not exported: the new file's values differ from PyTorch's"):
         to(networks, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_silence_that_somebody_asked_for_stays(networks, tmp_path):
+    before = logging.root.manager.disable
+    try:
+        for level in (logging.NOTSET, logging.CRITICAL):
+            logging.disable(level)
+            export.to_onnx(networks, tmp_path / "x.onnx")
+            assert logging.root.manager.disable == level
+    finally:
+        logging.disable(before)
 
 
 def test_networks_that_want_different_crops_cannot_share_a_file(networks, tmp_path):

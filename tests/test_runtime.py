@@ -101,13 +101,23 @@ def test_no_flipped_bit_in_an_onnx_file_is_answered(tmp_path):
             runtime.open_onnx(path)
 
 
-def test_an_onnx_file_from_before_there_were_checksums_is_read(tmp_path):
+def test_an_onnx_file_without_its_checksum_is_refused(tmp_path):
     model = onnx.load(BUILT_IN["age"])
     kept = [entry for entry in model.metadata_props if entry.key != "sha256"]
     assert len(kept) < len(model.metadata_props)
     helper.set_model_props(model, {entry.key: entry.value for entry in kept})
-    onnx.save(model, tmp_path / "old.onnx")
-    assert runtime.open_onnx(tmp_path / "old.onnx").targets == ["age"]
+    onnx.save(model, tmp_path / "stripped.onnx")
+    with pytest.raises(ValueError, match=r"stripped\.onnx: an ONNX file, but not one that .* made"):
+        runtime.open_onnx(tmp_path / "stripped.onnx")
+
+
+@pytest.mark.parametrize("target", ["age", "gender"])
+def test_of_no_faces_there_are_no_values_of_the_same_type(target):
+    nobody, somebody = (np.zeros((count, 64, 64, 3), np.uint8) for count in (0, 1))
+    for backend in ("torch", "onnx"):
+        _, read, _ = runtime.open_network(target, backend=backend)
+        assert read(nobody).shape == (0,)
+        assert read(nobody).dtype == read(somebody).dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -121,11 +131,12 @@ def test_an_onnx_file_from_before_there_were_checksums_is_read(tmp_path):
     ],
 )
 def test_an_onnx_file_that_lies_is_refused(name, value, tmp_path):
+    export = pytest.importorskip("ssrlib.export")
     model = onnx.load(BUILT_IN["age"])
-    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != "sha256"}
+    kept = {entry.key: entry.value for entry in model.metadata_props}
     helper.set_model_props(model, kept | {name: value})
-    onnx.save(model, tmp_path / "lie.onnx")
-    with pytest.raises(ValueError, match=r"lie\.onnx: "):
+    (tmp_path / "lie.onnx").write_bytes(export._sealed(model))
+    with pytest.raises(ValueError, match=r"lie\.onnx: (?!damaged)"):
         runtime.open_onnx(tmp_path / "lie.onnx")
 
 
@@ -145,6 +156,13 @@ def test_damaged_files_for_ncnn_are_refused(tmp_path, age_network):
                 runtime.open_ncnn(param)
         path.write_bytes(whole)
     facts = json.loads(param.with_suffix(".json").read_text("utf-8"))
-    param.with_suffix(".json").write_text(json.dumps(facts | {"sha256": list(facts["sha256"].values())}))
-    with pytest.raises(ValueError, match=r"age\.ncnn\.json: damaged"):
-        runtime.open_ncnn(param)
+    (first, *_), sums = facts["sha256"].items(), list(facts["sha256"].values())
+    for lie in ({"sha256": sums}, {"sha256": dict([first])}, {"sha256": {}}, {"cards_sha256": None}):
+        param.with_suffix(".json").write_text(json.dumps(facts | lie))
+        with pytest.raises(ValueError, match=r"age\.ncnn\.json: damaged"):
+            runtime.open_ncnn(param)
+    for name in ("sha256", "cards_sha256"):
+        fewer = {key: value for key, value in facts.items() if key != name}
+        param.with_suffix(".json").write_text(json.dumps(fewer))
+        with pytest.raises(ValueError, match=r"age\.ncnn\.json: damaged"):
+            runtime.open_ncnn(param)

@@ -1,13 +1,19 @@
+import hashlib
 import json
 import random
+import re
 import shutil
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
 from safetensors.torch import save_file
 
-from ssrlib import SSRNet, keras, weights
+from ssrlib import SSRNet, keras, runtime, weights
 
 
 @pytest.mark.parametrize(
@@ -109,42 +115,62 @@ def test_missing_files_are_named(tmp_path):
 
 def test_no_flipped_bit_is_answered_with_something_else(tmp_path, age_network):
     path = weights.save(age_network, tmp_path / "age.safetensors", {"data": "drawn faces", "epoch": 3})
-    whole, state, messages = path.read_bytes(), age_network.state_dict(), []
+    whole = path.read_bytes()
     chance = random.Random(0)
     for number in range(120):
         broken = bytearray(whole)
         # The head is small beside the tensors: every second bit is one of its own.
         broken[chance.randrange(len(whole) if number % 2 else 12_000)] ^= 1 << chance.randrange(8)
         path.write_bytes(broken)
-        try:
-            loaded, card = weights.load(path).state_dict(), weights.read_card(path)
-        except ValueError as error:
-            messages.append(str(error))
-        else:  # the bit belonged to the name of a checksum
-            assert all(torch.equal(loaded[name], state[name]) for name in state)
-            assert card == {"data": "drawn faces", "epoch": 3}
-    assert len(messages) > 115
-    assert all(message.startswith(f"{path}: ") for message in messages)
+        for read in (weights.load, weights.read_card):
+            with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: "):
+                read(path)
 
 
-def without_checksum(path, settings=None, card=None, **changed):
-    """A file as it was before there were checksums, with something changed in it."""
+def sealed(path, settings=None, card=None, **changed):
+    """A file with something changed in it, and the checksums that go with that; JSON may be given as text."""
     network = SSRNet()
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()} | changed
     tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    metadata = {"ssrnet": json.dumps(network.settings | (settings or {})), "card": json.dumps(card or {})}
-    save_file(tensors, path, metadata)
+    if not isinstance(settings, str):
+        settings = json.dumps(network.settings | (settings or {}))
+    card = card if isinstance(card, str) else json.dumps(card or {})
+    checksums = {
+        "sha256": weights._checksum(settings, to_bytes(tensors)),
+        "card_sha256": hashlib.sha256(card.encode()).hexdigest(),
+    }
+    save_file(tensors, path, {"ssrnet": settings, "card": card} | checksums)
     return path
 
 
-def test_files_from_before_there_were_checksums_are_read(tmp_path):
-    path = without_checksum(tmp_path / "old.safetensors", card={"data": "none"})
-    assert weights.load(path).settings == SSRNet().settings
-    assert weights.read_card(path) == {"data": "none"}
-    # Nor did the first ones name their target.
-    settings = {name: value for name, value in SSRNet(1.0).settings.items() if name != "target"}
-    save_file(SSRNet(1.0).state_dict(), path, {"ssrnet": json.dumps(settings)})
-    assert weights.load(path).settings["target"] == "gender"
+@pytest.mark.parametrize("name", ["ssrnet", "card", "sha256", "card_sha256"])
+def test_a_file_whose_checksums_were_dropped_is_refused(name, tmp_path):
+    path = weights.save(SSRNet(), tmp_path / "age.safetensors", {"data": "none"})
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    del metadata[name]
+    save_file(SSRNet().state_dict(), path, metadata)
+    for read in (weights.load, weights.read_card, weights.weights_sha256):
+        with pytest.raises(ValueError, match=rf"age\.safetensors: .*not of an SSRNet.*: it has no {name}$"):
+            read(path)
+
+
+def test_a_file_that_is_saved_anew_while_it_is_read_is_whole(tmp_path, monkeypatch):
+    path, real = tmp_path / "age.safetensors", Path.read_bytes
+
+    def read_and_replaced(file):
+        content = real(file)
+        weights.save(SSRNet(), path, {"data": "new"})
+        return content
+
+    for read in (weights.load_with_card, partial(runtime.open_network, "age")):
+        weights.save(network := SSRNet(), path, {"data": "old"})
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", read_and_replaced)
+            loaded, *_, card = read(path)
+        assert card == {"data": "old"}
+        assert weights.network_sha256(loaded) == weights.network_sha256(network)
+        assert weights.read_card(path) == {"data": "new"}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +190,7 @@ def test_files_from_before_there_were_checksums_are_read(tmp_path):
     ],
 )
 def test_settings_that_lie_are_refused(settings, tmp_path):
-    path = without_checksum(tmp_path / "lie.safetensors", settings)
+    path = sealed(tmp_path / "lie.safetensors", settings)
     with pytest.raises(ValueError, match=rf"lie\.safetensors: .*{next(iter(settings))}"):
         weights.load(path)
 
@@ -186,7 +212,7 @@ BIAS = "fusions.0.p.0.bias"
 )
 def test_tensors_that_lie_are_refused(changed, message, tmp_path):
     with pytest.raises(ValueError, match=rf"lie\.safetensors: .*{message}"):
-        weights.load(without_checksum(tmp_path / "lie.safetensors", **changed))
+        weights.load(sealed(tmp_path / "lie.safetensors", **changed))
 
 
 AGE = {"faces": 200, "scale": [1, 0, 0], "middles": [20, 60], "bands": [[-5, 4], [-6, 5]]}
@@ -220,24 +246,23 @@ AGE = {"faces": 200, "scale": [1, 0, 0], "middles": [20, 60], "bands": [[-5, 4],
     ],
 )
 def test_cards_that_lie_are_refused_where_they_are_read(card, tmp_path):
-    path = without_checksum(tmp_path / "lie.safetensors", card=card)
+    path = sealed(tmp_path / "lie.safetensors", card=card)
     with pytest.raises(ValueError, match=r"lie\.safetensors: its card cannot be used: "):
         weights.read_card(path)
 
 
 def test_texts_that_are_too_deep_are_refused(tmp_path):
     path, deep = tmp_path / "lie.safetensors", "[" * 100_000
-    save_file(SSRNet().state_dict(), path, {"ssrnet": deep})
-    with pytest.raises(ValueError, match=r"lie\.safetensors: "):
-        weights.load(path)
-    save_file(SSRNet().state_dict(), path, {"ssrnet": json.dumps(SSRNet().settings), "card": deep})
+    with pytest.raises(ValueError, match=r"lie\.safetensors: a safetensors file, but not of an SSRNet"):
+        weights.load(sealed(path, settings=deep))
+    sealed(path, card=deep)
     with pytest.raises(ValueError, match=r"lie\.safetensors: its card cannot be used: it is not JSON"):
         weights.read_card(path)
 
 
 def test_a_sound_card_is_read(tmp_path):
     card = {"crop": {"kind": "find", "margin": 0.4, "shift": 0}, "calibration": AGE}
-    assert weights.read_card(without_checksum(tmp_path / "age.safetensors", card=card)) == card
+    assert weights.read_card(sealed(tmp_path / "age.safetensors", card=card)) == card
 
 
 @pytest.mark.parametrize("target", ["age", "gender"])
