@@ -3,6 +3,7 @@
 Reference: M. Mitchell et al., "Model Cards for Model Reporting", 2019.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -104,20 +105,30 @@ READ: dict[Literal["validation", "test"], str] = {
 }
 
 
+class Part(TypedDict):
+    """One of the stores that were joined into the one that a network learned from."""
+
+    store: str
+    faces: int
+    crop: CropRecord
+
+
 class Card(TypedDict, total=False):
     """What weights say about themselves. A card may leave out anything.
 
     `data`, `command` and `terms` are sentences for people: what it learned from, how to repeat that, what
-    the weights may be used for. `crop` is the faces' crop, `recipe` the fields of `recipe.Recipe` (its loss
-    in words, where `fit` was given one), and `epoch` the one whose weights were kept. `start` and `teachers`
-    are checksums of the weights that it went on from and of its teachers', if there were any. `validation`
-    and `test` are metrics by name, from `metrics.score`.
+    the weights may be used for. `crop` is the faces' crop, and `joined` each store's own where several were
+    joined; `recipe` has the fields of `recipe.Recipe` (its loss in words, where `fit` was given one), and
+    `epoch` is the one whose weights were kept. `start` and `teachers` are checksums of the weights that it
+    went on from and of its teachers', if there were any. `validation` and `test` are metrics by name, from
+    `metrics.score`.
     """
 
     data: str
     command: str
     terms: str
     crop: CropRecord
+    joined: list[Part]
     recipe: dict[str, Any]
     epoch: int
     start: str
@@ -169,6 +180,14 @@ def _check_objects(card: Any) -> None:
     for name in ("crop", "recipe", "validation", "test"):
         if not isinstance(card.get(name, {}), dict):
             raise ValueError(f"its {name} must be an object, not {card[name]!r}")
+    joined = card.get("joined", [])
+    if not isinstance(joined, list) or not all(map(_is_part, joined)):
+        raise ValueError(f"its joined must be a list of objects with store, faces and crop, not {joined!r}")
+
+
+def _is_part(part: Any) -> bool:
+    known = isinstance(part, dict) and part.keys() >= {"store", "faces", "crop"}
+    return known and type(part["faces"]) is int and isinstance(part["crop"], dict)
 
 
 def model_card(
@@ -250,22 +269,27 @@ def by_data_set(rows: list[dict[str, Any]], target: Target) -> str:
 
 
 def _training(card: Card) -> dict[str, Any]:
-    recipe = ", ".join(f"{name} {value}" for name, value in card.get("recipe", {}).items())
     return {
         "data": card.get("data", "unknown"),
         "command": f"`{card['command']}`" if "command" in card else "unknown",
-        "recipe": recipe or "unknown",
+        "recipe": _in_pairs(card.get("recipe", {})),
         "crop": _crop_in_words(card),
         "terms": card.get("terms", "unknown"),
     } | ({"went on from the weights": f"`{card['start']}`"} if "start" in card else {})
 
 
 def _crop_in_words(card: Card) -> str:
+    if joined := card.get("joined"):
+        parts = [(_in_pairs(part["crop"]), part["store"], f"{part['faces']:,} faces") for part in joined]
+        return "; ".join(f"{crop} ({store}, {faces})" for crop, store, faces in parts)
     crop = card.get("crop", {})
-    told = ", ".join(f"{name} {value}" for name, value in crop.items()) or "unknown"
-    # Where data sets were joined, the card has the crop of those whose faces were found.
-    joined = crop.get("kind") == "find" and "UTKFace" in card.get("data", "")
-    return f"{told}; UTKFace as its makers aligned it" if joined else told
+    # A published card has the crop of the data sets whose faces were found.
+    aligned = crop.get("kind") == "find" and "UTKFace" in card.get("data", "")
+    return _in_pairs(crop) + ("; UTKFace as its makers aligned it" if aligned else "")
+
+
+def _in_pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "unknown"
 
 
 def _results(card: Card, target: Target | None) -> str:

@@ -670,6 +670,8 @@ def _publish(
         metrics = history[best["epoch"] - 1].items()
         measured = {name: value for name, value in metrics if name not in ("epoch", "loss")}
         card: Card = {"crop": store.info["crop"], "recipe": asdict(recipe)}
+        if "joined" in store.info:
+            card["joined"] = store.info["joined"]
         if job["teachers"] != "none":
             card["teachers"] = job["teachers"]
         card |= {"epoch": best["epoch"], "validation": measured}

@@ -1,6 +1,10 @@
+import numpy as np
 import pytest
 
-from ssrlib import cards, metrics, weights
+from ssrlib import Recipe, cards, fit, metrics, weights
+from ssrlib.face_crop import Crop, CroppedAlready
+from ssrlib.store import NO_REJECTS, join, write_store
+from ssrlib.training import new_network
 
 
 def test_a_card_says_what_it_knows_and_what_it_does_not():
@@ -35,6 +39,19 @@ def test_cards_tell_how_the_faces_of_each_data_set_were_cropped():
         assert (aligned in cards.model_card(path.name, card)) == joined
     assert "- crop: kind cropped already, margin 0.0, shift 0.1\n" in cards.model_card(path.name, card)
     assert "- crop: kind find\n" in cards.model_card("mine", {"crop": {"kind": "find"}})
+
+
+def test_the_card_of_a_joined_training_tells_how_the_faces_of_each_store_were_cropped(drawn_store, tmp_path):
+    crops = {"whole": CroppedAlready(), "found": Crop()}
+    chunk = np.array(drawn_store.faces), drawn_store.rows, NO_REJECTS
+    stores = [write_store(tmp_path / name, lambda _: [chunk], crop.record()) for name, crop in crops.items()]
+    recipe = Recipe(epochs=1)
+    fit(new_network(recipe), join(stores, tmp_path / "both"), recipe, tmp_path / "run", lambda _: None)
+    card = weights.read_card(tmp_path / "run" / "best.safetensors")
+    assert cards.crop_of(card) == Crop()
+    whole = "kind cropped already, margin 0.0, shift 0.1 (whole, 240 faces)"
+    found = "kind find, margin 0.0, shift 0.1, detector finder (found, 240 faces)"
+    assert f"- crop: {whole}; {found}\n" in cards.model_card("mine", card)
 
 
 @pytest.mark.parametrize("target", ["age", "gender"])

@@ -74,9 +74,9 @@ export function isSure(finder, picture, { points, score }) {
 export function straightened(finder, picture, placed) {
   const points = straighten(finder, picture, placed);
   if (!points) return null;
-  const again = straighten(finder, picture, points);
   const isWhole = shareOutside(square(finder, points), picture) <= finder.rules.outside;
-  return { points, sure: again !== null && isWhole && !liesOtherwise(finder, picture, again) };
+  const again = isWhole ? straighten(finder, picture, points) : null;
+  return { points, sure: again !== null && !liesOtherwise(finder, picture, again) };
 }
 
 /**
