@@ -738,10 +738,12 @@ def test_a_video_is_written_over_no_file(tmp_path):
     assert (tmp_path / "clip.csv").read_text() == "mine"
 
 
-def test_video_names_the_command_for_photos(photo, tmp_path):
+def test_video_names_the_command_for_photos(photo, tmp_path, process):
     code, _, err = run("video", photo, "--out", tmp_path / "a.csv")
     assert (code, err) == (1, f"{photo}: a photo; read it with `python -m ssrlib predict`")
-    assert "none.jpg: no such video" in run("video", tmp_path / "none.jpg", "--out", tmp_path / "a.csv")[2]
+    code, said = process("video", tmp_path / "none.jpg", "--out", tmp_path / "a.csv")
+    assert code == 1
+    assert "none.jpg: no such video" in said
     assert not (tmp_path / "a.csv").exists()
 
 
