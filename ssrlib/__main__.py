@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ssrlib.cards import Card
     from ssrlib.detectors import Box
-    from ssrlib.estimator import Reading
+    from ssrlib.estimator import AgeGenderEstimator, Reading
     from ssrlib.store import FaceStore
 
 
@@ -83,6 +83,7 @@ class Format(StrEnum):
     int8 = "int8"
 
 
+# Wherever weights are named, the words `age` and `gender` stand for the built-in ones: see `_built_in`.
 OwnAge = Annotated[Path | None, typer.Option("--age", help="weights of your own for age")]
 OwnGender = Annotated[Path | None, typer.Option("--gender", help="weights of your own for gender")]
 ByWhat = Annotated[
@@ -287,9 +288,13 @@ def train(
         bool, typer.Option("--balanced", help="show faces of rare sources and ages more often")
     ] = False,
     seed: Annotated[int, typer.Option(help="of everything random", min=0, max=MAX_SEED)] = 0,
-    start: Annotated[Path | None, typer.Option(help="weights to go on from, instead of random ones")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="weights to go on from, instead of random ones: a file, or built-in age or gender"),
+    ] = None,
     teacher: Annotated[
-        list[Path] | None, typer.Option(help="weights to learn from, beside the labels; may be given again")
+        list[Path] | None,
+        typer.Option(help="weights to learn from, beside the labels: as for --start; may be given again"),
     ] = None,
     fast: Annotated[
         bool,
@@ -337,7 +342,8 @@ def train(
             watcher(progress)
 
     place = out / target.value
-    for path in [start, *(teacher or [])]:
+    start, taught_by = start and _built_in(start), [_built_in(path) for path in teacher or []]
+    for path in [start, *taught_by]:
         if path and path.exists() and (best := place / "best.safetensors").exists() and best.samefile(path):
             raise ValueError(f"{path}: would be overwritten by this training; give another --out")
     if chain:
@@ -348,7 +354,7 @@ def train(
         assert store is not None
         stores, places = [FaceStore(store)], [place]
         network = training.start_from(start, plan) if start else training.new_network(plan)
-        teachers = [weights.load(path) for path in teacher or []]
+        teachers = [weights.load(path) for path in taught_by]
         training.fit(network, stores[0], plan, place, watch, teachers)
         if start:
             training.note_start(place / "best.safetensors", start)
@@ -408,11 +414,14 @@ def evaluate(
     from ssrlib.store import FaceStore
     from ssrlib.weights import load, read_card
 
+    if out:
+        _refuse_to_lose(out)
+    called = "the built-in network" if str(weights) in TARGETS else _shown(str(weights))
     weights = _built_in(weights)
     network, known, faces = load(weights), read_card(weights), FaceStore(store)
     _compare_crops(weights, known, faces)
     measured = metrics.evaluate(network, faces, split.value, known.get("calibration"))
-    print(json.dumps(measured, indent=2) if as_json else cards.summary(measured))
+    print(json.dumps(measured, indent=2) if as_json else cards.summary(measured, called))
     if out:
         results.record(out, measured, weights=[weights], stores=[faces])
         written = [out]
@@ -420,6 +429,20 @@ def evaluate(
             written.append(out.with_name(f"{out.stem}-{name}.png"))
             _save_picture(picture, written[-1])
         _say(f"written: {', '.join(map(str, written))}")
+
+
+def _refuse_to_lose(out: Path) -> None:
+    """Let metrics be written to no file but an earlier one of metrics."""
+    from ssrlib import results
+
+    if out.suffix.lower() != ".json":
+        raise ValueError(f"--out {out}: must end in .json, for metrics are written there")
+    if os.path.lexists(out):
+        try:
+            results.load_evaluation(out)
+        except (OSError, ValueError) as error:
+            message = f"--out {out}: is there already, and `evaluate` has not written it; give another name"
+            raise ValueError(message) from error
 
 
 def _compare_crops(weights: Path, card: "Card", store: "FaceStore") -> None:
@@ -472,6 +495,8 @@ def calibrate(
     from ssrlib.store import FaceStore
     from ssrlib.weights import load, read_card, write_card
 
+    if str(weights) in TARGETS:
+        raise ValueError(f"the built-in network for {weights} is calibrated already; name a file of your own")
     known, faces = read_card(weights), FaceStore(store)
     _compare_crops(weights, known, faces)
     learned = inference.calibrate(load(weights), faces)
@@ -507,11 +532,12 @@ def card(
         raise ValueError(message) from error
 
 
-def _built_in(weights: Path) -> Path:
-    """The weights file itself, or the built-in one that the word `age` or `gender` stands for."""
-    from ssrlib.weights import pretrained
+def _built_in(weights: Path, backend: str = "torch") -> Path:
+    """The weights file itself, or the backend's built-in one that the word `age` or `gender` stands for."""
+    from ssrlib.runtime import PRETRAINED
 
-    return pretrained(weights.name) if str(weights) in TARGETS else weights
+    ending = "onnx" if backend == "onnx" else "safetensors"
+    return PRETRAINED / f"{weights}.{ending}" if str(weights) in TARGETS else weights
 
 
 @app.command()
@@ -554,7 +580,10 @@ def export(
         facts = to_ncnn(networks, out / f"{name}.ncnn.param", cards)
     else:
         assert store is not None
-        facts = to_int8(networks, out / f"{name}-int8.onnx", FaceStore(store), cards)
+        faces = FaceStore(store)
+        for path, known in zip(paths, cards, strict=True):
+            _compare_crops(path, known, faces)
+        facts = to_int8(networks, out / f"{name}-int8.onnx", faces, cards)
     for file in facts["sha256"]:
         print(f"{(out / file).stat().st_size:9,} bytes  {out / file}")
     print(json.dumps(facts["checked"], indent=2))
@@ -571,7 +600,9 @@ def predict(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
-    out: Annotated[Path | None, typer.Option(help="also save each photo with its boxes drawn here")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="also save each photo, with its boxes drawn, in this folder")
+    ] = None,
     age: OwnAge = None,
     gender: OwnGender = None,
     backend: ByWhat = None,
@@ -589,13 +620,14 @@ def predict(
 
     Example: ssrlib predict photo.jpg holiday/ --out drawn
     """
-    from ssrlib.estimator import AgeGenderEstimator
     from ssrlib.face_crop import PhotoError, read_photo
 
+    if out and out.is_file():
+        raise ValueError(f"--out {out}: is a file; name a folder")
     if (box is not None) + whole + any_angle > 1:
         raise ValueError("--box, --whole and --any-angle exclude each other")
     boxes = None if box is None else [_box(box)]
-    estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender), detector)
+    estimator = _estimator(age, gender, backend, detector)
     found: list[dict[str, Any]] = []
     failed: list[Exception] = []
     drawn: set[Path] = set()
@@ -633,8 +665,7 @@ def predict(
     if as_json:
         print(json.dumps(found, indent=2))
     elif found:
-        shown = [{key: value for key, value in row.items() if key != "sure"} for row in found]
-        print(_table([row | {"photo": _shown(row["photo"])} for row in shown]))
+        print(_table([_in_table(row) for row in found]))
     for problem in failed:
         _say(f"error: {_told(problem)}")
     if failed:
@@ -670,7 +701,7 @@ def _save_drawing(photo: "np.ndarray", readings: list["Reading"], path: Path, ou
     name = path.name if path.suffix.lower() in JPEGS else f"{path.stem}.png"
     drawing = write_new_photo(draw(photo, readings), out / name)
     if drawing.name != name:
-        _say(f"{path}: drawn in {drawing}, for there is a {name} already")
+        _say(f"{path}: drawn in {drawing}, for {name} is there already")
     return drawing
 
 
@@ -701,6 +732,11 @@ def _is_video(path: Path) -> bool:
     return (guess_type(path.name)[0] or "").startswith("video/")
 
 
+def _is_photo(path: Path) -> bool:
+    kind = guess_type(path.name)[0] or ""
+    return path.is_file() and kind.startswith("image/") and kind != "image/gif"  # that may move
+
+
 @app.command("video")
 def read_video(
     path: Annotated[Path, typer.Argument(help="a video file", metavar="VIDEO")],
@@ -719,17 +755,26 @@ def read_video(
     Example: ssrlib video party.mp4 --out party.csv
     """
     from ssrlib import video
-    from ssrlib.estimator import AgeGenderEstimator
+    from ssrlib.files import numbered
 
-    estimator = AgeGenderEstimator(age, gender, backend or _backend(age, gender), detector)
+    if _is_photo(path):
+        raise ValueError(f"{path}: a photo; read it with `python -m ssrlib predict`")
+    place = next(name for name in numbered(out) if not (name.is_file() or name.is_symlink()))
+    estimator = _estimator(age, gender, backend, detector)
     with typer.progressbar(length=1, label=_shown(path.name), file=sys.stderr) as bar:
 
         def watch(done: int, of: int) -> None:
             bar.length = max(of, done)
             bar.update(1)
 
-        video.read_video(path, out, estimator, watch)
-    _say(f"written: {out}")
+        video.read_video(path, place, estimator, watch)
+    _say(f"written: {place}" + (f", for {out.name} is there already" if place != out else ""))
+
+
+def _in_table(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is shown: a bound that nobody knows is a dash, and who is doubted was said already."""
+    told = {name: "-" if value is None else value for name, value in row.items() if name != "sure"}
+    return told | {"photo": _shown(row["photo"])}
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -737,6 +782,29 @@ def _table(rows: list[dict[str, Any]]) -> str:
     lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(" ".join(map(str.rjust, line, widths)) for line in lines)
+
+
+def _estimator(
+    age: Path | None, gender: Path | None, backend: str | None, detector: str | None
+) -> "AgeGenderEstimator":
+    """What reads faces with these weights; of those that are not calibrated, it says so."""
+    from ssrlib.estimator import AgeGenderEstimator
+
+    backend = backend or _backend(age, gender)
+    age, gender = (file and _built_in(file, backend) for file in (age, gender))
+    estimator = AgeGenderEstimator(age, gender, backend, detector)
+    if age and not estimator.age_calibration:
+        _note_no_calibration(age, "there is no interval")
+    if gender and not estimator.gender_calibration:
+        _note_no_calibration(gender, "p_male is a score and no probability")
+    return estimator
+
+
+def _note_no_calibration(weights: Path, lack: str) -> None:
+    how = f"python -m ssrlib calibrate {weights} --store FOLDER"
+    if weights.suffix == ".onnx":
+        how = f"calibrate those that {weights} was exported from, and export them again"
+    _say(f"note: these weights are not calibrated, so {lack}: {how}")
 
 
 def _backend(*files: Path | None) -> str:

@@ -234,18 +234,24 @@ def model_card(
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def summary(metrics: dict[str, Any]) -> str:
+def summary(metrics: dict[str, Any], network: str = "") -> str:
     """Return the metrics of `metrics.evaluate` in about ten lines.
 
     They tell how good a network is overall, and on the worst group of each kind. Groups of fewer than 40
     faces are left out: chance decides how they do.
+
+    Args:
+        metrics: what was measured.
+        network: what to call the network in the first line, if anything.
     """
     target = TARGETS[metrics["target"]]
     names = [name for name in WORDS if name in metrics and name not in ("rmse", "ca3", "brier")]
     lines = {_label(name, target): _with_interval(metrics, name, target) for name in names}
     if constant := metrics["constant"]:
         said = _say(target.metric, constant[target.metric], target)
-        lines[f"by always saying {constant['guess']}"] = said
+        guess = constant["guess"]
+        # A label in 32 bits, such as 43.9, has more digits than anybody wrote.
+        lines[f"by always saying {guess if target.classes else f'{guess:g}'}"] = said
     for grouping, groups in metrics["groups"].items():
         enough = [group for group in groups if group["faces"] >= MIN_FACES]
         if enough and grouping not in ("predicted age", "mirror disagreement"):
@@ -253,7 +259,8 @@ def summary(metrics: dict[str, Any]) -> str:
             lines[f"worst by {grouping}"] = f"{text}, {enough[0]['faces']:,} faces"
     widest = max(map(len, lines))
     told = [f"{name:{widest}}  {text}" for name, text in lines.items()]
-    return "\n".join([f"{target.name}, {metrics['split']} split, {metrics['faces']:,} faces", *told])
+    first = f"{target.name}, {metrics['split']} split, {metrics['faces']:,} faces"
+    return "\n".join([f"{first}, read by {network}" if network else first, *told])
 
 
 def by_data_set(rows: list[dict[str, Any]], target: Target) -> str:

@@ -25,6 +25,13 @@ from ssrlib.store import FaceStore
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 UNREADABLE = ": not a checkpoint, or damaged; remove it to start anew"
 RECIPES = "the recipe's"
+# How a run differs from another one whose part of a job is not the same: parts of which it has but checksums.
+OTHERWISE = {
+    "network": "of another network",
+    "starting weights": "from other starting weights",
+    "faces": "on other faces",
+    "rows": "on faces with other labels or splits",
+}
 # What asks a process to end. Windows has no SIGHUP.
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 ADVICE = "lower the learning rate or try another seed; what was saved before stays"
@@ -103,6 +110,19 @@ def _named(job: Job) -> dict[str, Any]:
     return {f"recipe's {name}": value for name, value in job["recipe"].items()} | parts
 
 
+def _otherwise(name: str, theirs: object, ours: object) -> str:
+    """In what a run differs from another one, in words.
+
+    >>> _otherwise("faces", "3fe5535f8fa6", "88f96352d3ae"), _otherwise("recipe's batch_size", 32, 64)
+    ('on other faces', 'with batch size 32, not 64')
+    """
+    if name == "teachers":
+        taught = "with teachers" if ours == "none" else "with other teachers"
+        return "without teachers" if theirs == "none" else taught
+    plain = name.removeprefix("recipe's ").replace("_", " ")
+    return OTHERWISE.get(name, f"with {plain} {theirs}, not {ours}")
+
+
 def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: Fabric) -> Run:
     """Load the state of an unfinished run, if there is one, and return where it stands.
 
@@ -126,8 +146,8 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
     for name, value in _named(job).items():
         if theirs.get(name) != value:
             raise ValueError(
-                f"{path}: of another run, whose {name} is {theirs.get(name)}, not {value}; "
-                "choose another folder, or remove it to start anew"
+                f"{folder} holds a run {_otherwise(name, theirs.get(name), value)}; "
+                f"choose another folder with --out, or remove {folder} to start anew"
             )
     with _readable(path):
         for name, part in parts.items():

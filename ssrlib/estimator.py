@@ -189,7 +189,7 @@ class AgeGenderEstimator:
     def _placed(self, photo: np.ndarray, box: Box | Sequence[float]) -> Box:
         """A box that was given, checked, and with the points of the face that the finder sees in it."""
         place = _checked_box(box)
-        check_square(photo, self.crop.square(place))
+        check_square(photo, self.crop.square(place), place)
         if place.landmarks is not None:
             check_landmarks(photo, place.landmarks)
             return place._replace(landmarks=tuple(map(tuple, np.array(place.landmarks, float).tolist())))

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from itertools import count
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Literal, TypedDict
@@ -17,7 +16,7 @@ from PIL import ExifTags, Image
 
 from ssrlib import FACE_SIZE
 from ssrlib.detectors import LOWER, Box, find
-from ssrlib.files import atomic_write, naming
+from ssrlib.files import atomic_write, naming, numbered
 from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, square, warp
 
 # The square that UTKFace shows, told from the box that Haar's cascade puts on the same face: rounded medians
@@ -312,7 +311,7 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     (64, 64, 3)
     """
     square = Crop(margin, shift).square(box)
-    check_square(photo, square)
+    check_square(photo, square, box)
     left, top, side = (int(value) for value in square[:3])
     height, width = photo.shape[:2]
     inside = photo[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
@@ -321,8 +320,13 @@ def crop(photo: np.ndarray, box: Box, margin: float = MARGIN, shift: float = SHI
     return resize(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE))
 
 
-def check_square(photo: np.ndarray, square: Box) -> None:
+def check_square(photo: np.ndarray, square: Box, box: Box | None = None) -> None:
     """Refuse a square with nothing of a photo, or next to nothing: its border would fill the memory.
+
+    Args:
+        photo: uint8, height x width x 3, RGB.
+        square: what is going to be cut out.
+        box: the one that the square is for, which an error names in its place.
 
     Raises:
         ValueError: the square does not touch the photo, or its side is more than eight times as long, or
@@ -332,7 +336,11 @@ def check_square(photo: np.ndarray, square: Box) -> None:
     """
     if not _is_in(photo, square):
         height, width = photo.shape[:2]
-        raise ValueError(f"{square} lies outside a photo of {width} x {height} pixels, or is far larger")
+        given = ", ".join(f"{number:g}" for number in (box or square)[:4])
+        raise ValueError(
+            f"the box {given} lies outside a photo of {width} x {height} pixels, or is far larger; "
+            "boxes count from the upper left corner"
+        )
 
 
 def check_landmarks(photo: np.ndarray, landmarks: Sequence[Sequence[float]]) -> None:
@@ -427,8 +435,7 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
     content = _encoded(photo, path)
     with naming(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for number in count(1):
-            place = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        for place in numbered(path):
             try:
                 file = place.open("xb")
             except FileExistsError:
@@ -441,7 +448,7 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
                     place.unlink()
                     raise
             return place
-    raise AssertionError  # `count` has no end
+    raise AssertionError  # `numbered` has no end
 
 
 def _encoded(photo: np.ndarray, path: Path) -> bytes:

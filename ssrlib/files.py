@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 
@@ -43,6 +44,19 @@ def atomic_write(path: str | Path, ending: str = ".partial") -> Iterator[Path]:
             with suppress(OSError):
                 partial.unlink()
             raise
+
+
+def numbered(path: str | Path) -> Iterator[Path]:
+    """Yield a file's name, and after it the names for whoever writes over no other file: `NAME-2` and so on.
+
+    >>> names = numbered("faces.csv")
+    >>> next(names).name, next(names).name
+    ('faces.csv', 'faces-2.csv')
+    """
+    path = Path(path)
+    yield path
+    for number in count(2):
+        yield path.with_stem(f"{path.stem}-{number}")
 
 
 def cache_folder() -> Path:

@@ -236,8 +236,8 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
 
     Raises:
         ValueError: a store's faces show another part of the face than the first one's, or another detector
-            found them; a column is of another kind in one of them: text and numbers, say; or `out` is one
-            of them.
+            found them; a column is of another kind in one of them: text and numbers, say; one of them is
+            named twice; or `out` is one of them.
 
     >>> from tempfile import TemporaryDirectory
     >>> from ssrlib.datasets import synthetic
@@ -247,6 +247,9 @@ def join(stores: Sequence[FaceStore], out: str | Path) -> FaceStore:
     """
     if Path(out).exists() and any(store.path.samefile(out) for store in stores):
         raise ValueError(f"{out}: is one of the stores to join, and would be replaced; choose another place")
+    for number, store in enumerate(stores):
+        if store.path.resolve() in [other.path.resolve() for other in stores[:number]]:
+            raise ValueError(f"{store.path}: named twice, so each of its faces would be there twice")
     crop = _crop_of_all(stores)
     _check_columns(stores)
 

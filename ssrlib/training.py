@@ -479,7 +479,10 @@ def _check_fit(
         if (taught := target_of(teacher).name) != recipe.target:
             raise ValueError(f"teacher {number} reads {taught}, not {recipe.target}")
     if faces < recipe.batch_size:
-        raise ValueError(f"{faces} train faces do not fill a batch of {recipe.batch_size}")
+        raise ValueError(
+            f"{faces} train faces do not fill a batch of {recipe.batch_size}; "
+            "give a smaller batch size (--batch-size)"
+        )
     if recipe.batch_size % processes:
         raise ValueError(
             f"{processes} processes cannot share {recipe.batch_size} faces alike: "
@@ -709,7 +712,12 @@ def _crowd(
 def _labeled(store: FaceStore, split: str, target: Target) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of one split's rows whose target is known, and their targets."""
     truth = target.labels(store.rows)
-    chosen = np.flatnonzero((store.rows["split"] == split).to_numpy() & ~np.isnan(truth))
+    inside = (store.rows["split"] == split).to_numpy()
+    if not inside.any():
+        raise ValueError(
+            f"{store.path}: nobody is in {split}; add a split column to your table, or more people"
+        )
+    chosen = np.flatnonzero(inside & ~np.isnan(truth))
     if not len(chosen):
         raise ValueError(f"{store.path}: no face of the {split} split has a known {target.name}")
     return chosen, truth[chosen]

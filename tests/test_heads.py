@@ -50,7 +50,7 @@ def test_contestants_train_with_fit(drawn_store, tmp_path):
     history = fit(network, drawn_store, recipe, tmp_path, lambda _: None, loss=loss)
     assert history["loss"].iloc[1] < history["loss"].iloc[0]
     other, recipe, loss = contestant("mean and variance", Recipe(epochs=2))
-    with pytest.raises(ValueError, match="of another run, whose network"):
+    with pytest.raises(ValueError, match="holds a run of another network"):
         fit(other, drawn_store, recipe, tmp_path, lambda _: None, loss=loss)
 
 

@@ -184,7 +184,8 @@ def test_predict_reads_what_it_is_told_to(photo, tmp_path):
         (["--box", "1,2,3,4", "--whole"], "error: --box, --whole and --any-angle exclude each other"),
         (["--any-angle", "--whole"], "error: --box, --whole and --any-angle exclude each other"),
         (["--any-angle", "--detector", "haar"], "only the detector 'finder' searches at any angle"),
-        (["--box", "9000,9000,50,50"], "photo.png: Box"),
+        (["--box", "9000,9000,50,50"], "photo.png: the box 9000, 9000, 50, 50 lies outside a photo of 512 x"),
+        (["--box", "5000,61,100,100"], "or is far larger; boxes count from the upper left corner"),
         (["--box", "1e300,0,5,5"], "lies outside a photo of 512 x 512 pixels"),
         (["--box", "0,0,100000,100000"], "or is far larger"),
         (["--box=-1e308,0,1e308,1e308"], "or is far larger"),
@@ -304,7 +305,7 @@ def test_prepare_train_evaluate(tmp_path):
     assert "gender-by-age.png" in err
     measured = json.loads(out)
     lines = run("evaluate", "--store", store.path, *arguments[:-2])[1].splitlines()
-    assert lines[0] == f"gender, validation split, {measured['faces']} faces"
+    assert lines[0] == f"gender, validation split, {measured['faces']} faces, read by {best}"
     assert [line.split()[3] for line in lines if line.startswith("gender as labeled")] == [
         f"{measured['accuracy']:.1%}"
     ]
@@ -325,6 +326,9 @@ def test_prepare_train_evaluate(tmp_path):
     assert "### By gender" in out
     built_in = run("evaluate", "--store", store.path, "--weights", "gender")[1]
     assert built_in.startswith("gender, validation split,")
+    assert built_in.splitlines()[0].endswith(" faces, read by the built-in network")
+    again = run("evaluate", "--store", store.path, *arguments)
+    assert again[0] == 0, "its own file is measured anew"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -478,7 +482,7 @@ def test_every_dataset_says_where_it_comes_from(dataset):
         (["export", "none.safetensors", "--to", "onnx", "--out", "x"], "none.safetensors: no such"),
         (
             ["prepare", "folder", ".", "--out", "x"],
-            "error: .: not a CSV or parquet file that can be read (Is a",
+            "error: .: a folder; give the table in it, a CSV or parquet file with the columns path and age",
         ),
     ],
 )
@@ -701,3 +705,129 @@ def test_predict_reads_no_drawing_of_its_own_however_it_is_spelled(photo, tmp_pa
 def test_a_file_of_metrics_that_is_nested_without_end_is_refused(tmp_path):
     (tmp_path / "m.json").write_text("[" * 100_000)
     assert "not the metrics that" in run("card", "age", "--metrics", tmp_path / "m.json")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own.safetensors", "must end in .json, for metrics are written there"),
+        ("notes.json", "is there already, and `evaluate` has not written it; give another name"),
+    ],
+)
+def test_evaluate_writes_over_nothing_but_its_own_metrics(name, message, drawn_store, tmp_path, monkeypatch):
+    own, notes = tmp_path / "own.safetensors", tmp_path / "notes.json"
+    shutil.copy(weights.pretrained("age"), own)
+    notes.write_text('{"mine": 1}')
+    before = {path: path.read_bytes() for path in (own, notes)}
+    monkeypatch.setattr(metrics, "evaluate", lambda *_: pytest.fail("refuse before measuring"))
+    out = ["--weights", own, "--out", tmp_path / name]
+    code, _, err = run("evaluate", "--store", drawn_store.path, *out)
+    assert (code, err) == (1, f"--out {tmp_path / name}: {message}")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_video_is_written_over_no_file(tmp_path):
+    write_video(tmp_path / "clip.avi")
+    (tmp_path / "clip.csv").write_text("mine")
+    for number in (2, 3):
+        code, _, err = run("video", tmp_path / "clip.avi", "--out", tmp_path / "clip.csv")
+        assert code == 0, err
+        place = tmp_path / f"clip-{number}.csv"
+        assert err.splitlines()[-1] == f"written: {place}, for clip.csv is there already"
+        assert place.read_text().startswith("seconds,face,x,y")
+    assert (tmp_path / "clip.csv").read_text() == "mine"
+
+
+def test_video_names_the_command_for_photos(photo, tmp_path, process):
+    code, _, err = run("video", photo, "--out", tmp_path / "a.csv")
+    assert (code, err) == (1, f"{photo}: a photo; read it with `python -m ssrlib predict`")
+    code, said = process("video", tmp_path / "none.jpg", "--out", tmp_path / "a.csv")
+    assert code == 1
+    assert "none.jpg: no such video" in said
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_predict_saves_its_drawings_in_a_folder_only(photo):
+    before = photo.read_bytes()
+    code, out, err = run("predict", photo, "--out", photo)
+    assert (code, out, err) == (1, "", f"--out {photo}: is a file; name a folder")
+    assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_the_built_in_names_stand_for_weights_of_either_backend(backend, photo):
+    named = ["--age", "age", "--gender", "gender", "--backend", backend]
+    code, out, err = run("predict", photo, "--json", *named)
+    assert code == 0, err
+    assert "note:" not in err
+    assert out == run("predict", photo, "--json", "--backend", backend)[1]
+    assert "reads gender from a face, not age" in run("predict", photo, "--age", "gender")[2]
+
+
+def test_training_starts_from_the_built_in_names_and_learns_from_them(drawn_store, tmp_path):
+    options = ["--start", "age", "--teacher", "age", "--epochs", "1", "--out", tmp_path]
+    code, _, err = run("train", "--store", drawn_store.path, *options)
+    assert code == 0, err
+    card = weights.read_card(tmp_path / "age" / "best.safetensors")
+    assert card["start"] == weights.weights_sha256(weights.pretrained("age"))
+    assert "teachers" in card
+
+
+def test_the_built_in_weights_are_not_calibrated_again(drawn_store):
+    before = weights.pretrained("age").read_bytes()
+    code, _, err = run("calibrate", "age", "--store", drawn_store.path)
+    assert code == 1
+    assert err == "the built-in network for age is calibrated already; name a file of your own"
+    assert weights.pretrained("age").read_bytes() == before
+
+
+def test_predict_notes_weights_that_nobody_calibrated(age_network, photo, tmp_path):
+    own = weights.save(age_network, tmp_path / "own.safetensors")
+    _, out, err = run("predict", photo, photo, "--age", own)
+    assert err.splitlines() == [
+        "note: these weights are not calibrated, so there is no interval: "
+        f"python -m ssrlib calibrate {own} --store FOLDER"
+    ]
+    names, *values = (line.replace(str(photo), "photo").split() for line in out.splitlines())
+    for row in values:
+        assert [dict(zip(names, row, strict=True))[name] for name in ("age_low", "age_high")] == ["-", "-"]
+    export.to_onnx([age_network], tmp_path / "own.onnx", [{}])
+    err = run("predict", photo, "--age", tmp_path / "own.onnx")[2]
+    assert f"so there is no interval: calibrate those that {tmp_path / 'own.onnx'} was exported from" in err
+    other = weights.save(weights.load(weights.pretrained("gender")), tmp_path / "gender.safetensors")
+    assert "so p_male is a score and no probability: " in run("predict", photo, "--gender", other)[2]
+
+
+def test_int8_is_told_of_faces_that_were_cropped_otherwise(drawn_store, tmp_path, monkeypatch):
+    rows = drawn_store.rows.assign(split="validation")
+    parts = [(np.array(drawn_store.faces), rows, NO_REJECTS)]
+    store = write_store(tmp_path / "mine", lambda _: parts, {"margin": 0.4, "shift": 0.0})
+    monkeypatch.setattr(export, "to_int8", lambda *_: {"sha256": {}, "checked": {}})
+    code, _, err = run("export", "age", "--to", "int8", "--out", tmp_path, "--store", store.path)
+    assert code == 0, err
+    assert "have a margin of 0.4 and a shift of 0" in err
+
+
+def test_a_second_training_in_one_folder_is_refused_in_words(drawn_store, tmp_path):
+    other = synthetic.store(240, seed=2, path=tmp_path / "other")
+    options = ["--epochs", "1", "--augmentation", "none", "--out", tmp_path / "runs"]
+    assert run("train", "--store", drawn_store.path, *options)[0] == 0
+    folder = tmp_path / "runs" / "age"
+    advice = f"choose another folder with --out, or remove {folder} to start anew"
+    assert (
+        run("train", "--store", other.path, *options)[2] == f"{folder} holds a run on other faces; {advice}"
+    )
+    for more, what in {
+        ("--batch-size", "64"): "with batch size 32, not 64",
+        ("--start", "age"): "from other starting weights",
+        ("--teacher", "age"): "without teachers",
+    }.items():
+        err = run("train", "--store", drawn_store.path, *options, *more)[2].splitlines()[-1]
+        assert err == f"{folder} holds a run {what}; {advice}"
+
+
+def test_what_always_saying_one_age_would_give_is_said_in_few_digits(drawn_store, tmp_path):
+    rows = drawn_store.rows.assign(age=43.9, split=np.where(drawn_store.rows.index % 2, "train", "test"))
+    store = write_store(tmp_path / "s", lambda _: [(np.array(drawn_store.faces), rows, NO_REJECTS)], {})
+    out = run("evaluate", "--store", store.path, "--split", "test")[1]
+    assert "by always saying 43.9  " in out

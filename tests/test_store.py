@@ -391,6 +391,15 @@ def test_a_join_does_not_replace_what_it_joins(tmp_path):
     assert len(FaceStore(one.path)) == 5
 
 
+def test_a_store_is_joined_once_however_it_is_spelled(tmp_path):
+    one, other = synthetic.store(20, path=tmp_path / "one"), synthetic.store(20, seed=1)
+    (tmp_path / "deep").mkdir()
+    for again in (one, FaceStore(tmp_path / "deep" / ".." / "one")):
+        with pytest.raises(ValueError, match="one: named twice, so each of its faces would be there twice"):
+            store.join([one, other, again], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
 def test_an_interrupted_join_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "JOINED_FACES", 2)
     made, append, written = abc_and_more(tmp_path), store._append, []

@@ -95,13 +95,20 @@ def changed(few_faces, path, change) -> FaceStore:
 
 def test_stores_that_cannot_be_trained_on_are_refused(few_faces, tmp_path):
     no_validation = changed(few_faces, tmp_path / "a", lambda rows: rows.assign(split="train"))
-    with pytest.raises(ValueError, match="no face of the validation split has a known age"):
+    with pytest.raises(
+        ValueError, match="nobody is in validation; add a split column to your table, or more people"
+    ):
         fit(new_network(QUICK), no_validation, QUICK)
+    ageless = changed(
+        few_faces, tmp_path / "c", lambda rows: rows.assign(age=rows["age"].where(rows["split"] == "train"))
+    )
+    with pytest.raises(ValueError, match="no face of the validation split has a known age"):
+        fit(new_network(QUICK), ageless, QUICK)
     no_gender = changed(few_faces, tmp_path / "b", lambda rows: rows.drop(columns="gender"))
     recipe = Recipe(target="gender", epochs=1)
     with pytest.raises(ValueError, match="no column 'gender'"):
         fit(new_network(recipe), no_gender, recipe)
-    with pytest.raises(ValueError, match="do not fill a batch of 5000"):
+    with pytest.raises(ValueError, match="do not fill a batch of 5000; give a smaller batch size"):
         fit(new_network(QUICK), few_faces, Recipe(batch_size=5000))
 
 
@@ -253,9 +260,11 @@ def test_a_finished_run_is_not_run_again(few_faces, tmp_path):
 def test_another_runs_checkpoint_is_refused(few_faces, tmp_path):
     fit(new_network(QUICK), few_faces, QUICK, tmp_path, lambda progress: progress.step == 2)
     longer = replace(QUICK, epochs=3)
-    with pytest.raises(ValueError, match="of another run, whose recipe's epochs is 2, not 3; choose another"):
+    with pytest.raises(
+        ValueError, match=" holds a run with epochs 2, not 3; choose another folder with --out, or rem"
+    ):
         fit(new_network(longer), few_faces, longer, tmp_path)
-    with pytest.raises(ValueError, match=r"whose network is .*choose another folder"):
+    with pytest.raises(ValueError, match=r"holds a run of another network; choose another folder"):
         fit(SSRNet(bins=(5, 5, 5)), few_faces, QUICK, tmp_path)
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="not a checkpoint, or damaged; remove it"):
@@ -453,9 +462,9 @@ def test_a_face_is_trained_on_the_mean_of_its_label_and_its_teachers_mean_answer
     taught_loss = fit(taught, few_faces, QUICK, tmp_path / "taught", teachers=teachers)["loss"]
     np.testing.assert_allclose(taught_loss, loss, rtol=1e-4)
     assert "teachers" in weights.read_card(tmp_path / "taught" / "best.safetensors")
-    with pytest.raises(ValueError, match=r"of another run, whose teachers is \w+, not none"):
+    with pytest.raises(ValueError, match=r"taught holds a run with teachers; choose another folder"):
         fit(new_network(QUICK), few_faces, QUICK, tmp_path / "taught")
-    with pytest.raises(ValueError, match=r"of another run, whose teachers is"):
+    with pytest.raises(ValueError, match=r"taught holds a run with other teachers; choose another folder"):
         fit(new_network(QUICK), few_faces, QUICK, tmp_path / "taught", teachers=teachers[:1])
 
 
@@ -809,7 +818,7 @@ def test_a_loss_of_ones_own_is_trained(few_faces, tmp_path):
     assert history["loss"].tolist() == [7, 7]
     assert seen == [16] * 10
     with pytest.raises(
-        ValueError, match=r"of another run, whose loss is <function .*loss>, not the recipe's"
+        ValueError, match=r" holds a run with loss <function .*loss>, not the recipe's; choose another folder"
     ):
         fit(new_network(QUICK), few_faces, QUICK, tmp_path)
 
@@ -978,9 +987,13 @@ def test_a_run_does_not_go_on_with_other_faces_labels_or_weights(few_faces, tmp_
     )
     other = new_network(QUICK)
     other.stream1[0][0].bias.data += 1
-    cases = [("rows", None, older), ("faces", None, dark), ("starting weights", other, few_faces)]
+    cases = [
+        ("on faces with other labels or splits", None, older),
+        ("on other faces", None, dark),
+        ("from other starting weights", other, few_faces),
+    ]
     for what, network, faces in cases:
-        with pytest.raises(ValueError, match=f"of another run, whose {what} is"):
+        with pytest.raises(ValueError, match=f"run holds a run {what}; choose another folder"):
             fit(network or new_network(QUICK), faces, QUICK, tmp_path / "run")
 
 

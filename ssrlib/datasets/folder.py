@@ -14,6 +14,7 @@ from ssrlib.face_crop import Crop
 from ssrlib.store import SPLITS, split_of
 
 CROP = Crop()
+NEEDED = ("path", "age")
 OURS = {"file", "offset", "size", "source"}
 LABELS = "labels.csv"
 
@@ -38,6 +39,10 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             row can be used.
     """
     table = existing(table, "table")
+    if table.is_dir():
+        raise ValueError(
+            f"{table}: a folder; give the table in it, a CSV or parquet file with the columns path and age"
+        )
     packed = members(table) if table.suffix == ".tar" else None
     beside = _labels_of(table, packed) if packed is not None else table
     try:
@@ -46,7 +51,9 @@ def rows(table: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     except Exception as error:  # of a damaged file, the readers raise whatever they meet
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(f"{table}: not a CSV or parquet file that can be read ({reason})") from error
-    missing = {"path", "age"} - set(listed.columns)
+    missing = set(NEEDED) - set(listed.columns)
+    if missing and any(sign in str(name) for name in listed for sign in ";\t"):
+        raise ValueError(f"{table}: no columns {' and '.join(NEEDED)}; columns are separated by commas")
     if missing:
         raise ValueError(f"{table}: there is no column {' and no column '.join(sorted(missing))}")
     if taken := OURS & set(listed.columns):

@@ -87,6 +87,12 @@ def test_tables_that_cannot_be_used_get_one_clear_error(tmp_path):
     path.write_text("file,years\na,1\n")
     with pytest.raises(ValueError, match="there is no column age and no column path"):
         folder.rows(path)
+    for sign in ";\t":
+        path.write_text(f"path{sign}age\na{sign}1\n")
+        with pytest.raises(ValueError, match="no columns path and age; columns are separated by commas"):
+            folder.rows(path)
+    with pytest.raises(ValueError, match="a folder; give the table in it, a CSV or parquet file with the co"):
+        folder.rows(tmp_path)
     path.write_text("path,age\na,old\n")
     with pytest.raises(
         ValueError, match="no row can be used; the most frequent reason: the age is not a num"
