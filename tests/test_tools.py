@@ -6,6 +6,7 @@ import sys
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from ssrlib.targets import TARGETS
 from ssrlib.training import new_network
 from tools.experiments import finetuning, portable
 from tools.experiments.ablations import VARIANTS
-from tools.weights import helped, publish, strangers, teach
+from tools.weights import helped, publish, strangers, teach, why
 from tools.weights.corruptions import CORRUPTIONS, STRENGTHS, corrupted
 
 
@@ -175,3 +176,17 @@ def test_strangers_are_held_as_far_as_the_others_let_one_expect():
     size = np.abs(rng.normal(0, 5, 4000))
     assert strangers.held(size, known, strange) == pytest.approx(0.9, abs=0.02)
     assert strangers.held(np.where(strange, 3 * size, size), known, strange) < 0.5
+
+
+def test_a_sign_that_only_follows_the_age_gains_nothing_among_neighbors():
+    rng = np.random.default_rng(0)
+    read, doubt = rng.uniform(20, 30, 1000), rng.uniform(0, 4, 1000)
+    # With the age grow both the error and what the two readings differ by, or only the doubt makes the error.
+    aged = pd.DataFrame({"value": read, "error": read, "difference": read - 20 + doubt / 100})
+    told = pd.DataFrame({"value": read, "error": doubt, "difference": doubt})
+    for people, gain in ((aged, 0.0), (told, 2.0)):
+        (found,) = why.mirror(people)
+        low, high = found["interval"]
+        assert low < found["gain"] < high
+        assert abs(found["gain"] - gain) < 0.2
+    assert why.mirror(aged)[0]["differ"] - why.mirror(aged)[0]["agree"] > 4

@@ -11,8 +11,11 @@
 - `race by age`: the mean absolute error in each decade and race, over the whole split.
 - `same ages`: each race's mean absolute error for people from 20 to 59, as they are and with the same mix of
   decades for all, with 95 % intervals from a bootstrap of each decade's faces.
-- `mirror`: the mean absolute error by decade of the age read, of the half whose two readings agree better and
-  of the other half.
+- `mirror`: by decade of the age read, the mean absolute error and the mean age read of the half whose two
+  readings agree better and of the other half. `gain` is how much better that half is where it is chosen among
+  about ten neighboring readings at a time, with a 95 % interval from a bootstrap of these neighborhoods.
+- `honest`: the negative log-likelihood of what the built-in gender network says, over the whole split, before
+  its calibration and after. No label costs more than the logarithm of 1000.
 - `forgotten`: how the maps of networks that are untrained in the stages, or everywhere, rank the places of a
   face, compared with the trained network's: rank correlations of mean maps of 150 faces, mean of three seeds.
 - `single ages`: how many faces have each label from 20 to 89, in this order, over the whole store.
@@ -30,11 +33,13 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ssrlib import FaceStore, Recipe, calibration, explain, inference, metrics, results, weights
+from ssrlib.network import FaceNetwork
 from ssrlib.targets import AGE
 from ssrlib.training import new_network
 
 GROUPS = {"under 15": (0, 15), "20 to 39": (20, 40), "60 and over": (60, 200)}
 FACES = 150
+NEIGHBORS = 10
 ADULTS = ["20-29", "30-39", "40-49", "50-59"]
 FORGOTTEN = {"the stages": ["fusions"], "everything": ["stream1", "stream2", "fusions"]}
 
@@ -105,11 +110,33 @@ def same_ages(table: pd.DataFrame, samples: int = 2000) -> list[dict]:
 def mirror(table: pd.DataFrame) -> list[dict]:
     found = []
     for ages, people in table.groupby(metrics.decades(table["value"].clip(0))):
-        apart = people["difference"].abs()
-        agree = people["error"][apart <= apart.median()]
-        differ = people["error"][apart > apart.median()]
+        agrees = people["difference"].abs() <= people["difference"].abs().median()
         row = {"ages": ages, "faces": len(people)}
-        found.append(row | {"agree": round(float(agree.mean()), 3), "differ": round(float(differ.mean()), 3)})
+        for name, half in (("agree", people[agrees]), ("differ", people[~agrees])):
+            row |= {name: round(float(half["error"].mean()), 3)}
+            row |= {f"{name}, read": round(float(half["value"].mean()), 3)}
+        found.append(row | gain_among_neighbors(people))
+    return found
+
+
+def gain_among_neighbors(people: pd.DataFrame) -> dict:
+    """A decade is wide, and halves of it may differ in age, too; those of ten neighboring readings do not."""
+    people, gains = people.sort_values("value", kind="stable"), []
+    for places in np.array_split(np.arange(len(people)), max(len(people) // NEIGHBORS, 1)):
+        some = people.iloc[places]
+        agrees = some["difference"].abs() <= some["difference"].abs().median()
+        gains.append(some["error"][~agrees].mean() - some["error"][agrees].mean())
+    found = metrics.summary(pd.DataFrame({"gain": gains}))
+    interval = found["intervals"]["gain"]
+    return {"gain": round(found["gain"], 3), "interval": interval and np.round(interval, 3).tolist()}
+
+
+def honest(network: FaceNetwork, calibrated: calibration.Calibration, store: FaceStore) -> dict:
+    found = {}
+    for name, known in (("as said", None), ("calibrated", calibrated)):
+        table = inference.predict_split(network, store, "validation", known)
+        given = np.where(table["truth"] == 1, table["value"], 1 - table["value"])
+        found[name] = round(float(-np.log(given.clip(0.001)).mean()), 4)
     return found
 
 
@@ -147,13 +174,16 @@ def main(store: FaceStore) -> None:
     measured["race by age"] = race_by_age(table)
     measured["same ages"] = same_ages(table)
     measured["mirror"] = mirror(table)
+    path_of_gender = weights.pretrained("gender")
+    card = weights.read_card(path_of_gender)
+    measured["honest"] = honest(weights.load(path_of_gender), card["calibration"], store)
     measured["forgotten"] = forgotten(network, faces)
     grown = store.rows["age"][store.rows["age"].between(20, 89)].astype(int)
     measured["single ages"] = grown.value_counts().reindex(range(20, 90), fill_value=0).tolist()
     results.record(
         "book/results/why.json",
         measured,
-        weights=[path],
+        weights=[path, path_of_gender],
         stores=[store],
         data="UTKFace, validation; single ages: all splits",
         seed=0,
