@@ -49,6 +49,19 @@ def test_frozen_streams_do_not_learn_and_heads_do():
     assert learns == {name for name, _ in network.named_parameters() if not name.startswith("stream")}
 
 
+def test_to_take_statistics_changes_no_weight(drawn_store):
+    before, after = (finetuning.begun("statistics only", Recipe()) for _ in range(2))
+    finetuning.take_statistics(after, drawn_store)
+    for old, new in zip(before.parameters(), after.parameters(), strict=True):
+        assert old.equal(new)
+    changed = {
+        name.rsplit(".", 1)[1]
+        for (name, old), new in zip(before.named_buffers(), after.buffers(), strict=True)
+        if not old.equal(new)
+    }
+    assert changed >= {"running_mean", "running_var"}
+
+
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_stronger_corruption_changes_faces_more(name, drawn_store):
     faces = drawn_store.faces[:20].copy()

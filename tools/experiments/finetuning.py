@@ -5,7 +5,9 @@
 Some faces of the second data set are learned in four ways: from scratch; from the network that knows the
 first one; from that, with its streams frozen (but for the statistics of their batch norm); and from it, with
 as many faces of the first data set in between. All look at about 32,000 faces, repeated where there are
-fewer. Errors are on validation faces of both data sets; those of the second one chose each run's best epoch.
+fewer. A fifth way trains nothing: the network that knows the first data set only takes the statistics of
+those faces for its batch norm. Errors are on validation faces of both data sets; those of the second one
+chose each run's best epoch.
 Stopped, the same command goes on. Writes book/results/finetuning.json.
 """
 
@@ -15,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch.optim.swa_utils import update_bn
 
 from ssrlib import FaceStore, Recipe, fit, inference, results, weights
 from ssrlib.network import SSRNet
@@ -24,7 +28,7 @@ from tools.experiments.race import in_parallel
 
 START = weights.PRETRAINED / "utkface" / "age.safetensors"
 SIZES = (50, 200, 1000, 9306)
-WAYS = ("from scratch", "fine-tuned", "streams frozen", "with rehearsal")
+WAYS = ("from scratch", "fine-tuned", "streams frozen", "with rehearsal", "statistics only")
 LOOKS = 32_000
 EPOCHS = 10
 COLUMNS = ["path", "age", "gender", "source", "subject", "split"]
@@ -54,6 +58,13 @@ def begun(way: str, recipe: Recipe) -> SSRNet:
     return network
 
 
+def take_statistics(network: SSRNet, faces: FaceStore) -> None:
+    """Give the batch norms of a network the statistics of a store's train faces, and train nothing."""
+    seen = torch.from_numpy(np.array(faces.split("train")[0])).permute(0, 3, 1, 2)
+    # In batches as in training, where `fit` measures them.
+    update_bn(seen.split(Recipe.batch_size), network)
+
+
 def train(way: str, size: int, seed: int, home: Path, away: Path, runs: Path) -> dict[str, Any]:
     """Learn in one way, and measure on the validation faces of both data sets."""
     place = runs / way.replace(" ", "-") / str(size) / str(seed)
@@ -64,7 +75,10 @@ def train(way: str, size: int, seed: int, home: Path, away: Path, runs: Path) ->
     # To compile takes as long as half such a run.
     recipe = Recipe(epochs=epochs, learning_rate=rate, seed=seed, precision=fast()["precision"])
     network = begun(way, recipe)
-    fit(network, faces, recipe, place, lambda _: None)
+    if way == "statistics only":
+        take_statistics(network, faces)
+    else:
+        fit(network, faces, recipe, place, lambda _: None)
     errors = [mean_error(network, store) for store in (new, old)]
     print(f"{way}, {size} faces, seed {seed}: {errors[0]:.2f} years, at home {errors[1]:.2f}", flush=True)
     return {"way": way, "faces": size, "seed": seed, "away": errors[0], "home": errors[1]}
