@@ -5,9 +5,7 @@
 Some faces of the second data set are learned in four ways: from scratch; from the network that knows the
 first one; from that, with its streams frozen (but for the statistics of their batch norm); and from it, with
 as many faces of the first data set in between. All look at about 32,000 faces, repeated where there are
-fewer. A fifth way trains nothing: the network that knows the first data set only takes the statistics of
-those faces for its batch norm. Errors are on validation faces of both data sets; those of the second one
-chose each run's best epoch.
+fewer. Errors are on validation faces of both data sets; those of the second one chose each run's best epoch.
 Stopped, the same command goes on. Writes book/results/finetuning.json.
 """
 
@@ -17,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch.optim.swa_utils import update_bn
 
 from ssrlib import FaceStore, Recipe, fit, inference, results, weights
 from ssrlib.network import SSRNet
@@ -28,16 +24,21 @@ from tools.experiments.race import in_parallel
 
 START = weights.PRETRAINED / "utkface" / "age.safetensors"
 SIZES = (50, 200, 1000, 9306)
-WAYS = ("from scratch", "fine-tuned", "streams frozen", "with rehearsal", "statistics only")
+WAYS = ("from scratch", "fine-tuned", "streams frozen", "with rehearsal")
 LOOKS = 32_000
 EPOCHS = 10
 COLUMNS = ["path", "age", "gender", "source", "subject", "split"]
 
 
+def few_faces(away: FaceStore, size: int, rng: np.random.Generator) -> np.ndarray:
+    """The rows of so many train faces, drawn at random."""
+    return rng.permutation(np.flatnonzero(away.rows["split"] == "train"))[:size]
+
+
 def lesson(home: FaceStore, away: FaceStore, size: int, way: str, seed: int, folder: Path) -> FaceStore:
     """A store whose train split is one epoch of one way to learn, and whose validation split is away's."""
     rng, split = np.random.default_rng(seed), away.rows["split"].to_numpy()
-    few = rng.permutation(np.flatnonzero(split == "train"))[:size]
+    few = few_faces(away, size, rng)
     looks = max(len(few), LOOKS // EPOCHS // (2 if way == "with rehearsal" else 1))
     chosen = np.concatenate([np.resize(few, looks), np.flatnonzero(split == "validation")])
     parts = [(away.faces[chosen], away.rows.iloc[chosen][COLUMNS], NO_REJECTS)]
@@ -58,13 +59,6 @@ def begun(way: str, recipe: Recipe) -> SSRNet:
     return network
 
 
-def take_statistics(network: SSRNet, faces: FaceStore) -> None:
-    """Give the batch norms of a network the statistics of a store's train faces, and train nothing."""
-    seen = torch.from_numpy(np.array(faces.split("train")[0])).permute(0, 3, 1, 2)
-    # In batches as in training, where `fit` measures them.
-    update_bn(seen.split(Recipe.batch_size), network)
-
-
 def train(way: str, size: int, seed: int, home: Path, away: Path, runs: Path) -> dict[str, Any]:
     """Learn in one way, and measure on the validation faces of both data sets."""
     place = runs / way.replace(" ", "-") / str(size) / str(seed)
@@ -75,10 +69,7 @@ def train(way: str, size: int, seed: int, home: Path, away: Path, runs: Path) ->
     # To compile takes as long as half such a run.
     recipe = Recipe(epochs=epochs, learning_rate=rate, seed=seed, precision=fast()["precision"])
     network = begun(way, recipe)
-    if way == "statistics only":
-        take_statistics(network, faces)
-    else:
-        fit(network, faces, recipe, place, lambda _: None)
+    fit(network, faces, recipe, place, lambda _: None)
     errors = [mean_error(network, store) for store in (new, old)]
     print(f"{way}, {size} faces, seed {seed}: {errors[0]:.2f} years, at home {errors[1]:.2f}", flush=True)
     return {"way": way, "faces": size, "seed": seed, "away": errors[0], "home": errors[1]}
