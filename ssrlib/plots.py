@@ -162,12 +162,12 @@ def stages(
     return figure
 
 
-def scatter(truth: np.ndarray, values: np.ndarray, color: np.ndarray | None = None) -> Figure:
+def scatter(truth: np.ndarray, values: np.ndarray) -> Figure:
     """True against predicted ages; on the dashed line the two agree."""
     figure, axes = _figure(4.6, 4.2)
     top = max(truth.max(), values.max()) * 1.03
     _plain(axes).plot([0, top], [0, top], color=GREY, ls="--", lw=1)
-    axes.scatter(truth, values, s=10, color=BLUE if color is None else color, alpha=0.6, linewidths=0)
+    axes.scatter(truth, values, s=10, color=BLUE, alpha=0.6, linewidths=0)
     axes.set(xlabel="true age (years)", ylabel="predicted age (years)", xlim=(0, top), ylim=(0, top))
     axes.set_aspect("equal")
     return figure
@@ -176,11 +176,16 @@ def scatter(truth: np.ndarray, values: np.ndarray, color: np.ndarray | None = No
 def error_by_age(groups: Sequence[dict[str, Any]]) -> Figure:
     """Mean absolute error in each group of ages, with the number of faces it was measured on."""
     figure, axes = _figure(7, 2.8)
-    names = [group["ages"] for group in groups]
-    bars = _plain(axes).bar(names, [group["mae"] for group in groups], color=BLUE)
+    _error_bars(axes, groups)
+    return figure
+
+
+def _error_bars(axes: Axes, groups: Sequence[dict[str, Any]]) -> None:
+    """A bar for each group of ages, with its number of faces."""
+    names, errors = ([group[key] for group in groups] for key in ("ages", "mae"))
+    bars = _plain(axes).bar(names, errors, color=BLUE)
     axes.bar_label(bars, [f"{group['faces']:,}" for group in groups], fontsize=8, color=GREY)
     axes.set(xlabel="age (years)", ylabel="mean absolute error\n(years)")
-    return figure
 
 
 def store_report(store: FaceStore) -> Figure:
@@ -257,11 +262,8 @@ def training_summary(
     left.set(xlabel="epoch", ylim=(0, None))
     left.legend(frameon=False, fontsize=8)
     if by_age:
-        right = _plain(axes[0, 1])
-        bars = right.bar([group["ages"] for group in by_age], [group["mae"] for group in by_age], color=BLUE)
-        right.bar_label(bars, [f"{group['faces']:,}" for group in by_age], fontsize=8, color=GREY)
-        right.set(xlabel="age (years)", ylabel="mean absolute error\n(years)")
-        right.tick_params(axis="x", labelrotation=45, labelsize=8)
+        _error_bars(axes[0, 1], by_age)
+        axes[0, 1].tick_params(axis="x", labelrotation=45, labelsize=8)
     return figure
 
 
@@ -418,10 +420,13 @@ def roofline(layers: dict[str, float], peak: float, bandwidth: float) -> Figure:
     figure, axes = _figure(6, 3.2)
     intensity = np.geomspace(min(layers.values()) / 2, 4 * max(peak / bandwidth, *layers.values()), 200)
     _plain(axes).loglog(intensity, np.minimum(peak, bandwidth * intensity) / 1e9, color=BLUE, lw=2)
+    # On the slope dots may stand close together: every second name goes to its other side.
+    left = sorted(x for x in layers.values() if bandwidth * x < peak)[::2]
     for name, x in layers.items():
         y = min(peak, bandwidth * x) / 1e9
         axes.plot(x, y, "o", color=ORANGE)
-        axes.annotate(name, (x, y), (6, -12), textcoords="offset points")
+        place, side = ((-6, 6), "right") if x in left else ((6, -12), "left")
+        axes.annotate(name, (x, y), place, textcoords="offset points", ha=side)
     axes.set(xlabel="operations a byte", ylabel="billion operations a second")
     return figure
 

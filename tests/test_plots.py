@@ -139,6 +139,14 @@ def test_a_roof_is_as_high_as_the_memory_or_the_arithmetic_allows():
     assert [text.get_text() for text in axes.texts] == ["copies", "multiplies"]
 
 
+def test_names_of_dots_that_stand_close_on_the_slope_do_not_touch():
+    figure = plots.roofline({"batch norm, ReLU": 0.2, "pooling": 0.17, "c": 20.0}, peak=1e11, bandwidth=4e10)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(figure.axes[0].bbox.contains(box.x0, box.y0) for box in boxes)
+
+
 def test_a_timeline_has_a_row_for_each_kind_of_work():
     (axes,) = plots.timeline({"read": [(0, 1), (2, 3)], "write": [(1, 1)]}, "ms").axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["read", "write"]

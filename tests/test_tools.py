@@ -13,7 +13,7 @@ import torch
 from ssrlib import Recipe, weights
 from ssrlib.targets import TARGETS
 from ssrlib.training import new_network
-from tools.experiments import finetuning, portable
+from tools.experiments import finetuning, portable, statistics_only
 from tools.experiments.ablations import VARIANTS
 from tools.weights import helped, publish, strangers, teach, why
 from tools.weights.corruptions import CORRUPTIONS, STRENGTHS, corrupted
@@ -48,6 +48,19 @@ def test_frozen_streams_do_not_learn_and_heads_do():
     network = finetuning.begun("streams frozen", Recipe())
     learns = {name for name, weight in network.named_parameters() if weight.requires_grad}
     assert learns == {name for name, _ in network.named_parameters() if not name.startswith("stream")}
+
+
+def test_statistics_come_from_the_faces_that_fine_tuning_learns_from_and_change_no_weight(
+    drawn_store, tmp_path
+):
+    learned = finetuning.lesson(drawn_store, drawn_store, 20, "fine-tuned", 1, tmp_path / "lesson").rows
+    few = finetuning.few_faces(drawn_store, 20, np.random.default_rng(1))
+    paths = learned["path"][learned["split"] == "train"]
+    assert set(drawn_store.rows["path"].iloc[few]) == set(paths)
+    before, after = weights.load(finetuning.START), statistics_only.adapted(drawn_store, 20, seed=1)
+    weight_names = {name for name, _ in before.named_parameters()}
+    for name, old in before.state_dict().items():
+        assert old.equal(after.state_dict()[name]) == (name in weight_names or old.numel() == 0), name
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

@@ -26,6 +26,7 @@ OF_HOME = (
     "gender-runs.json",
     "helping.json",
     "labels.json",
+    "statistics-only.json",
 )
 
 

@@ -30,10 +30,15 @@ EPOCHS = 10
 COLUMNS = ["path", "age", "gender", "source", "subject", "split"]
 
 
+def few_faces(away: FaceStore, size: int, rng: np.random.Generator) -> np.ndarray:
+    """The rows of so many train faces, drawn at random."""
+    return rng.permutation(np.flatnonzero(away.rows["split"] == "train"))[:size]
+
+
 def lesson(home: FaceStore, away: FaceStore, size: int, way: str, seed: int, folder: Path) -> FaceStore:
     """A store whose train split is one epoch of one way to learn, and whose validation split is away's."""
     rng, split = np.random.default_rng(seed), away.rows["split"].to_numpy()
-    few = rng.permutation(np.flatnonzero(split == "train"))[:size]
+    few = few_faces(away, size, rng)
     looks = max(len(few), LOOKS // EPOCHS // (2 if way == "with rehearsal" else 1))
     chosen = np.concatenate([np.resize(few, looks), np.flatnonzero(split == "validation")])
     parts = [(away.faces[chosen], away.rows.iloc[chosen][COLUMNS], NO_REJECTS)]
