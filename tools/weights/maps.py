@@ -7,9 +7,9 @@ On the validation faces of UTKFace:
 - `parts`: by how many years a square on each part of a face moves the answer, with 95 % margins of the mean,
   for three age groups of 150 faces each.
 - `colors`: by how many years a square moves the answer, in either direction, if it has the face's mean color
-  or another. Mean over 16 places and 150 faces.
+  or another. Mean over 16 places and 60 faces.
 - `alike`: how other networks' maps rank the places of a face, compared with the built-in network's: rank
-  correlations of mean maps of 150 faces. Networks that have forgotten, in the stages or everywhere, are drawn
+  correlations of mean maps of 60 faces. Networks that have forgotten, in the stages or everywhere, are drawn
   three times, and the mean is that of the three correlations' sizes.
 
 Two other networks have learned. One knows UTKFace alone: the built-in one began as it, and went on with
@@ -30,9 +30,10 @@ from ssrlib import FaceStore, Recipe, explain, results, weights
 from ssrlib.inference import predict
 from ssrlib.landmarks import TEMPLATE
 from ssrlib.training import new_network
-from tools.weights.why import FACES, groups
+from tools.weights.why import groups
 
 BUILT_IN, BEFORE, WITHOUT = "built-in", "UTKFace alone", "without UTKFace"
+FACES = 60
 FORGOTTEN = {
     "the stages forgotten": ["fusions"],
     "everything forgotten": ["stream1", "stream2", "fusions"],
