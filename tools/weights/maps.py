@@ -83,13 +83,17 @@ def alike(networks: dict[str, Any], faces: np.ndarray) -> list[dict]:
         kinds = maps(network, faces).items()
         return {kind: spearmanr(trained[kind], seen, axis=None).statistic for kind, seen in kinds}
 
-    found: list[dict[str, Any]] = []
+    found = []
     for name, lost in FORGOTTEN.items():
         three = pd.DataFrame([compared(forgetful(built_in, lost, seed)) for seed in range(3)])
-        found.append({"network": name} | three.abs().mean().round(3).to_dict())
+        found.append(row(name, three.abs().mean()))
     for name in (BEFORE, WITHOUT):
-        found.append({"network": name} | pd.Series(compared(networks[name])).round(3).to_dict())
+        found.append(row(name, pd.Series(compared(networks[name]))))
     return found
+
+
+def row(name: str, correlations: pd.Series) -> dict[str, Any]:
+    return {"network": name} | {str(kind): round(float(value), 3) for kind, value in correlations.items()}
 
 
 def maps(network, faces: np.ndarray) -> dict[str, np.ndarray]:
