@@ -30,7 +30,7 @@ TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 HOME_RUNS := $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json corruptions-photos.json missed.json photos.json int8.json why.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json corruptions-photos.json missed.json photos.json int8.json why.json maps.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json benchmark-browser.json)
@@ -156,6 +156,9 @@ $(RESULTS)/int8.json: benchmarks/int8.py $(CALIBRATED)
 
 $(RESULTS)/why.json: tools/weights/why.py $(CALIBRATED)
 	$(RUN) tools.weights.why
+
+$(RESULTS)/maps.json: tools/weights/maps.py tools/weights/why.py $(CALIBRATED) $(RESULTS)/age-runs.json runs/helped-without-utkface/age/finished
+	$(RUN) tools.weights.maps
 
 $(RESULTS)/duplicates.json: tools/experiments/duplicates.py $(CALIBRATED)
 	$(RUN) tools.experiments.duplicates

@@ -6,6 +6,7 @@ Maps say what a network reacts to. They do not say what causes age, nor how a pe
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -14,7 +15,13 @@ from ssrlib.inference import BATCH, evaluating, predict
 from ssrlib.network import SSRNet, soft_stagewise_regression
 
 
-def occlusion(network: nn.Module, faces: np.ndarray, patch: int = 12, stride: int = 4) -> np.ndarray:
+def occlusion(
+    network: nn.Module,
+    faces: np.ndarray,
+    patch: int = 12,
+    stride: int = 4,
+    color: npt.ArrayLike | None = None,
+) -> np.ndarray:
     """Return how far a network's answer moves when a square of each face is covered.
 
     The square gets the face's own mean color: a fixed gray would be a strange sight for a network
@@ -25,6 +32,7 @@ def occlusion(network: nn.Module, faces: np.ndarray, patch: int = 12, stride: in
         faces: uint8, N x 64 x 64 x 3, RGB, 0 to 255.
         patch: the covered square's side, in pixels.
         stride: from one square to the next, in pixels.
+        color: another color for the square, 0 to 255: a gray level, or red, green and blue.
 
     Returns:
         N x s x s, the change (years, for an age network) for each of the s x s squares: above 0 where
@@ -38,7 +46,7 @@ def occlusion(network: nn.Module, faces: np.ndarray, patch: int = 12, stride: in
     """
     corners = range(0, FACE_SIZE - patch + 1, stride)
     before = predict(network, faces)
-    colors = faces.mean(axis=(1, 2), keepdims=True)
+    colors = faces.mean(axis=(1, 2), keepdims=True) if color is None else color
     change = np.empty((len(faces), len(corners), len(corners)), np.float32)
     for i, top in enumerate(corners):
         for j, left in enumerate(corners):

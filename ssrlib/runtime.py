@@ -21,7 +21,8 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 # Eight faces at a time keep the maps of the first blocks in a core's second-level cache.
 BATCH = 8
 
-# ncnn halves the precision of a network on processors that can, which moves ages by hundredths of a year.
+# ncnn halves the precision of a network where the processor can: of little more than linear layers, which
+# moves ages by hundredths of a year, or of all weights and the arithmetic, which moves them further.
 NCNN_HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic")
 
 # The entry "sha256" of an ONNX file's metadata, as protobuf writes it: lengths before key and value.

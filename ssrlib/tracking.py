@@ -93,7 +93,7 @@ class Track:
         x, y, width, height = _toward(self.smooth.box[:4], reading.box[:4], box_share)
         age, p_male = _toward((self.smooth.age, self.smooth.p_male), (reading.age, reading.p_male), share)
         below, above = _toward(_reach(self.smooth), _reach(reading), slow)
-        # The age moves faster than its bounds, and nobody is younger than 0. (Without bounds, both are NaN.)
+        # The bounds go with the age, and nobody is younger than 0. (Without bounds, both are NaN.)
         low, high = float(np.maximum(0.0, age - below)), age + above
         sure = self.smooth.sure or reading.sure
         self.smooth = Reading(Box(x, y, width, height), age, low, high, p_male, sure)

@@ -31,6 +31,12 @@ def test_occlusion_finds_what_a_network_looks_at():
     assert not maps.any()
 
 
+@pytest.mark.parametrize("color", [200, (200, 0, 0)])
+def test_occlusion_covers_with_the_color_that_is_asked_for(color):
+    maps = explain.occlusion(Corner(), FACES, patch=16, stride=16, color=color)
+    assert maps[:, 0, 0] == pytest.approx(200 - FACES[:, :16, :16, 0].mean(axis=(1, 2)), abs=1e-3)
+
+
 def test_gradient_is_the_slope_and_nothing_elsewhere():
     network = Corner()
     network.train()

@@ -111,6 +111,7 @@ MEASURES += [
     "tools.weights.corruptions --rival mild changes runs/mild-0/age/best.safetensors",
     "benchmarks.int8",
     "tools.weights.why",
+    "tools.weights.maps",
     "tools.experiments.duplicates",
     "tools.experiments.intervals",
 ]
@@ -233,7 +234,7 @@ def test_together_they_come_in_an_order_that_works(checkout):
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ("tools/weights/why.py", ["tools.weights.why", *CHAPTERS]),
+        ("tools/weights/why.py", ["tools.weights.why", "tools.weights.maps", *CHAPTERS]),
         ("book/results/utkface.json", ["tools.weights.cards", *CHAPTERS]),
         ("tools/experiments/portable.py", CHAPTERS[-1:]),
         (
@@ -323,7 +324,7 @@ def test_published_weights_can_be_measured_without_training(checkout):
     old = told.stdout.split()[told.stdout.split().index("-o") :]
     for result in old[1::2]:
         (checkout / result).touch()
-    trained = ["tools.weights.away --without", "tools.weights.corruptions --rival"]
+    trained = ["tools.weights.away --without", "tools.weights.corruptions --rival", "tools.weights.maps"]
     lines, said = make(checkout, *DATA, *old)
     prepared = [line for line in lines if line.startswith("ssrlib prepare")]
     rest = [line for line in lines if line not in prepared]

@@ -16,39 +16,38 @@
   about ten neighboring readings at a time, with a 95 % interval from a bootstrap of these neighborhoods.
 - `honest`: the negative log-likelihood of what the built-in gender network says, over the whole split, before
   its calibration and after. No label costs more than the logarithm of 1000.
-- `forgotten`: how the maps of networks that are untrained in the stages, or everywhere, rank the places of a
-  face, compared with the trained network's: rank correlations of mean maps of 150 faces, mean of three seeds.
 - `single ages`: how many faces have each label from 20 to 89, in this order, over the whole store.
 
 Only averages are kept: no face can be seen in them.
 """
 
 import argparse
-import copy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
-from ssrlib import FaceStore, Recipe, calibration, explain, inference, metrics, results, weights
+from ssrlib import FaceStore, calibration, explain, inference, metrics, results, weights
 from ssrlib.network import FaceNetwork
 from ssrlib.targets import AGE
-from ssrlib.training import new_network
 
 GROUPS = {"under 15": (0, 15), "20 to 39": (20, 40), "60 and over": (60, 200)}
 FACES = 150
 NEIGHBORS = 10
 ADULTS = ["20-29", "30-39", "40-49", "50-59"]
-FORGOTTEN = {"the stages": ["fusions"], "everything": ["stream1", "stream2", "fusions"]}
+
+
+def groups(faces: np.ndarray, ages: np.ndarray) -> dict[str, np.ndarray]:
+    rng, found = np.random.default_rng(0), {}
+    for name, (low, high) in GROUPS.items():
+        there = np.flatnonzero((ages >= low) & (ages < high))
+        found[name] = faces[rng.choice(there, min(FACES, len(there)), replace=False)]
+    return found
 
 
 def maps(network, faces: np.ndarray, ages: np.ndarray) -> dict:
-    rng, occlusion, gradients = np.random.default_rng(0), {}, []
-    for name, (low, high) in GROUPS.items():
-        there = np.flatnonzero((ages >= low) & (ages < high))
-        chosen = faces[rng.choice(there, min(FACES, len(there)), replace=False)]
+    occlusion, gradients = {}, []
+    for name, chosen in groups(faces, ages).items():
         occlusion[name] = explain.occlusion(network, chosen).astype(float).mean(axis=0).round(3).tolist()
         gradients.append(explain.gradient(network, chosen).astype(float))
     gradient = np.concatenate(gradients).mean(axis=0).reshape(32, 2, 32, 2).mean(axis=(1, 3))
@@ -140,29 +139,6 @@ def honest(network: FaceNetwork, calibrated: calibration.Calibration, store: Fac
     return found
 
 
-def forgotten(network, faces: np.ndarray) -> list[dict]:
-    chosen = faces[np.random.default_rng(0).choice(len(faces), FACES, replace=False)]
-
-    def maps_of(network) -> dict[str, np.ndarray]:
-        covered = explain.occlusion(network, chosen, patch=16, stride=8)
-        reacts = explain.gradient(network, chosen).mean(axis=0)
-        size = np.abs(covered).mean(axis=0)
-        return {"occlusion": covered.mean(axis=0), "occlusion, size": size, "gradient": reacts}
-
-    trained = maps_of(network)
-    found: list[dict[str, Any]] = []
-    for name, parts in FORGOTTEN.items():
-        for seed in range(3):
-            blank, untrained = copy.deepcopy(network), new_network(Recipe(seed=seed))
-            for part in parts:
-                setattr(blank, part, getattr(untrained, part))
-            blank.eval()
-            alike = {kind: spearmanr(trained[kind], seen, axis=None) for kind, seen in maps_of(blank).items()}
-            found.append({"forgotten": name} | {kind: done.statistic for kind, done in alike.items()})
-    table = pd.DataFrame(found).groupby("forgotten", sort=False).mean().round(3)
-    return table.reset_index().to_dict("records")
-
-
 def main(store: FaceStore) -> None:
     path = weights.pretrained("age")
     network = weights.load(path)
@@ -177,7 +153,6 @@ def main(store: FaceStore) -> None:
     path_of_gender = weights.pretrained("gender")
     card = weights.read_card(path_of_gender)
     measured["honest"] = honest(weights.load(path_of_gender), card["calibration"], store)
-    measured["forgotten"] = forgotten(network, faces)
     grown = store.rows["age"][store.rows["age"].between(20, 89)].astype(int)
     measured["single ages"] = grown.value_counts().reindex(range(20, 90), fill_value=0).tolist()
     results.record(
