@@ -412,13 +412,13 @@ def evaluate(
     """
     from ssrlib import cards, metrics, results
     from ssrlib.store import FaceStore
-    from ssrlib.weights import load, read_card
+    from ssrlib.weights import load_with_card
 
     if out:
         _refuse_to_lose(out)
     called = "the built-in network" if str(weights) in TARGETS else _shown(str(weights))
     weights = _built_in(weights)
-    network, known, faces = load(weights), read_card(weights), FaceStore(store)
+    (network, known), faces = load_with_card(weights), FaceStore(store)
     _compare_crops(weights, known, faces)
     measured = metrics.evaluate(network, faces, split.value, known.get("calibration"))
     print(json.dumps(measured, indent=2) if as_json else cards.summary(measured, called))
@@ -493,13 +493,13 @@ def calibrate(
     """
     from ssrlib import inference
     from ssrlib.store import FaceStore
-    from ssrlib.weights import load, read_card, write_card
+    from ssrlib.weights import load_with_card, write_card
 
     if str(weights) in TARGETS:
         raise ValueError(f"the built-in network for {weights} is calibrated already; name a file of your own")
-    known, faces = read_card(weights), FaceStore(store)
+    (network, known), faces = load_with_card(weights), FaceStore(store)
     _compare_crops(weights, known, faces)
-    learned = inference.calibrate(load(weights), faces)
+    learned = inference.calibrate(network, faces)
     write_card(weights, known | {"calibration": learned})
     print(f"calibrated on {learned['faces']:,} validation faces; kept in the card of {weights}")
 

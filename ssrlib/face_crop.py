@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from ssrlib import FACE_SIZE
 from ssrlib.detectors import LOWER, Box, find
-from ssrlib.files import atomic_write, naming, numbered
+from ssrlib.files import atomic_write, numbered
 from ssrlib.landmarks import MIDDLE, TEMPLATE, similarity, square, warp
 
 # The square that UTKFace shows, told from the box that Haar's cascade puts on the same face: rounded medians
@@ -433,21 +433,19 @@ def write_new_photo(photo: np.ndarray, path: str | Path) -> Path:
     """
     path = Path(path)
     content = _encoded(photo, path)
-    with naming(path.parent):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for place in numbered(path):
-            try:
-                file = place.open("xb")
-            except FileExistsError:
-                continue
-            with file:
+            with suppress(FileExistsError), place.open("xb") as file:
                 try:
                     file.write(content)
                     file.flush()
                 except BaseException:
                     place.unlink()
                     raise
-            return place
+                return place
+    except OSError as error:
+        raise OSError(f"{path}: not saved ({error.strerror})") from error
     raise AssertionError  # `numbered` has no end
 
 

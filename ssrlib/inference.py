@@ -113,10 +113,7 @@ def predict_split(
             not a number.
     """
     target = target_of(network)
-    places = np.flatnonzero(store.rows["split"] == split)
-    if not len(places):
-        there = ", ".join(sorted(store.rows["split"].unique()))
-        raise ValueError(f"{store.path}: no face is in the split {split!r}; there are: {there}")
+    places = store.places(split)
     rows = store.rows.iloc[places]
     rows = rows.assign(truth=target.labels(rows))
     known = rows["truth"].notna().to_numpy()

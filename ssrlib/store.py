@@ -140,6 +140,25 @@ class FaceStore:
         chosen = np.flatnonzero(self.rows["split"] == name)
         return self.faces[chosen], self.rows.iloc[chosen].reset_index(drop=True)
 
+    def places(self, split: str) -> np.ndarray:
+        """Return the numbers of a split's rows.
+
+        Raises:
+            ValueError: no face is in it, or the table of the rows is damaged.
+
+        >>> from ssrlib.datasets import synthetic
+        >>> len(synthetic.store(200).places("validation"))
+        28
+        """
+        found = np.flatnonzero(self.rows["split"] == split)
+        if not len(found):
+            there = ", ".join(sorted(self.rows["split"].unique()))
+            raise ValueError(
+                f"{self.path}: no face is in the split {split!r}; there are: {there}; "
+                "add a split column to your table, or more people"
+            )
+        return found
+
     def describe(self) -> pd.DataFrame:
         """Return a table of the splits: faces, share of female faces, and the ages' quartiles.
 

@@ -711,13 +711,9 @@ def _crowd(
 
 def _labeled(store: FaceStore, split: str, target: Target) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of one split's rows whose target is known, and their targets."""
+    places = store.places(split)
     truth = target.labels(store.rows)
-    inside = (store.rows["split"] == split).to_numpy()
-    if not inside.any():
-        raise ValueError(
-            f"{store.path}: nobody is in {split}; add a split column to your table, or more people"
-        )
-    chosen = np.flatnonzero(inside & ~np.isnan(truth))
+    chosen = places[~np.isnan(truth[places])]
     if not len(chosen):
         raise ValueError(f"{store.path}: no face of the {split} split has a known {target.name}")
     return chosen, truth[chosen]

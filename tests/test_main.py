@@ -813,7 +813,7 @@ def test_a_second_training_in_one_folder_is_refused_in_words(drawn_store, tmp_pa
     options = ["--epochs", "1", "--augmentation", "none", "--out", tmp_path / "runs"]
     assert run("train", "--store", drawn_store.path, *options)[0] == 0
     folder = tmp_path / "runs" / "age"
-    advice = f"choose another folder with --out, or remove {folder} to start anew"
+    advice = f"choose another folder with --out, or remove {folder}, and that run's weights with it"
     assert (
         run("train", "--store", other.path, *options)[2] == f"{folder} holds a run on other faces; {advice}"
     )

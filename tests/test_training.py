@@ -96,7 +96,7 @@ def changed(few_faces, path, change) -> FaceStore:
 def test_stores_that_cannot_be_trained_on_are_refused(few_faces, tmp_path):
     no_validation = changed(few_faces, tmp_path / "a", lambda rows: rows.assign(split="train"))
     with pytest.raises(
-        ValueError, match="nobody is in validation; add a split column to your table, or more people"
+        ValueError, match="no face is in the split 'validation'; there are: train; add a split column"
     ):
         fit(new_network(QUICK), no_validation, QUICK)
     ageless = changed(

@@ -122,7 +122,7 @@ def main(store: FaceStore, without: Path) -> None:
     by_age = groups(faces, rows["age"].to_numpy())
     some = faces[np.random.default_rng(0).choice(len(faces), FACES, replace=False)]
     measured = {
-        "parts": [row for name, network in networks.items() for row in parts(name, network, by_age)],
+        "parts": [part for name, network in networks.items() for part in parts(name, network, by_age)],
         "colors": [colors(name, networks[name], some) for name in (BUILT_IN, BEFORE)],
         "alike": alike(networks, some),
     }
