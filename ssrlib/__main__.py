@@ -622,7 +622,7 @@ def predict(
     """
     from ssrlib.face_crop import PhotoError, read_photo
 
-    if out and out.is_file():
+    if out and os.path.isfile(out):  # no error for a name that is too long: that is told when it is saved
         raise ValueError(f"--out {out}: is a file; name a folder")
     if (box is not None) + whole + any_angle > 1:
         raise ValueError("--box, --whole and --any-angle exclude each other")

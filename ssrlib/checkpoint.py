@@ -146,8 +146,8 @@ def resume(folder: str | Path | None, job: Job, parts: dict[str, Any], fabric: F
     for name, value in _named(job).items():
         if theirs.get(name) != value:
             raise ValueError(
-                f"{folder} holds a run {_otherwise(name, theirs.get(name), value)}; "
-                f"choose another folder with --out, or remove {folder}, and that run's weights with it"
+                f"{folder} holds a run {_otherwise(name, theirs.get(name), value)}"
+                f"; choose another folder with --out, or remove {folder}, and that run's weights with it"
             )
     with _readable(path):
         for name, part in parts.items():

@@ -338,8 +338,8 @@ def check_square(photo: np.ndarray, square: Box, box: Box | None = None) -> None
         height, width = photo.shape[:2]
         given = ", ".join(f"{number:g}" for number in (box or square)[:4])
         raise ValueError(
-            f"the box {given} lies outside a photo of {width} x {height} pixels, or is far larger; "
-            "boxes count from the upper left corner"
+            f"the box {given} lies outside a photo of {width} x {height}"
+            " pixels, or is far larger; boxes count from the upper left corner"
         )
 
 

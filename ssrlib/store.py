@@ -154,8 +154,8 @@ class FaceStore:
         if not len(found):
             there = ", ".join(sorted(self.rows["split"].unique()))
             raise ValueError(
-                f"{self.path}: no face is in the split {split!r}; there are: {there}; "
-                "add a split column to your table, or more people"
+                f"{self.path}: no face is in the split {split!r}; there are: {there}"
+                "; add a split column to your table, or more people"
             )
         return found
 

@@ -201,7 +201,6 @@ def test_names_that_are_no_text(put, tmp_path, environment, options):
     ("place", "message"),
     [
         ("taken/drawn", "Not a directory"),
-        ("taken", "File exists"),
         ("/proc/nope", "No such file or directory"),
     ],
 )
