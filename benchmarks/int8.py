@@ -31,7 +31,7 @@ def main(store: FaceStore) -> None:
         for target in TARGETS.values():
             source = weights.pretrained(target.name)
             files = {name: Path(folder) / f"{target.name}-{name}.onnx" for name in ("float", "int8")}
-            network, card = weights.load(source), weights.read_card(source)
+            network, card = weights.load_with_card(source)
             export.to_onnx(network, files["float"], card)
             export.to_int8(network, files["int8"], store, card)
             in_int8 = runtime.open_onnx(files["int8"]).read(faces)[:, 0]

@@ -567,10 +567,10 @@ def export(
     from ssrlib.export import to_int8, to_ncnn, to_onnx
     from ssrlib.store import FaceStore
     from ssrlib.targets import target_of
-    from ssrlib.weights import load, read_card
+    from ssrlib.weights import load_with_card
 
     paths = [_built_in(path) for path in weights]
-    networks, cards = [load(path) for path in paths], [read_card(path) for path in paths]
+    networks, cards = zip(*map(load_with_card, paths), strict=True)
     # What training wrote is called best.safetensors, whatever it reads.
     pairs = zip(paths, networks, strict=True)
     name = "-".join(path.stem if path.stem != "best" else target_of(network).name for path, network in pairs)

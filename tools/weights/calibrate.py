@@ -21,7 +21,7 @@ SCORES = ("mae", "ca5", "accuracy")
 def calibrate(target: Target, faces: FaceStore, store: FaceStore) -> dict:
     """Learn from some faces and measure on others; write the card and both files of metrics."""
     path = weights.pretrained(target.name)
-    network, card = weights.load(path), weights.read_card(path)
+    network, card = weights.load_with_card(path)
     card["calibration"] = inference.calibrate(network, faces)
     if target is AGE:
         factor = results.load("strangers")["metrics"]["factor"]

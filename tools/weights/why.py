@@ -151,8 +151,8 @@ def main(store: FaceStore) -> None:
     measured["same ages"] = same_ages(table)
     measured["mirror"] = mirror(table)
     path_of_gender = weights.pretrained("gender")
-    card = weights.read_card(path_of_gender)
-    measured["honest"] = honest(weights.load(path_of_gender), card["calibration"], store)
+    gender, card = weights.load_with_card(path_of_gender)
+    measured["honest"] = honest(gender, card["calibration"], store)
     grown = store.rows["age"][store.rows["age"].between(20, 89)].astype(int)
     measured["single ages"] = grown.value_counts().reindex(range(20, 90), fill_value=0).tolist()
     results.record(
