@@ -111,17 +111,16 @@ class Refiner(nn.Module):
             Block(32, 3),
             *_conv(32, 32, 3, stride=2, groups=32),
             nn.ReLU(),
-            *_conv(32, 48, 1),
+            *_conv(32, 64, 1),
             nn.ReLU(),
-            Block(48, 5),
-            Block(48, 5),
-            *_conv(48, 48, 3, stride=2, groups=48),
+            *[Block(64, 5) for _ in range(3)],
+            *_conv(64, 64, 3, stride=2, groups=64),
             nn.ReLU(),
-            *_conv(48, 64, 1),
+            *_conv(64, 72, 1),
             nn.ReLU(),
-            Block(64, 3),
+            Block(72, 3),
             nn.Flatten(),
-            nn.Linear(64 * (PATCH // 16) ** 2, 24),
+            nn.Linear(72 * (PATCH // 16) ** 2, 24),
             nn.ReLU(),
             nn.Linear(24, 11),
         )
@@ -249,12 +248,13 @@ def draw_patches(rng: np.random.Generator, scene: Scene, seen: np.ndarray) -> tu
 
 
 def _beside(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
-    """The points of a face as a careless finder sees them: moved, scaled, turned as a whole."""
+    """The points of a face as a finder sees them, careless or exact: moved, scaled, turned as a whole."""
     center, side, _ = square(points)
-    turn = np.radians(rng.normal(0, 8))
-    scale = float(np.exp(rng.normal(0, 0.12)))
+    careless = rng.uniform(0.1, 1)
+    turn = np.radians(rng.normal(0, 12 * careless))
+    scale = float(np.exp(rng.normal(0, 0.18 * careless)))
     matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    moved: np.ndarray = (points - center) @ matrix.T + center + rng.normal(0, 0.06 * side, 2)
+    moved: np.ndarray = (points - center) @ matrix.T + center + rng.normal(0, 0.09 * careless * side, 2)
     return moved
 
 
@@ -279,7 +279,7 @@ def load(path: str | Path = FINDER / "finder.safetensors") -> tuple[Finder, Refi
 
     >>> finder, refiner = load()
     >>> sum(values.numel() for network in (finder, refiner) for values in network.parameters())
-    79926
+    96926
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such weights file")

@@ -113,7 +113,7 @@ def draw_scene(
 ) -> Scene:
     """Draw one picture to learn from: a background, up to six faces in it, and what spoils photos.
 
-    A photo that stands on its head is pasted as well now and then, and is no face.
+    A face that lies on its side or stands on its head is pasted as well now and then, and is none to find.
 
     Args:
         rng: where all chance comes from.
@@ -132,12 +132,13 @@ def draw_scene(
         side = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         roll = float(rng.uniform(-60, 60) if rng.random() < 0.6 else rng.normal(0, 12))
         center = rng.uniform(0.02 * size, 0.98 * size, 2).tolist()
-        on_its_head = rng.random() < 0.05
+        fallen = rng.random() < 0.08
+        roll = float(rng.uniform(80, 280)) if fallen else roll
         put = paste if portrait.exact else _paste_oval
-        points, covered = put(scene, portrait, center, side, roll + 180 * on_its_head)
+        points, covered = put(scene, portrait, center, side, roll)
         faces = [(other, exact, seen & ~_covers(covered, other)) for other, exact, seen in faces]
         faces = [face for face in faces if face[2].any()]
-        if on_its_head:
+        if fallen:
             continue
         if rng.random() < 0.1:
             _cover(scene, points, background(rng, pictures, size))

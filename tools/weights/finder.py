@@ -35,14 +35,12 @@ MARKS = [
     for axis in "xy"
 ]
 BATCH, RATE, DECAY, SMOOTHING = 32, 4e-3, 1e-4, 0.998
-STEPS = {"finder": 7500, "refiner": 4000}
+STEPS = {"finder": 10_000, "refiner": 12_000}
 SAVE_EVERY = 100
-# From this share of the finder's steps on, every eighth scene has a background in which it saw faces.
-MINE_FROM, MINED_OF, MINED_SHARE = 0.5, 4000, 8
+# From this share of its steps on, a network sees in every so many scenes one without faces in which it saw some.
+MINE_FROM, MINED_OF, MINED_EVERY = 0.4, 4000, {"finder": 8, "refiner": 6}
 # Seeds from here on are scenes without faces.
 NOBODY = 1_000_000_000
-# Each tenth picture is not learned from: tools/weights/threshold.py counts false finds in those.
-SPARED = 10
 
 
 class Photos:
@@ -100,8 +98,9 @@ class Stream(IterableDataset):
     def seeds(self) -> Iterator[int]:
         number = self.step * BATCH
         while True:
-            mined = self.mined and number % MINED_SHARE == 0
-            yield self.mined[number // MINED_SHARE % len(self.mined)] if mined else number
+            every = MINED_EVERY[self.name]
+            mined = self.mined and number % every == 0
+            yield self.mined[number // every % len(self.mined)] if mined else number
             number += 1
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -136,14 +135,17 @@ def patches(
         cut, wanted = [], []
         for i in range(BATCH):
             seed = next(seeds)
-            if i % 3 == 2:
-                scene = scene_of(seed + NOBODY * (seed < NOBODY), portraits, pictures, size=2 * TILE)
-            else:
-                scene = scene_of(seed, portraits, pictures, wide=0.4)
-            found = draw_patches(np.random.default_rng([seed, 1]), scene, first_look(scene.picture)[0])
+            found = patches_of(seed + NOBODY * (i % 3 == 2 and seed < NOBODY), portraits, pictures)
             cut.append(found[0])
             wanted.append(found[1])
         yield np.concatenate(cut).transpose(0, 3, 1, 2).copy(), np.concatenate(wanted)
+
+
+def patches_of(seed: int, portraits: Portraits, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What `draw_patches` cuts out of the scene of a seed; from `NOBODY` on, of a large one without faces."""
+    options = {"size": 2 * TILE} if seed >= NOBODY else {"wide": 0.4}
+    scene = scene_of(seed, portraits, pictures, **options)
+    return draw_patches(np.random.default_rng([seed, 1]), scene, first_look(scene.picture)[0])
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -153,17 +155,24 @@ def rate_at(step: int, steps: int) -> float:
 
 
 def mine(network: nn.Module, pictures: list[np.ndarray]) -> list[int]:
-    """Return the seeds of scenes without faces in which the finder sees some, the worst first."""
+    """Return the seeds of scenes without faces in which a network sees some, the worst first."""
+    seeds = range(NOBODY, NOBODY + MINED_OF)
     network.eval()
-    worst: list[tuple[float, int]] = []
     with torch.no_grad():
-        for start in range(NOBODY, NOBODY + MINED_OF, BATCH):
-            seeds = range(start, start + BATCH)
-            drawn, _ = next(scenes(iter(seeds), [], pictures))
-            highest = network(torch.from_numpy(drawn))[:, 0].amax((1, 2))
-            worst += zip(highest.tolist(), seeds, strict=True)
+        worst = [(_highest(network, seed, pictures), seed) for seed in seeds]
     network.train()
     return [seed for logit, seed in sorted(worst, reverse=True) if logit > -2.0][: MINED_OF // 4]
+
+
+def _highest(network: nn.Module, seed: int, pictures: list[np.ndarray]) -> float:
+    """The logit of what looks most like a face in the scene of a seed, which has none."""
+    if isinstance(network, Refiner):
+        seen = patches_of(seed, [], pictures)[0]
+    else:
+        seen = scene_of(seed, [], pictures).picture[None]
+    if not len(seen):
+        return -np.inf
+    return float(network(torch.from_numpy(seen.transpose(0, 3, 1, 2).copy()))[:, 0].max())
 
 
 class Training:
@@ -204,8 +213,6 @@ def train(network: nn.Module, portraits: Photos, pictures: list[np.ndarray], out
     """Train one of the two networks, or go on where it was stopped; it ends with its weights' average."""
     name, losses = ("finder", loss) if isinstance(network, Finder) else ("refiner", refiner_loss)
     now, steps = Training(network, name, out), STEPS[name]
-    if name == "refiner":
-        now.mined = torch.load(out / "finder.pt", weights_only=True)["mined"]
 
     def stream() -> Iterator[tuple[Tensor, Tensor]]:
         part = Stream(name, now.step, now.mined, portraits, pictures)
@@ -261,7 +268,7 @@ def main() -> None:
     cv2.setNumThreads(1)  # OpenCV's threads do not live on in the process that draws
     arguments.out.mkdir(parents=True, exist_ok=True)
     portraits = Photos(training_rows(arguments.data))
-    pictures = [one for number, one in enumerate(pictures_in(arguments.pictures)) if number % SPARED]
+    pictures = pictures_in(arguments.pictures)
     print(f"{len(portraits)} faces, {len(pictures)} pictures without", flush=True)
     # The refiner learns from what the finder sees, so the finder has to be in its place first.
     FINDER.mkdir(exist_ok=True)

@@ -1,10 +1,12 @@
-"""Collect pictures without a face: Debian's wallpapers and stamps to draw with.
+"""Collect pictures without a face: wallpapers, photos of places, things to draw with, from Debian's packages.
 
-    python -m tools.weights.pictures data/pictures                    for the finder to learn from
-    python -m tools.weights.pictures data/unseen-pictures --unseen    others, to judge detectors by
+    python -m tools.weights.pictures data/pictures                               for the finder to learn from
+    python -m tools.weights.pictures data/choosing-pictures --for choosing       to choose its thresholds by
+    python -m tools.weights.pictures data/unseen-pictures --for judging          to judge detectors by
 
 apt-get downloads the packages, as anybody may; nothing is installed. Their licenses are free, and each
-package names them. What may show a face is left out: people, apes, masks, dolls.
+package names them. What may show a face is left out: people, apes, masks, dolls. No two uses share a package,
+but for endless-sky-data: its photos are told apart by who contributed them.
 """
 
 import argparse
@@ -15,26 +17,51 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-PACKAGES = [
-    *("gcompris-qt-data", "gnome-backgrounds", "mate-backgrounds"),
-    *("plasma-workspace-wallpapers", "tuxpaint-stamps-default", "ukui-wallpapers"),
-]
-# Photos, patterns and two dogs. Nothing was learned from them, or chosen by them.
-UNSEEN = ["lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "palapeli-data"]
+# For each use, the packages, and which of their files.
+PACKAGES = {
+    "learning": {
+        "gcompris-qt-data": "*",
+        "gnome-backgrounds": "*",
+        "plasma-workspace-wallpapers": "*",
+        "tuxpaint-stamps-default": "*",
+        "endless-sky-data": "land/*[0-9].jpg",
+        "extremetuxracer-data": "etr/te*/*",
+        "neverball-data": "shot-mym*/*",
+        "scorched3d-data": "landscape/*/*",
+        "ukui-wallpapers": "*",
+    },
+    "choosing": {
+        "endless-sky-data": "land/*-*.jpg",
+        "mate-backgrounds": "*",
+        "stellarium-data": "landscapes/*/*",
+    },
+    # Photos, patterns and two dogs. Nothing was learned from them, or chosen by them.
+    "judging": {"lomiri-wallpapers-16.04": "*", "lomiri-wallpapers-20.04": "*", "palapeli-data": "*"},
+}
 LEFT_OUT = [
-    *("people", "halloween", "apes", "alphabets", "screenshot", "dolls", "religio", "mythical"),
-    *("christmas", "seasonal/easter", "palapeli-data/usr/share/icons", "palapeli-data/usr/share/doc"),
+    *("people", "halloween", "/apes", "alphabets", "screenshot", "dolls", "religio", "mythical"),
+    *(
+        "christmas",
+        "seasonal/easter",
+        "palapeli-data/usr/share/icons",
+        "palapeli-data/usr/share/doc",
+        "land/space5",
+    ),
 ]
 SUFFIXES = (".jpg", ".png", ".webp", ".jpeg")
 SIDE = 800
 
 
-def unpacked(packages: list[str], folder: Path) -> None:
-    """Download and unpack packages into a folder."""
+def unpacked(packages: dict[str, str], folder: Path) -> list[Path]:
+    """Download and unpack packages into a folder, and return the paths of the files that match."""
     subprocess.run(["apt-get", "download", "-qq", *packages], cwd=folder, check=True)
+    paths = []
     for package in sorted(folder.glob("*.deb")):
         name = package.name.partition("_")[0]
-        subprocess.run(["dpkg-deb", "-x", package.name, f"x_{name}"], cwd=folder, check=True)
+        top = folder / f"x_{name}"
+        subprocess.run(["dpkg-deb", "-x", package.name, top.name], cwd=folder, check=True)
+        paths += [path for path in sorted(top.rglob("*")) if path.match(packages[name])]
+    return paths
 
 
 def opaque(picture: Image.Image, color: np.ndarray) -> Image.Image:
@@ -49,16 +76,14 @@ def opaque(picture: Image.Image, color: np.ndarray) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path, help="the folder for the pictures")
-    parser.add_argument("--unseen", action="store_true", help="those that the finder never learned from")
+    parser.add_argument("--for", dest="use", choices=PACKAGES, default="learning", help="see above")
     arguments = parser.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        unpacked(UNSEEN if arguments.unseen else PACKAGES, Path(name))
-        paths = [path for top in sorted(Path(name).glob("x_*")) for path in sorted(top.rglob("*"))]
         kept = [
             path
-            for path in paths
+            for path in unpacked(PACKAGES[arguments.use], Path(name))
             if path.is_file()
             and path.suffix in SUFFIXES
             and not any(word in str(path.relative_to(name)) for word in LEFT_OUT)
