@@ -202,7 +202,7 @@ $(RESULTS)/tilts.json $(RESULTS)/photos.json:
 endif
 
 runs/unseen-pictures: | $(READY)
-	$(RUN) tools.weights.pictures data/unseen-pictures --unseen
+	$(RUN) tools.weights.pictures data/unseen-pictures --for judging
 	@mkdir -p $(@D) && touch $@
 
 $(RESULTS)/attack-inputs.json: tools/experiments/attack_inputs.py $(EXPORTED)

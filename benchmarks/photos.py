@@ -6,7 +6,7 @@ Whole photos of All-Age-Faces and APPA-REAL that no network of ours has learned 
 pasted on photos of things, 640 x 480. (APPA-REAL's points were found by MTCNN, and faces without points are
 left out: that peer is flattered.) Counted is who is found by size and by tilt, what is taken for a face in
 pictures without one, how far the turn and the points are off, and the time for a frame on one thread, every
-detector's measured in turn. A folder of `python -m tools.weights.pictures FOLDER --unseen` adds pictures
+detector's measured in turn. A folder of `python -m tools.weights.pictures FOLDER --for judging` adds pictures
 without a face from elsewhere, by which nothing was chosen. What a tilt does to an age: benchmarks/tilts.py.
 YuNet joins where its file is at `detectors.YUNET`; mediapipe and facenet-pytorch, which need older packages,
 where the Python of an environment is named that has them (`pip install mediapipe==0.10.14 "numpy<2"`, or

@@ -228,10 +228,9 @@ def _fit_age(ages: np.ndarray, differences: np.ndarray, truth: np.ndarray) -> Ag
     """
     starts = _starts(truth)
     group = _group(starts, truth)
-    fold = np.arange(len(truth)) % FOLDS
-    if any(np.bincount(fold[group == g]).max() > (group == g).sum() / 2 for g in range(len(starts))):
-        # The faces come in a rotation: a group lies mostly in one fold, and is dealt to all.
-        fold[np.argsort(group, kind="stable")] = np.arange(len(truth)) % FOLDS
+    # Each group is dealt to all folds, in whatever order the faces come.
+    fold = np.empty(len(truth), int)
+    fold[np.argsort(group, kind="stable")] = np.arange(len(truth)) % FOLDS
     shapes = [
         _shape(ages[keep], differences[keep], truth[keep], starts)
         for keep in (fold != i for i in range(FOLDS))

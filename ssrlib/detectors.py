@@ -39,7 +39,7 @@ FINDER = Path(__file__).parent / "pretrained" / "finder"
 LOWER = 0.1
 # The finder's photo is halved until its longer side has at most this many pixels.
 SMALLEST_COPY = 48
-# What deserves a second look, what both looks together take for a face, and what is still one a moment later:
+# What deserves a second look, what all looks together take for a face, and what is still one a moment later:
 # chances from 0 to 1. tools/weights/threshold.py chose the second on validation photos.
 POSSIBLE, CERTAIN, STILL = 0.25, 0.7, 0.5
 # What is found below this score is doubted: `estimator.Reading.sure`. tools/weights/threshold.py chose it.
@@ -174,7 +174,11 @@ def _find_yunet(photo: np.ndarray) -> list[Box]:
 
 
 def _find_finder(photo: np.ndarray) -> list[Box]:
-    return [box for box, score in look(photo) if score >= CERTAIN]
+    return _certain(look(photo))
+
+
+def _certain(boxes: list[Box]) -> list[Box]:
+    return [box for box in boxes if box.score is not None and box.score >= CERTAIN]
 
 
 def _find_any_angle(photo: np.ndarray) -> list[Box]:
@@ -185,12 +189,12 @@ def _find_any_angle(photo: np.ndarray) -> list[Box]:
     """
     points, scores = [], []
     for quarters in range(4):
-        for box, score in look(np.ascontiguousarray(np.rot90(photo, quarters))):
+        for box in look(np.ascontiguousarray(np.rot90(photo, quarters))):
             points.append(_turned_back(points_of(box), quarters, photo))
-            scores.append(score)
+            scores.append(box.score)
     found: list[Box] = []
-    for box, score in _boxes(np.reshape(points, (-1, 5, 2)), np.array(scores)):
-        if score >= CERTAIN and not any(_holds_center(surer, box) for surer in found):
+    for box in _certain(_boxes(np.reshape(points, (-1, 5, 2)), np.array(scores))):
+        if not any(_holds_center(surer, box) for surer in found):
             found.append(box)
     return found
 
@@ -209,12 +213,13 @@ def _turned_back(points: np.ndarray, quarters: int, photo: np.ndarray) -> np.nda
     return back
 
 
-def look(photo: np.ndarray) -> list[tuple[Box, float]]:
-    """Find all that could be a face with the built-in finder, and how sure it is of each, from 0 to 1.
+def look(photo: np.ndarray) -> list[Box]:
+    """Find all that could be a face with the built-in finder, the surest first.
 
     The first network knows faces of one size. So it looks at the photo, at its half, its quarter and so on.
-    The second looks once more at each place where the first saw something, turned upright and at one size. It
-    places the points; how sure both are is the geometric mean of their chances.
+    The second looks at each place where the first saw something, turned upright and at one size, and places
+    the points. Then it looks once more, at the face as it has just seen it, which lies straighter in its
+    square. A box's score is the geometric mean of the three chances.
 
     >>> look(np.zeros((100, 100, 3), np.uint8))
     []
@@ -222,7 +227,8 @@ def look(photo: np.ndarray) -> list[tuple[Box, float]]:
     points, first = first_look(photo)
     kept = _nms(points, first)
     points, second = _second_look(photo, points[kept])
-    return _boxes(points, np.sqrt(first[kept] * second))
+    points, third = _second_look(photo, points)
+    return _boxes(points, np.cbrt(first[kept] * second * third))
 
 
 def look_again(photo: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
@@ -282,10 +288,8 @@ def lies_otherwise(photo: np.ndarray, boxes: Sequence[Box]) -> list[bool]:
     return doubted
 
 
-def _boxes(points: np.ndarray, scores: np.ndarray) -> list[tuple[Box, float]]:
-    kept = _nms(points, scores)
-    found = zip(points[kept], scores[kept].tolist(), strict=True)
-    return [(box_of(five, score), score) for five, score in found]
+def _boxes(points: np.ndarray, scores: np.ndarray) -> list[Box]:
+    return [box_of(points[number], float(scores[number])) for number in _nms(points, scores)]
 
 
 def first_look(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

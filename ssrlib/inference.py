@@ -105,8 +105,9 @@ def predict_split(
 
     Returns:
         The split's rows, and beside them `truth` (from `Target.labels`), `value` (the answer: a number, or
-        the probability of the second class), `without_flip` (the network's output for the face alone),
-        `difference` (from the mirror image's), and for a number `low` and `high`.
+        the probability of the second class), `output` (the network's own, the mean over face and mirror
+        image, which `calibration.fit` learns from), `without_flip` (that of the face alone), `difference`
+        (from the mirror image's), and for a number `low` and `high`.
 
     Raises:
         ValueError: the split has no face with a known label, or the network's answer to a face is
@@ -128,7 +129,7 @@ def predict_split(
             f"the network's answer is not a number for {wrong.sum()} of {len(values)} faces, first for "
             f"{rows['path'][wrong.argmax()]}; its weights are damaged, or training went wrong"
         )
-    rows = rows.assign(value=values, without_flip=looks, difference=differences)
+    rows = rows.assign(value=values, output=values, without_flip=looks, difference=differences)
     if target.classes:
         return rows.assign(value=probability(calibration, values))
     low, high = age_interval(calibration, values, differences)
@@ -138,7 +139,7 @@ def predict_split(
 def calibrate(network: FaceNetwork, store: FaceStore) -> Calibration:
     """Learn from a store's validation split how sure a network is; see `calibration.fit`."""
     answers = predict_split(network, store, "validation")
-    columns = (answers[name].to_numpy() for name in ("value", "difference", "truth"))
+    columns = (answers[name].to_numpy() for name in ("output", "difference", "truth"))
     return fit(target_of(network), *columns)
 
 

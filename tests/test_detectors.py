@@ -131,7 +131,7 @@ def test_a_face_is_found_again_where_it_was_and_near_there_and_not_elsewhere():
 
 def test_a_find_carries_its_score_into_a_large_photo_and_through_a_second_look():
     blurred = cv2.GaussianBlur(PHOTO, (0, 0), 3)  # she, and her suit, which it takes for a face
-    surest = [score for _, score in detectors.look(blurred)][:2]
+    surest = [box.score for box in detectors.look(blurred)][:2]
     found = detectors.find(blurred)
     assert [box.score for box in found] == surest[::-1]
     assert found[0].score < detectors.SURE < 0.9 < found[1].score
@@ -174,9 +174,10 @@ def test_landmarks_of_a_large_photo_are_in_its_own_pixels():
 def test_look_tells_how_sure_it_is():
     frame, _ = scene(100, 0)
     found = detectors.look(frame)
-    assert found[0][1] > 0.9
-    assert all(0 <= score <= 1 for _, score in found)
-    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    scores = [box.score for box in found]
+    assert scores[0] > 0.9
+    assert all(0 <= score <= 1 for score in scores)
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_the_thresholds_are_what_validation_chose():

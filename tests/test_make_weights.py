@@ -119,7 +119,7 @@ PEERS = "--peer mediapipe=mp/python --peer facenet-pytorch=fn/python"
 MEASURES += ["tools.weights.utkface photos", f"benchmarks.tilts three {PEERS}"]
 MEASURES += ["benchmarks.following three", "tools.experiments.attack_inputs --keras h5"]
 # It asks the finder, and no network for age or gender.
-PICTURES = "tools.weights.pictures data/unseen-pictures --unseen"
+PICTURES = "tools.weights.pictures data/unseen-pictures --for judging"
 COMPARISON = f"benchmarks.photos three --pictures data/unseen-pictures {PEERS}"
 PHOTOS_RECORD = "book/results/photos.json"
 OF_THE_FINDER = ["tools.weights.missed three", PICTURES, COMPARISON]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ssrlib import inference, metrics, store, weights
+from ssrlib import calibration, inference, metrics, store, weights
 from ssrlib.network import FaceNetwork, SSRNet
 from ssrlib.targets import AGE, GENDER
 
@@ -106,6 +106,18 @@ def test_a_split_is_read_in_batches_and_only_that_split(age_network, tmp_path, m
     monkeypatch.setattr(inference, "BATCH", 3)
     parts = inference.predict_split(age_network, noise, "test")
     assert parts["value"].to_numpy() == pytest.approx(whole["value"].to_numpy(), abs=1e-4)
+
+
+def test_gender_is_calibrated_on_the_networks_own_outputs(tmp_path):
+    network = weights.load(weights.pretrained("gender"))
+    faces = store_of(rows_of(200), tmp_path / "faces").split("test")[0]
+    outputs, differences = inference.flip_average(lambda some: inference.predict(network, some), faces)
+    noise = np.random.default_rng(1).normal(0, outputs.std(), 200)
+    male = outputs + noise > np.median(outputs)
+    rows = rows_of(200, gender=np.where(male, "male", "female"), split="validation")
+    fitted = inference.calibrate(network, store_of(rows, tmp_path / "labeled"))
+    expected = calibration.fit(GENDER, outputs, differences, male.astype(float))
+    assert fitted["platt"] == pytest.approx(expected["platt"], rel=1e-3)
 
 
 def test_all_equal_ages_and_a_train_split_without_labels(age_network, tmp_path):

@@ -48,9 +48,12 @@ import { unpackNumbers } from "./network.js";
 export function findFaces(finder, picture) {
   const first = apart(finder, firstLook(finder, picture));
   const second = secondLook(finder, picture, first);
-  // How sure both are: the geometric mean of their chances.
-  const both = second.map(({ points, score }, i) => ({ points, score: Math.sqrt(first[i].score * score) }));
-  return largestFirst(finder, apart(finder, both).filter(({ score }) => score >= finder.rules.certain));
+  const third = secondLook(finder, picture, second);
+  // How sure all three looks are: the geometric mean of their chances.
+  const all = third.map(({ points, score }, i) => {
+    return { points, score: Math.cbrt(first[i].score * second[i].score * score) };
+  });
+  return largestFirst(finder, apart(finder, all).filter(({ score }) => score >= finder.rules.certain));
 }
 
 /**

@@ -247,7 +247,7 @@ def test_the_finder_sees_the_same_faces(call):
     sent = [[as_rgba(picture), picture.shape[1], picture.shape[0]] for picture in pictures]
     finder, counts, doubts, estimator = pack_finder(), [], [], AgeGenderEstimator(backend="onnx")
     for picture, (found, again) in zip(pictures, call(FIND, [finder, sent]), strict=True):
-        expected = [box for box, score in detectors.look(picture) if score >= detectors.CERTAIN]
+        expected = [box for box in detectors.look(picture) if box.score >= detectors.CERTAIN]
         expected.sort(key=lambda box: box.width, reverse=True)
         assert len(found) == len(again) == len(expected)
         for face, box in zip(found, expected, strict=True):

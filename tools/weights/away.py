@@ -37,7 +37,7 @@ def rows_of(
     if not calibration:
         table = inference.predict_split(network, store, "validation")
         table = table[table["source"].isin(known)]
-        columns = (table[column].to_numpy() for column in ("value", "difference", "truth"))
+        columns = (table[column].to_numpy() for column in ("output", "difference", "truth"))
         calibration = fit(target, *columns)
         if target is AGE:
             calibration = widened(calibration, factor)

@@ -3,7 +3,8 @@
     python -m tools.weights.threshold DATA --pictures FOLDER
 
 Whole photos of the validation splits of All-Age-Faces and APPA-REAL, pasted as benchmarks/photos.py pastes
-others, say how many faces are found at each threshold; pictures that training spared say how much else is.
+others, say how many faces are found at each threshold; pictures that the finder never learned from, those of
+`tools.weights.pictures FOLDER --for choosing`, say how much else is.
 The lowest threshold with at most one false find in 100 pictures is `detectors.CERTAIN`. The lowest from which
 that holds for the count's upper bound, too, is `detectors.SURE`: six in 600 may be luck. A test compares.
 """
@@ -18,7 +19,7 @@ from scipy.stats import chi2
 
 from benchmarks.photos import QUESTIONS, hit, part_of, scene
 from ssrlib import detectors, results
-from tools.weights.finder import SPARED, Photos, pictures_in, rows_of
+from tools.weights.finder import Photos, pictures_in, rows_of
 
 THRESHOLDS = np.round(np.arange(0.3, 0.96, 0.05), 2)
 EMPTY, EACH, MOST = 600, 100, 0.01
@@ -35,12 +36,12 @@ def scores(photos: Photos, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.n
         tilt = float(rng.uniform(*tilts)) * rng.choice([-1, 1])
         portrait = photos[int(rng.integers(len(photos)))]
         frame, points = scene(rng, portrait, pictures[number % len(pictures)], side, tilt)
-        found = [score for box, score in detectors.look(frame) if hit(box, points)]
+        found = [box.score for box in detectors.look(frame) if hit(box, points)]
         faces.append(max(found, default=0.0))
     others = [
-        score
+        box.score
         for number in range(EMPTY)
-        for _, score in detectors.look(part_of(rng, pictures[number % len(pictures)]))
+        for box in detectors.look(part_of(rng, pictures[number % len(pictures)]))
     ]
     return np.array(faces), np.array(others)
 
@@ -68,13 +69,13 @@ def lowest(curve: pd.DataFrame, column: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with aaf/, appa/ and utkface/")
-    parser.add_argument("--pictures", type=Path, required=True, help="as for tools/weights/finder.py")
+    parser.add_argument("--pictures", type=Path, required=True, help="pictures to choose by")
     arguments = parser.parse_args()
     results.check_committed()
     cv2.setNumThreads(1)
     rows = rows_of(arguments.data, ("validation",))
     photos = Photos(rows[rows["source"] != "utkface"])
-    faces, others = scores(photos, pictures_in(arguments.pictures)[::SPARED])
+    faces, others = scores(photos, pictures_in(arguments.pictures))
     counts = [int((others >= threshold).sum()) for threshold in THRESHOLDS]
     curve = pd.DataFrame(
         {
@@ -92,7 +93,7 @@ def main() -> None:
         {"chosen": chosen, "sure": sure, "curve": curve.to_dict("records")},
         weights=(),
         finder=detectors.finder_sha256(),
-        data="All-Age-Faces and APPA-REAL, validation splits, on pictures that training spared",
+        data="All-Age-Faces and APPA-REAL, validation splits, on pictures it did not learn from",
         seed=3,
     )
 
