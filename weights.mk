@@ -30,12 +30,12 @@ TEACHERS := $(SEEDS:%=--teacher runs/%/age/best.safetensors)
 CALIBRATED := $(RESULTS)/age-test.json $(RESULTS)/gender-test.json
 HOME_RUNS := $(RESULTS)/age-runs.json $(RESULTS)/gender-runs.json
 EXPORTED := ssrlib/pretrained/age.json ssrlib/pretrained/gender.json
-MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json corruptions-photos.json missed.json photos.json int8.json why.json maps.json duplicates.json intervals.json utkface.json tilts.json following.json attack-inputs.json)
+MEASURED := $(addprefix $(RESULTS)/,away.json corruptions.json corruptions-validation.json corruptions-photos.json missed.json photos.json int8.json why.json maps.json duplicates.json intervals.json utkface.json tilts.json doubt.json following.json attack-inputs.json)
 SHOWN := book/datasheet.md $(RESULTS)/film.json
 # What takes its time must have the machine to itself: these come last, one after the other, whatever -j says.
 TIMED := $(addprefix $(RESULTS)/,benchmark-accuracy.json latency.json benchmark-webcam.json benchmark-cold.json benchmark-browser.json)
 AFTER_NOTEBOOKS := $(addprefix $(RESULTS)/,notebooks.json site.json portable.json)
-FOUND := $(addprefix $(RESULTS)/,corruptions-photos.json missed.json photos.json tilts.json following.json film.json latency.json benchmark-webcam.json benchmark-cold.json benchmark-browser.json)
+FOUND := $(addprefix $(RESULTS)/,corruptions-photos.json missed.json photos.json tilts.json doubt.json following.json film.json latency.json benchmark-webcam.json benchmark-cold.json benchmark-browser.json)
 UNREAD := $(addprefix $(RESULTS)/,film.json benchmark-webcam.json benchmark-cold.json attack-inputs.json attack-kills.json) $(AFTER_NOTEBOOKS)
 READ_BY_CHAPTERS := $(filter-out $(UNREAD),$(wildcard $(RESULTS)/*.json))
 
@@ -171,6 +171,9 @@ $(RESULTS)/utkface.json: tools/weights/utkface.py $(CALIBRATED)
 	$(RUN) tools.weights.utkface "$(UTKFACE)"
 
 ifdef PHOTOS
+$(RESULTS)/doubt.json: benchmarks/doubt.py $(EXPORTED)
+	$(RUN) benchmarks.doubt "$(PHOTOS)"
+
 $(RESULTS)/following.json: benchmarks/following.py $(EXPORTED)
 	$(RUN) benchmarks.following "$(PHOTOS)"
 
@@ -180,7 +183,7 @@ $(RESULTS)/corruptions-photos.json: tools/weights/corrupted_photos.py tools/weig
 $(RESULTS)/missed.json: tools/weights/missed.py data/aaf/store.json data/appa/store.json
 	$(RUN) tools.weights.missed "$(PHOTOS)"
 else
-$(addprefix $(RESULTS)/,following.json corruptions-photos.json missed.json): $(EXPORTED)
+$(addprefix $(RESULTS)/,doubt.json following.json corruptions-photos.json missed.json): $(EXPORTED)
 	@echo "$@ stays as it is: for a new one, say where aaf/, appa/ and utkface/ lie: make weights PHOTOS=FOLDER"
 endif
 

@@ -96,7 +96,7 @@ READ_ONNX = (
 )
 READ_ONNX += tuple(
     f"benchmarks.{name}"
-    for name in ("tilts", "following", "accuracy", "latency", "webcam", "cold", "browser")
+    for name in ("tilts", "doubt", "following", "accuracy", "latency", "webcam", "cold", "browser")
 )
 STRANGERS = [
     "tools.weights.strangers --without aaf runs/helped-without-aaf "
@@ -117,7 +117,11 @@ MEASURES += [
 ]
 PEERS = "--peer mediapipe=mp/python --peer facenet-pytorch=fn/python"
 MEASURES += ["tools.weights.utkface photos", f"benchmarks.tilts three {PEERS}"]
-MEASURES += ["benchmarks.following three", "tools.experiments.attack_inputs --keras h5"]
+MEASURES += [
+    "benchmarks.doubt three",
+    "benchmarks.following three",
+    "tools.experiments.attack_inputs --keras h5",
+]
 # It asks the finder, and no network for age or gender.
 PICTURES = "tools.weights.pictures data/unseen-pictures --for judging"
 COMPARISON = f"benchmarks.photos three --pictures data/unseen-pictures {PEERS}"

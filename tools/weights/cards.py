@@ -69,10 +69,10 @@ points' errors are shares of the distance between the eyes.
 {found}
 
 The threshold, {threshold}, was chosen on validation photos, as the lowest with at most one false find in 100
-pictures that training spared. What it finds with a score below {sure} is doubted (`Reading.sure`). From there
-on, it took {surely_false:.2g} other things for faces in 100 of those pictures; with 95 % confidence, at most
-{at_most:.1f}. Of the faces in those validation photos, {surely_found:.1%} have such a score, and
-{all_found:.1%} are found at all.
+parts of pictures that took no part in training. What it finds with a score below {sure} is doubted
+(`Reading.sure`). From there on, it took {surely_false:.2g} other things for faces in 100 of those parts;
+with 95 % confidence, at most {at_most:.1f}. Of the faces in those validation photos, {surely_found:.1%} have
+such a score, and {all_found:.1%} are found at all.
 
 The pictures of the test come from elsewhere, and there it is wrong more often, even when it is sure:
 
