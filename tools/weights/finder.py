@@ -35,7 +35,7 @@ MARKS = [
     for axis in "xy"
 ]
 BATCH, RATE, DECAY, SMOOTHING = 32, 4e-3, 1e-4, 0.998
-STEPS = {"finder": 10_000, "refiner": 12_000}
+STEPS = {"finder": 10_000, "refiner": 8_000}
 SAVE_EVERY = 100
 # From this share of its steps on, every so manyth scene is one without faces in which the network saw some.
 MINE_FROM, MINED_OF, MINED_EVERY = 0.4, 4000, {"finder": 8, "refiner": 6}
