@@ -6,7 +6,7 @@ Whole photos of the validation splits of All-Age-Faces and APPA-REAL, pasted as 
 others, say how many faces are found at each threshold; pictures that the finder never learned from, those of
 `tools.weights.pictures FOLDER --for choosing`, say how much else is.
 The lowest threshold with at most one false find in 100 pictures is `detectors.CERTAIN`. The lowest from which
-that holds for the count's upper bound, too, is `detectors.SURE`: six in 600 may be luck. A test compares.
+that holds for the count's upper bound, too, is `detectors.SURE`: one in 100 may be luck. A test compares.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from ssrlib import detectors, results
 from tools.weights.finder import Photos, pictures_in, rows_of
 
 THRESHOLDS = np.round(np.arange(0.3, 0.96, 0.05), 2)
-EMPTY, EACH, MOST = 600, 100, 0.01
+EMPTY, EACH, MOST = 2000, 100, 0.01
 # Columns of the curve: what was counted in 100 pictures, and how many it may be in the long run.
 FALSE, AT_MOST = "false finds in 100", "at most, 95 %"
 
