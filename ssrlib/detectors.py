@@ -41,9 +41,9 @@ LOWER = 0.1
 SMALLEST_COPY = 48
 # What deserves a second look, what all looks together take for a face, and what is still one a moment later:
 # chances from 0 to 1. tools/weights/threshold.py chose the second on validation photos.
-POSSIBLE, CERTAIN, STILL = 0.25, 0.7, 0.5
+POSSIBLE, CERTAIN, STILL = 0.25, 0.75, 0.5
 # What is found below this score is doubted: `estimator.Reading.sure`. tools/weights/threshold.py chose it.
-SURE = 0.75
+SURE = 0.8
 # With more of its square than this share outside the photo, a face is doubted. In validation photos that were
 # cut off at one side, ages moved by 1.6 years up to 0.15, by 3.7 from 0.2 to 0.25, and by 7 beyond 0.35.
 OUTSIDE = 0.25
