@@ -9,10 +9,10 @@ from ssrlib.scenes import Portrait, paste
 PHOTO = data.astronaut()
 POINTS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 141]])
 NEAR = PHOTO[:300, 80:380]
-# She twice: on the left in the dark, where the finder hardly sees her.
-LIGHT_AND_DARK = np.hstack([(0.028 * NEAR).astype(np.uint8), NEAR])
+# She twice: on the left in fog, where the finder hardly sees her.
+FOGGY_AND_CLEAR = np.hstack([(0.1 * NEAR + 0.9 * 128).astype(np.uint8), NEAR])
 # Turns, in degrees, at which the finder takes something in `scene(100, TURN)` for a face all the same.
-LYING = (85, 205, 255)
+LYING = (85, 205, 260)
 
 
 def scene(side: float, roll: float) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from ssrlib.calibration import age_interval
 from ssrlib.detectors import Box
 from ssrlib.estimator import AgeGenderEstimator, Reading
 from ssrlib.tracking import LONGEST, LOST_SECONDS, STEADY, Following, Tracker, find_again, find_new, iou
-from testing.faces import LIGHT_AND_DARK, LYING, scene
+from testing.faces import FOGGY_AND_CLEAR, LYING, scene
 
 boxes = st.builds(Box, *[st.integers(0, 300)] * 2, *[st.integers(1, 300)] * 2)
 
@@ -172,10 +172,10 @@ def test_quick_searches_find_the_face_that_the_thorough_one_finds(frame):
 def test_a_doubtful_face_is_still_doubted_where_it_is_found_again():
     estimator, following = AgeGenderEstimator(backend="onnx"), Following()
     for now in (0.0, 0.1):  # the second frame is searched only near the faces of the first
-        tracks = following.follow(LIGHT_AND_DARK, now, estimator)
+        tracks = following.follow(FOGGY_AND_CLEAR, now, estimator)
     assert following.searched == 0
     sure = {track.steady.box.x > 300: track.steady.sure for track in tracks}
-    assert sure == {True: True, False: False}, "she in the light, and she in the dark"
+    assert sure == {True: True, False: False}, "she in the open, and she in fog"
 
 
 def test_a_followed_face_on_its_side_is_doubted_as_the_search_doubts_it(monkeypatch):

@@ -317,25 +317,24 @@ export function inverse([a, b, c, d, e, f]) {
  */
 export function warp({ data, width, height }, matrix, side) {
   const out = new ImageData(side, side);
-  const back = inverse(matrix);
   const steps = Math.max(1, Math.round(1 / Math.hypot(matrix[0], matrix[3])));
+  const [a, b, c, d, e, f] = inverse(enlarged(matrix, steps));
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
       const sums = [0, 0, 0];
       for (let part = 0; part < steps * steps; part++) {
-        const across = x + ((part % steps) + 0.5) / steps - 0.5;
-        const down = y + (Math.floor(part / steps) + 0.5) / steps - 0.5;
-        const u = clamp(back[0] * across + back[1] * down + back[2], 0, width - 1);
-        const v = clamp(back[3] * across + back[4] * down + back[5], 0, height - 1);
-        const left = Math.floor(u), top = Math.floor(v);
-        const right = Math.min(left + 1, width - 1), bottom = Math.min(top + 1, height - 1);
-        const share = u - left, below = v - top;
+        const across = steps * x + part % steps, down = steps * y + Math.floor(part / steps);
+        const u = place(a * across, b * down + c), v = place(d * across, e * down + f);
+        const column = Math.floor(u), row = Math.floor(v);
+        const left = clamp(column, 0, width - 1), right = clamp(column + 1, 0, width - 1);
+        const top = clamp(row, 0, height - 1), bottom = clamp(row + 1, 0, height - 1);
+        const share = u - column, below = v - row;
         for (let color = 0; color < 3; color++) {
           const above = data[4 * (top * width + left) + color] * (1 - share) +
             data[4 * (top * width + right) + color] * share;
           const under = data[4 * (bottom * width + left) + color] * (1 - share) +
             data[4 * (bottom * width + right) + color] * share;
-          sums[color] += above * (1 - below) + under * below;
+          sums[color] += Math.floor(above * (1 - below) + under * below + 0.5);
         }
       }
       const at = 4 * (y * side + x);
@@ -344,6 +343,17 @@ export function warp({ data, width, height }, matrix, side) {
     }
   }
   return out;
+}
+
+/** The same square with pixels that are so many times smaller. @param {Matrix} matrix @param {number} times @returns {Matrix} */
+function enlarged([a, b, c, d, e, f], times) {
+  const middle = (times - 1) / 2;
+  return [times * a, times * b, times * c + middle, times * d, times * e, times * f + middle];
+}
+
+/** Where to look, as OpenCV computes it: the sum of two numbers, in 32nds of a pixel. @param {number} step @param {number} start */
+function place(step, start) {
+  return Math.floor((Math.round(1024 * step) + Math.round(1024 * start) + 16) / 32) / 32;
 }
 
 /** Half of a picture's size, each pixel the mean of four; an odd last row or column is doubled first. @param {Pixels} picture */

@@ -27,6 +27,7 @@ from ssrlib.estimator import Reading
 from ssrlib.inference import predict
 from ssrlib.landmarks import TEMPLATE, placed, share_outside
 from ssrlib.widgets.try_it import pack, pack_finder
+from testing.faces import FOGGY_AND_CLEAR, LYING, scene
 from testing.lab import as_rgba, open_modules, open_page
 
 PORTRAIT = data.astronaut()
@@ -237,11 +238,11 @@ def test_the_finder_sees_the_same_faces(call):
         PORTRAIT,
         cv2.warpAffine(PORTRAIT, turn, (321, 243), borderMode=cv2.BORDER_REPLICATE),
         np.hstack([PORTRAIT[:300, 100:400], PORTRAIT[:300, 100:400][:, ::-1]]),
-        cv2.GaussianBlur(PORTRAIT, (0, 0), 3),  # in which her suit is taken for a face, and doubted
+        FOGGY_AND_CLEAR,
         data.coffee()[::2, ::2],
         np.random.default_rng(0).integers(0, 256, (37, 53, 3)).astype(np.uint8),
-        *(np.ascontiguousarray(np.rot90(PORTRAIT, quarters)) for quarters in (1, 3)),
-        PORTRAIT[110:],
+        *(scene(side, LYING[-1])[0] for side in (60, 100)),
+        PORTRAIT[100:],
         np.ascontiguousarray(PORTRAIT[:, :220]),
     ]
     sent = [[as_rgba(picture), picture.shape[1], picture.shape[0]] for picture in pictures]
