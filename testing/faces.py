@@ -8,7 +8,7 @@ from ssrlib.scenes import Portrait, paste
 
 PHOTO = data.astronaut()
 POINTS = np.array([[206.0, 101], [248, 101], [226, 122], [207, 141], [244, 141]])
-NEAR = PHOTO[:300, 80:380]
+NEAR = PHOTO[:304, 80:368]
 # She twice: on the left in fog, where the finder hardly sees her.
 FOGGY_AND_CLEAR = np.hstack([(0.1 * NEAR + 0.9 * 128).astype(np.uint8), NEAR])
 # Turns, in degrees, at which the finder takes something in `scene(100, TURN)` for a face all the same.

@@ -19,6 +19,7 @@ from ssrlib.datasets import synthetic
 from ssrlib.detectors import Box
 from ssrlib.face_crop import Crop
 from ssrlib.widgets import TryIt
+from testing.faces import FOGGY_AND_CLEAR, LYING, scene
 from testing.lab import in_background
 from tools.site import notebooks
 
@@ -204,7 +205,7 @@ def test_every_face_of_a_picture_can_be_read(page, opened, tmp_path, screenshot)
 def test_what_the_finder_hardly_takes_for_a_face_is_doubted(page, opened, tmp_path):
     opened()
     before = answer(page)
-    choose(page, tmp_path, cv2.GaussianBlur(PORTRAIT, (0, 0), 3))  # her suit, and she
+    choose(page, tmp_path, FOGGY_AND_CLEAR)
     shown = wait_for_other(page, before)
     lines = page.locator(".ssr-lines")
     assert "not sure that it is a face" in lines.inner_text()
@@ -216,7 +217,7 @@ def test_what_the_finder_hardly_takes_for_a_face_is_doubted(page, opened, tmp_pa
 def test_a_face_on_its_side_is_doubted(page, opened, tmp_path):
     opened()
     before = answer(page)
-    choose(page, tmp_path, np.rot90(PORTRAIT))
+    choose(page, tmp_path, scene(100, LYING[-1])[0])
     wait_for_other(page, before)
     page.get_by_text("not sure that it is a face").wait_for()
 
