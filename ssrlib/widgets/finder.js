@@ -83,14 +83,15 @@ export function straightened(finder, picture, placed) {
 }
 
 /**
- * The points of a face, seen twice: the second time as the first look saw it.
+ * The points of a face, seen three times, each time as the look before saw it.
  * @param {FaceFinder} finder
  * @param {Pixels} picture
  * @param {XY[]} points
  */
 function straighten(finder, picture, points) {
   const [look] = secondLook(finder, picture, [{ points }]);
-  return look.score < finder.rules.still ? null : secondLook(finder, picture, [look])[0].points;
+  if (look.score < finder.rules.still) return null;
+  return secondLook(finder, picture, secondLook(finder, picture, [look]))[0].points;
 }
 
 /** How much of a square lies outside a picture: a share of its area. @param {View} view @param {Pixels} picture */

@@ -159,7 +159,7 @@ def _bytes(values: Tensor) -> bytes:
 def _portrait(photo: np.ndarray) -> dict[str, Any]:
     if not find_new(photo):  # at the size at which the page looks
         raise ValueError("no face was found in the photo: the page needs one to begin with")
-    image = data_url(encoded(photo, "jpeg", quality=95), "jpeg")
+    image = data_url(encoded(photo, "jpeg", quality=90), "jpeg")
     return {"name": "A portrait", "note": "", "image": image, "drawn": False}
 
 

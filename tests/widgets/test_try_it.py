@@ -540,17 +540,15 @@ def set_camera(page, photo: np.ndarray) -> None:
 
 @IN_BOTH
 def test_a_face_that_the_camera_showed_well_once_is_not_doubted_any_more(page, opened):
-    gravel = cv2.resize(np.stack([data.gravel()] * 3, -1), None, fx=2, fy=2)[80:320, 400:720]
-    face = gravel.copy()
-    face[112:200, 28:114] = cv2.resize(PORTRAIT[10:210, 125:325], (86, 88))  # where the gravel looks like one
+    foggy, clear = np.split(FOGGY_AND_CLEAR, 2, axis=1)
     opened()
-    set_camera(page, gravel)
+    set_camera(page, foggy)
     page.get_by_role("button", name="Use the camera").click()
     doubt = page.locator(".ssr-lines").get_by_text("not sure that it is a face")
     doubt.wait_for()
-    set_camera(page, face)
+    set_camera(page, clear)
     doubt.wait_for(state="detached")
-    set_camera(page, gravel)
+    set_camera(page, foggy)
     with suppress(NotYet):
         doubt.wait_for(timeout=2500)  # the whole picture is searched once a second
     assert doubt.count() == 0
