@@ -211,7 +211,7 @@ runs/unseen-pictures: | $(READY)
 $(RESULTS)/attack-inputs.json: tools/experiments/attack_inputs.py $(EXPORTED)
 	$(RUN) tools.experiments.attack_inputs $(if $(KERAS),--keras "$(KERAS)")
 
-book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(addprefix $(RESULTS)/,utkface.json away.json missed.json photos.json) $(wildcard $(RESULTS)/finder-threshold.json)
+book/datasheet.md: tools/weights/cards.py ssrlib/cards.py $(CALIBRATED) $(addprefix $(RESULTS)/,utkface.json away.json missed.json photos.json doubt.json) $(wildcard $(RESULTS)/finder-threshold.json)
 	$(RUN) tools.weights.cards
 
 $(RESULTS)/film.json: tools/site/animate.py $(EXPORTED)
